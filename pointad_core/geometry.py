@@ -1,0 +1,131 @@
+"""From patches to points: lookup, visible mean and G-aggregation (Sec. 3.4), in the exact scalar form.
+
+A point's explicit feature is q^ = alpha q~ + (1 - alpha) q, where q is the mean of the features of the patches
+that show the point and q~ the kernel-weighted mean of its neighbours' q. All of this is linear in the patch
+features, so <g, q^> for a text embedding g is the same aggregation of the scalars <g, patch>, and only the norm
+||q^|| needs the features themselves. The norm does not depend on the prompts and is computed once
+(`fused_norms`), a few feature dimensions at a time; no array of n points by d features is ever built.
+
+Readings taken where the paper is ambiguous: "mean over views" is over the views that see the point; a pixel's
+feature is that of its patch (nearest cell of the grid), L2-normalised before the average; N(x) are the k nearest
+points without the point itself.
+
+Shapes: K views, n points, P patches a view, k neighbours, c channels (text embeddings), d feature dimensions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pointad_core.errors import InputError
+
+KERNEL_UNITS = ("data", "spacing")
+
+_BLOCK = 32
+"""Feature dimensions that `fused_norms` holds at a time: rows of 128 bytes, two cache lines a gathered point."""
+
+
+def patch_indices(pixels: torch.Tensor, resolution: int, grid: int) -> torch.Tensor:
+    """Index of the patch that each pixel lies in, as R' = (h/H) R of Sec. 3.4 with the nearest cell.
+
+    pixels: integer [..., 2], (column, row) in 0..resolution-1. Returns int64 [...]: floor(row * grid /
+    resolution) * grid + floor(column * grid / resolution), the order in which a vision transformer lists patches.
+    """
+    # int16 pixels would overflow in the product.
+    cells = torch.div(pixels.long() * grid, resolution, rounding_mode="floor")
+    return cells[..., 1] * grid + cells[..., 0]
+
+
+def visible_mean(values: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """Mean over the views that see a point.
+
+    values: float [K, n, c]; visible: bool [K, n]. Returns [n, c]; zero for a point that no view sees (the
+    renders stage leaves none of these).
+    """
+    seen = visible.to(values.dtype)
+    return torch.einsum("knc,kn->nc", values, seen) / seen.sum(0).clamp(min=1)[:, None]
+
+
+def kernel_weights(distances: np.ndarray, sigma: float, units: str = "data") -> np.ndarray:
+    """Normalised Gaussian kernel K~ of Sec. 3.4: exp(-d^2 / 2 sigma^2), divided by its sum over the neighbours.
+
+    distances: float [n, k], in the data's units. sigma: in the data's units where `units` is "data" (the paper's
+    reading); in multiples of the cloud's mean distance to its k neighbours where it is "spacing".
+    Returns float32 [n, k], rows sum to 1. Raises InputError for any other `units` and for sigma <= 0.
+    """
+    if units not in KERNEL_UNITS:
+        raise InputError(f"kernel_units is {units!r}, allowed are {list(KERNEL_UNITS)}")
+    if not sigma > 0:
+        raise InputError(f"kernel_sigma is {sigma}, it must be above 0")
+    squared = np.asarray(distances, dtype=np.float64) ** 2
+    scale = sigma * (float(np.mean(distances)) if units == "spacing" else 1.0)
+    if scale == 0.0:  # all neighbours coincide: the kernel is 1 for each
+        return np.full(squared.shape, 1 / squared.shape[1], dtype=np.float32)
+    # A common factor drops out of the quotient; taking the nearest's keeps a narrow kernel from vanishing.
+    exponents = (squared - squared.min(axis=1, keepdims=True)) / (2 * scale**2)
+    weights = np.exp(-exponents)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def aggregate(values: torch.Tensor, neighbours: torch.Tensor, weights: torch.Tensor, alpha: float) -> torch.Tensor:
+    """G-aggregation of anything that lives on points: alpha * weighted mean of the neighbours + (1 - alpha) * own.
+
+    values: float [n, c]; neighbours: integer [n, k]; weights: float [n, k]. Returns [n, c], differentiable
+    with respect to `values`.
+    """
+    weights = alpha * weights.to(values.dtype)
+    fused = (1 - alpha) * values
+    # A neighbour rank at a time: n x c is the largest array, not n x k x c.
+    for rank in range(neighbours.shape[1]):
+        fused = fused + weights[:, rank, None] * values.index_select(0, neighbours[:, rank])
+    return fused
+
+
+def _point_means(patches: torch.Tensor, patch_index: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """Visible mean of each point's patches, view by view: patches [K, P, c] -> [n, c]."""
+    shares = visible.to(patches.dtype)
+    shares = shares / shares.sum(0).clamp(min=1)
+    means = shares[0, :, None] * patches[0].index_select(0, patch_index[0])
+    for view in range(1, len(patches)):
+        means = means + shares[view, :, None] * patches[view].index_select(0, patch_index[view])
+    return means
+
+
+def aggregate_scalars(
+    D: torch.Tensor,
+    patch_index: torch.Tensor,
+    visible: torch.Tensor,
+    neighbours: torch.Tensor,
+    weights: torch.Tensor,
+    alpha: float,
+) -> torch.Tensor:
+    """<g, q^> for every point and text embedding, from <g, patch> (Eq. of q~ and q^ in Sec. 3.4).
+
+    D: float [K, P, c], scalar products of the (L2-normalised) patch features with c text embeddings;
+    patch_index: integer [K, n] (`patch_indices`); visible: bool [K, n]; neighbours: integer [n, k];
+    weights: float [n, k]. Returns [n, c], differentiable with respect to D. Divide by `fused_norms` for cosines.
+    """
+    return aggregate(_point_means(D, patch_index, visible), neighbours, weights, alpha)
+
+
+@torch.no_grad()
+def fused_norms(
+    patches: torch.Tensor,
+    patch_index: torch.Tensor,
+    visible: torch.Tensor,
+    neighbours: torch.Tensor,
+    weights: torch.Tensor,
+    alpha: float,
+    block: int = _BLOCK,
+) -> torch.Tensor:
+    """||q^|| of every point, `block` feature dimensions at a time.
+
+    patches: float16 or float32 [K, P, d], the other arguments as in `aggregate_scalars`. Returns float32 [n].
+    Memory is that of n x block floats; the result does not depend on `block` but for rounding.
+    """
+    squares = torch.zeros(patch_index.shape[1], dtype=torch.float64, device=patches.device)
+    for start in range(0, patches.shape[2], block):
+        part = patches[:, :, start : start + block].float().contiguous()
+        squares += aggregate_scalars(part, patch_index, visible, neighbours, weights, alpha).square().sum(1)
+    return squares.sqrt().float()
