@@ -144,39 +144,35 @@ class StoreReader:
         """Names of the scans in the order in which they were written."""
         return list(self.attributes["scans"])
 
-    def _scan(self, scan: str) -> zarr.Group:
-        try:
-            index = self.attributes["scans"].index(scan)
-        except ValueError:
-            raise InputError(f"{self.path}: no scan {scan!r} in this store; make it again") from None
-        with self._damage():
-            group = self._group[f"scans/{index:05d}"]
-        assert isinstance(group, zarr.Group)
-        return group
-
     @contextmanager
-    def _damage(self) -> Iterator[None]:
-        # Zip keeps a CRC-32 of each entry and zarr's codecs a checksum of their own: both see a flipped bit.
+    def _open_scan(self, scan: str) -> Iterator[zarr.Group]:
+        # Zip keeps a CRC-32 of each entry and checks it when the entry is read: a flipped bit is seen.
+        if scan not in self.attributes["scans"]:
+            raise InputError(f"{self.path}: no scan {scan!r} in this store; make it again")
         try:
-            yield
+            yield self._group[f"scans/{self.attributes['scans'].index(scan):05d}"]  # type: ignore[misc]
+        except InputError:
+            raise
         except (zipfile.BadZipFile, KeyError, RuntimeError, ValueError, OSError) as error:
             raise InputError(f"{self.path}: the store is damaged ({error}); delete it and run again") from error
 
     def scan_attributes(self, scan: str) -> dict[str, Any]:
-        return dict(self._scan(scan).attrs)
+        with self._open_scan(scan) as group:
+            return dict(group.attrs)
 
     def arrays(self, scan: str) -> list[str]:
         """Names of a scan's arrays."""
-        return sorted(self._scan(scan).array_keys())
+        with self._open_scan(scan) as group:
+            return sorted(group.array_keys())
 
     def load(self, scan: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Read the named arrays of a scan; a name that the scan lacks is an InputError."""
-        group = self._scan(scan)
         loaded = {}
-        for name in names:
-            if name not in group:
-                raise InputError(f"{self.path}: scan {scan!r} has no array {name!r}, only {self.arrays(scan)}")
-            with self._damage():
+        with self._open_scan(scan) as group:
+            for name in names:
+                if name not in group:
+                    found = sorted(group.array_keys())
+                    raise InputError(f"{self.path}: scan {scan!r} has no array {name!r}, only {found}")
                 loaded[name] = np.asarray(group[name][...])  # type: ignore[index]
         return loaded
 

@@ -1,0 +1,184 @@
+"""Stores: whole or not at all, the same bytes for the same content, damage seen when read."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pointad_core import stores
+from pointad_core.errors import InputError
+
+
+def write_example(path: Path, seed: int = 0, scans: int = 3) -> dict[str, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    content = {
+        f"dent/{i:03d}": {
+            "points": rng.normal(size=(50 + i, 3)).astype("f4"),
+            "labels": rng.integers(0, 2, 50 + i).astype("u1"),
+            "empty": np.zeros((0, 3), "f4"),
+        }
+        for i in range(scans)
+    }
+    with stores.write(path, "clouds", {"seed": seed}, {"dataset": "toy"}) as store:
+        for scan, arrays in content.items():
+            store.add(scan, arrays, {"defective": True})
+    return content
+
+
+def test_a_store_gives_back_what_was_written(tmp_path):
+    path = tmp_path / "deep" / "toy.zarr.zip"
+    content = write_example(path)
+    with stores.read(path, "clouds") as store:
+        assert store.scans == list(content)
+        assert store.attributes["dataset"] == "toy"
+        assert store.attributes["provenance"]["seed"] == 0
+        assert store.attributes["provenance"]["packages"]["numpy"] == np.__version__
+        for scan, arrays in content.items():
+            assert store.arrays(scan) == sorted(arrays)
+            assert store.scan_attributes(scan) == {"name": scan, "defective": True}
+            for name, array in store.load(scan, list(arrays)).items():
+                assert array.dtype == arrays[name].dtype
+                np.testing.assert_array_equal(array, arrays[name])
+    assert os.listdir(path.parent) == [path.name]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    hnp.arrays(
+        st.sampled_from([np.float32, np.float16, np.int16, np.uint8, np.bool_]),
+        hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5),
+    )
+)
+def test_any_array_survives(tmp_path_factory, array):
+    path = tmp_path_factory.mktemp("store") / "any.zarr.zip"
+    with stores.write(path, "clouds", {}) as store:
+        store.add("scan", {"array": array})
+    with stores.read(path, "clouds") as store:
+        np.testing.assert_array_equal(store.load("scan", ["array"])["array"], array)
+
+
+def test_the_archive_is_plain_zarr(tmp_path):
+    path = tmp_path / "toy.zarr.zip"
+    content = write_example(path)
+    store = zarr.storage.ZipStore(path, mode="r")
+    group = zarr.open_group(store, mode="r")
+    np.testing.assert_array_equal(group["scans/00001/points"][...], content["dent/001"]["points"])
+    assert group.attrs["complete"] is True
+    store.close()
+
+
+def test_same_content_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        write_example(tmp_path / f"{name}.zarr.zip", seed=4)
+    write_example(tmp_path / "c.zarr.zip", seed=5)
+    a, b, c = ((tmp_path / f"{name}.zarr.zip").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_an_error_while_writing_leaves_the_old_store(tmp_path):
+    path = tmp_path / "toy.zarr.zip"
+    write_example(path)
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError, match="half way"), stores.write(path, "clouds", {}) as store:
+        store.add("one", {"points": np.zeros((2, 3))})
+        raise RuntimeError("half way")
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_kill_while_writing_leaves_nothing_under_the_name(tmp_path):
+    path = tmp_path / "toy.zarr.zip"
+    script = f"""
+import os, signal, numpy as np
+from pointad_core import stores
+with stores.write({str(path)!r}, "clouds", {{}}) as store:
+    store.add("one", {{"points": np.zeros((2, 3))}})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    process = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1], check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert not path.exists()
+    write_example(path)  # What the kill left beside it does not stand in the way,
+    assert os.listdir(tmp_path) == [path.name]  # and does not stay.
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "toy.zarr.zip"
+
+    def no_space(self, *args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        write_example(path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_scan_cannot_be_added_twice(tmp_path):
+    with pytest.raises(ValueError, match="twice"), stores.write(tmp_path / "x.zarr.zip", "clouds", {}) as store:
+        store.add("one", {})
+        store.add("one", {})
+
+
+@pytest.mark.parametrize("where", ["first chunk", "middle", "last byte", "cut short", "not a zip", "missing"])
+def test_damage_is_seen_and_named(tmp_path, where):
+    path = tmp_path / "toy.zarr.zip"
+    write_example(path)
+    data = bytearray(path.read_bytes())
+    if where == "missing":
+        path.unlink()
+    else:
+        if where == "cut short":
+            data = data[: len(data) // 2]
+        elif where == "not a zip":
+            data = bytearray(b"not a zip")
+        else:
+            with zipfile.ZipFile(path) as archive:
+                entry = archive.getinfo("scans/00001/points/c/0/0")
+                position = {"first chunk": 60, "middle": entry.header_offset + 200, "last byte": -1}[where]
+            data[position] ^= 1
+        path.write_bytes(data)
+
+    def read_all():
+        with stores.read(path, "clouds") as store:
+            for scan in store.scans:
+                store.load(scan, store.arrays(scan))
+
+    with pytest.raises(InputError, match=r"toy\.zarr\.zip"):
+        read_all()
+
+
+def test_a_store_of_another_kind_or_schema_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "toy.zarr.zip"
+    write_example(path)
+    with pytest.raises(InputError, match="kind is 'clouds', expected 'renders'"), stores.read(path, "renders"):
+        pass
+    monkeypatch.setattr(stores, "SCHEMA", stores.SCHEMA + 1)
+    with pytest.raises(InputError, match="schema is 1, expected 2"), stores.read(path, "clouds"):
+        pass
+
+
+def test_missing_scans_and_arrays_are_named(tmp_path):
+    path = tmp_path / "toy.zarr.zip"
+    write_example(path)
+    with stores.read(path, "clouds") as store:
+        with pytest.raises(InputError, match="no scan 'bump/000'"):
+            store.load("bump/000", ["points"])
+        with pytest.raises(InputError, match="no array 'normals'"):
+            store.load("dent/000", ["normals"])
+
+
+def test_package_versions_are_json():
+    assert "torch" in json.loads(json.dumps(stores.package_versions()))
