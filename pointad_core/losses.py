@@ -1,0 +1,96 @@
+"""Losses of PointAD and PointAD+ (Sec. 3.5) for two classes, normal and abnormal.
+
+The two classes' probabilities sum to one, so that one map, one logit or one set of sums, those of "abnormal",
+carries everything: p_n = 1 - p_a, and Dice of p_n against 1 - y follows from the sums of Dice of p_a against y.
+
+Weights of the terms, the focal loss's gamma of 2 and the small constants are not in the paper; they are those of
+the published implementation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch.nn import functional as F
+
+from pointad_core.errors import InputError
+
+_ONE_HOT_MARGIN = 1e-5
+_FOCAL_FLOOR = 1e-5
+_DICE_SMOOTHING = 1.0
+_SMALLEST_COSINE = 1e-6
+
+
+def focal(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Focal loss with gamma = 2 over all pixels (first term of Eq. 4).
+
+    probabilities: float [...], p_a; labels: bool [...]. With a one-hot label clamped to [1e-5, 1 - 1e-5] and
+    pt = <one-hot, p> + 1e-5, the loss is the mean of -(1 - pt)^2 log pt; pt is affine in the probability of
+    the true class, so no one-hot is built. Returns a scalar.
+    """
+    true_class = torch.where(labels, probabilities, 1 - probabilities)
+    pt = true_class * (1 - 2 * _ONE_HOT_MARGIN) + (_ONE_HOT_MARGIN + _FOCAL_FLOOR)
+    return -((1 - pt).square() * pt.log()).mean()
+
+
+def dice_pair(
+    predicted: torch.Tensor, overlap: torch.Tensor, labelled: torch.Tensor, count: float | torch.Tensor
+) -> torch.Tensor:
+    """Dice(p_n, 1 - y) + Dice(p_a, y) of Eq. 4 and of both local 3-D losses, from sums over a map or a cloud.
+
+    predicted: sum of p_a; overlap: sum of p_a y; labelled: sum of y; count: number of pixels or points; all of
+    one shape, a value per map. Dice(p, y) = 1 - (2 sum p y + 1) / (sum p + sum y + 1). Returns that shape.
+    """
+    abnormal = (2 * overlap + _DICE_SMOOTHING) / (predicted + labelled + _DICE_SMOOTHING)
+    both_normal = (count - labelled) - (predicted - overlap)
+    normal = (2 * both_normal + _DICE_SMOOTHING) / ((count - predicted) + (count - labelled) + _DICE_SMOOTHING)
+    return (1 - normal) + (1 - abnormal)
+
+
+def global_2d(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """L^global_I-2d: cross entropy of each render, averaged over the views.
+
+    logits: float [K], (cos_a - cos_n) / tau of each view's global feature; labels: bool [K]. Returns a scalar.
+    """
+    return F.softplus(torch.where(labels, -logits, logits)).mean()
+
+
+def global_3d(
+    logits: torch.Tensor, label: torch.Tensor, reduction: Literal["probability_mean", "logit_mean"]
+) -> torch.Tensor:
+    """L^global_I-3d: cross entropy of the cloud, its views taken together.
+
+    logits: float [K] as in `global_2d`; label: bool []. "probability_mean" averages the views' probabilities, as
+    the paper writes it; "logit_mean" averages their logits, as the published implementation does. Returns a scalar.
+    """
+    against = torch.where(label, -logits, logits)
+    if reduction == "probability_mean":
+        # -log mean_k sigmoid(-against_k), safe where every view is sure and wrong.
+        return math.log(len(logits)) - torch.logsumexp(F.logsigmoid(-against), dim=0)
+    if reduction == "logit_mean":
+        return F.softplus(against.mean())
+    raise InputError(f"global_3d is {reduction!r}, allowed are 'probability_mean' and 'logit_mean'")
+
+
+def cross(
+    geometry: torch.Tensor, rendering: torch.Tensor, temperature: float, form: Literal["softmax", "ratio"]
+) -> torch.Tensor:
+    """L^cross (Sec. 3.5.3): pull the two layers' embeddings of one meaning together, push the others away.
+
+    geometry, rendering: float [2, d], L2-normalised, 0 = normal, 1 = abnormal. The paper's four terms are row a,
+    column n, column a and row n of the matrix M_ij = cos(g_i^g, g_j^r). Ratios of cosines are no probabilities
+    (a cosine may be negative), so "softmax" takes -log softmax(M / temperature), a symmetric InfoNCE; "ratio"
+    keeps the paper's ratios with cosines clamped to at least 1e-6. Returns the sum of the four terms.
+    """
+    cosines = geometry @ rendering.T
+    if form == "softmax":
+        log_cosines = cosines / temperature
+    elif form == "ratio":
+        log_cosines = cosines.clamp(min=_SMALLEST_COSINE).log()
+    else:
+        raise InputError(f"cross_loss is {form!r}, allowed are 'softmax' and 'ratio'")
+    rows = torch.log_softmax(log_cosines, dim=1).diagonal()
+    columns = torch.log_softmax(log_cosines, dim=0).diagonal()
+    return -(rows.sum() + columns.sum())

@@ -1,0 +1,15 @@
+"""CLIP + Rendering (Sec. 4): CLIP as it is, with two handwritten prompts that name the category.
+
+The same renders, fusion over views and scores as PointAD, but CLIP's own attention and no learning.
+"""
+
+from __future__ import annotations
+
+from pointad_core.methods.pointad import point_scores
+
+__all__ = ["point_scores", "templates"]
+
+
+def templates(name: str) -> dict[str, tuple[str, str]]:
+    """The paper's prompts."""
+    return {"rendering": (f"A photo of a normal {name}", f"A photo of an anomalous {name}")}

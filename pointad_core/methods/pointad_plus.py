@@ -1,0 +1,47 @@
+"""PointAD+: PointAD and geometry prompts for explicit point representations (Sec. 3.5.2, 3.5.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from pointad_core import losses
+from pointad_core.methods import Settings, pointad
+from pointad_core.segmentation import Sample, anomaly_logits, explicit_scores
+
+if TYPE_CHECKING:
+    from pointad_core.prompts import Targets
+
+
+def templates(name: str) -> dict[str, tuple[str, str]]:
+    """PointAD's texts and the geometry layer's; the second layer has a context and deep tokens of its own."""
+    return {**pointad.templates(name), "geometry": ("point cloud.", "damaged point cloud.")}
+
+
+def _explicit(embeddings: dict[str, torch.Tensor], sample: Sample, settings: Settings) -> torch.Tensor:
+    """T_a of Eq. 5."""
+    assert sample.explicit is not None
+    logits = anomaly_logits(sample.patches, embeddings["geometry"], settings.temperature)
+    return explicit_scores(logits, sample.visible, sample.explicit)
+
+
+def loss_terms(
+    embeddings: dict[str, torch.Tensor], sample: Sample, targets: Targets, settings: Settings
+) -> dict[str, torch.Tensor]:
+    """The terms of Eq. 6 for one cloud; L^g is the local explicit loss, there is no global one."""
+    scores = _explicit(embeddings, sample, settings)
+    labels = targets.labels
+    return {
+        **pointad.loss_terms(embeddings, sample, targets, settings),
+        "geometry": losses.dice_pair(scores.sum(), scores @ labels, labels.sum(), len(labels)),
+        "cross": losses.cross(
+            embeddings["geometry"], embeddings["rendering"], settings.cross_temperature, settings.cross_loss
+        ),
+    }
+
+
+def point_scores(embeddings: dict[str, torch.Tensor], sample: Sample, settings: Settings) -> torch.Tensor:
+    """0.5 S_a + 0.5 T_a, what Sec. 3.6.2 filters into A^m."""
+    implicit = pointad.point_scores(embeddings, sample, settings)
+    return 0.5 * implicit + 0.5 * _explicit(embeddings, sample, settings)

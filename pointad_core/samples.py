@@ -1,0 +1,107 @@
+"""Scans as the methods read them: one after the other from the stores of clouds, renders and features."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pointad_core import geometry, stores
+from pointad_core.errors import InputError
+from pointad_core.segmentation import Explicit, Sample
+
+Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class SampleReader:
+    """The open stores of one category."""
+
+    clouds: stores.StoreReader
+    renders: stores.StoreReader
+    features: stores.StoreReader
+    stream: str
+    explicit: bool
+    alpha: float
+
+    @property
+    def scans(self) -> list[str]:
+        return self.clouds.scans
+
+    def cloud(self, scan: str, *names: str) -> dict[str, np.ndarray]:
+        """Arrays of the scan's cloud."""
+        return self.clouds.load(scan, names)
+
+    def masks(self, scan: str) -> np.ndarray:
+        """bool [K, S, S], the ground truth of the scan's renders."""
+        return self.renders.load(scan, ["masks"])["masks"] > 0
+
+    def sample(self, scan: str) -> Sample:
+        """The scan's features, in the stores' precision, and its way from patches to points."""
+        patches_name = f"patches_{self.stream}"
+        maps = self.renders.load(scan, ["pixels", "visible"])
+        features = self.features.load(scan, ["global", patches_name])
+        resolution = int(self.renders.attributes["resolution"])
+        pixels = torch.from_numpy(maps["pixels"])
+        n_views, n_patches = features[patches_name].shape[:2]
+        if len(pixels) != n_views:
+            raise InputError(
+                f"{self.features.path}: scan {scan!r} has features of {n_views} renders, {self.renders.path} has "
+                f"{len(pixels)}; make the features again"
+            )
+        explicit = None
+        if self.explicit:
+            constants = self.features.load(scan, ["neighbours", "weights", "norms"])
+            if len(constants["norms"]) != pixels.shape[1]:
+                raise InputError(
+                    f"{self.features.path}: scan {scan!r} has {len(constants['norms'])} points, {self.renders.path} "
+                    f"has {pixels.shape[1]}; make the features again"
+                )
+            grid = round(n_patches**0.5)
+            explicit = Explicit(
+                patch_index=geometry.patch_indices(pixels, resolution, grid).int(),
+                neighbours=torch.from_numpy(constants["neighbours"]),
+                weights=torch.from_numpy(constants["weights"]),
+                norms=torch.from_numpy(constants["norms"]),
+                alpha=self.alpha,
+            )
+        return Sample(
+            views=torch.from_numpy(features["global"]),
+            patches=torch.from_numpy(features[patches_name]),
+            pixels=pixels,
+            visible=torch.from_numpy(maps["visible"]),
+            resolution=resolution,
+            explicit=explicit,
+        )
+
+    def rgb(self, scan: str) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Global [d] and patch features [P, d] of the scan's photograph, or None for a scan without one."""
+        names = ["rgb_global", f"rgb_patches_{self.stream}"]
+        if names[0] not in self.features.arrays(scan):
+            return None
+        arrays = self.features.load(scan, names)
+        return torch.from_numpy(arrays[names[0]]), torch.from_numpy(arrays[names[1]])
+
+
+@contextmanager
+def open_samples(
+    clouds: Path, renders: Path, features: Path, stream: str, explicit: bool, alpha: float
+) -> Iterator[SampleReader]:
+    """Open the three stores of a category; InputError where they are not of the same scans.
+
+    stream: "vv" or "plain", the patch features to read; explicit: read what G-aggregation needs as well;
+    alpha: the share of the neighbours with which the features' norms were computed.
+    """
+    with (
+        stores.read(clouds, "clouds") as cloud_store,
+        stores.read(renders, "renders") as render_store,
+        stores.read(features, "features") as feature_store,
+    ):
+        for store in (render_store, feature_store):
+            if sorted(store.scans) != sorted(cloud_store.scans):
+                raise InputError(f"{store.path}: its scans are not those of {cloud_store.path}; make it again")
+        yield SampleReader(cloud_store, render_store, feature_store, stream, explicit, alpha)
