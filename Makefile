@@ -1,0 +1,56 @@
+# make tables     everything on the embedded default, from nothing
+# make test       the tests
+# make lint       formatting, types, workflow
+# make benchmark  what the speed and memory claims rest on
+#
+# PYTHON is the interpreter that .venv is made from; CORES is what the workflow may use.
+
+PYTHON ?= python3
+CORES ?= all
+
+BIN := .venv/bin
+SETUP := .venv/setup.stamp
+SETUP_DEV := .venv/setup-dev.stamp
+# The one pin that is installed by itself, see below.
+TORCH = $(shell grep '^torch==' envs/requirements.txt)
+
+.PHONY: tables heatmaps test lint benchmark setup setup-dev
+
+tables: setup
+	$(BIN)/snakemake --cores $(CORES) all_tables
+
+heatmaps: setup
+	$(BIN)/snakemake --cores $(CORES) all_heatmaps
+
+test: setup-dev
+	$(BIN)/python -m pytest -q
+
+lint: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+benchmark: setup-dev
+	set -e; for file in tests/benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+setup: $(SETUP)
+
+setup-dev: $(SETUP_DEV)
+
+# A stamp, so that a second run starts at once. torch comes first and by itself: pip then takes a build for the CPU
+# where one is at hand, and torchvision and open_clip find it installed.
+$(SETUP): envs/requirements.txt pyproject.toml envs/system.py
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python envs/system.py
+	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	$(BIN)/python -m pip install --quiet -r envs/requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	$(BIN)/python -c 'import open3d' || { echo 'Open3D cannot be imported: install the libraries named above.'; exit 1; }
+	touch $@
+
+$(SETUP_DEV): $(SETUP) envs/requirements-dev.txt
+	$(BIN)/python envs/system.py --latex
+	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.txt
+	touch $@

@@ -1,0 +1,51 @@
+# PointAD and PointAD+ from raw scans to the paper's tables.
+#
+#   raw scans -> clouds -> renders -> features -> prompts -> scores -> metrics -> tables
+#
+# Where results lie (logs/ and benchmarks/ mirror it):
+#
+#   results/generated/{dataset}/...                                            raw scans of a generated data set
+#   results/clouds/{dataset}/{category}.zarr.zip
+#   results/renders/{rendering}/{dataset}/{category}.zarr.zip
+#   results/features/{features}/{dataset}/{category}.zarr.zip
+#   results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors          and .csv, the loss curve
+#   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip     prompts of source/auxiliary/seed
+#   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
+#   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
+#   results/summary/{dataset}/{auxiliary}.csv                                  one auxiliary split, one-vs-rest
+#   results/summary/{dataset}.csv                                              one data set, one-vs-rest
+#   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
+#
+# The config is described in config/README.md. The embedded default is read only where no --configfile is given, so
+# that a config file stands for itself and is not mixed with it.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+if not workflow.overwrite_configfiles:
+
+    configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/generate.smk"
+include: "workflow/rules/clouds.smk"
+include: "workflow/rules/renders.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/prompts.smk"
+include: "workflow/rules/scores.smk"
+include: "workflow/rules/metrics.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/heatmaps.smk"
+include: "workflow/rules/targets.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    """Tables 1-4 and the summaries they come from."""
+    default_target: True
+    input:
+        rules.all_tables.input,

@@ -1,0 +1,23 @@
+rule clouds:
+    """Read a category's raw scans, remove the background, and bring all to one resolution."""
+    input:
+        raw=get_raw,
+    output:
+        clouds="results/clouds/{dataset}/{category}.zarr.zip",
+    log:
+        "logs/clouds/{dataset}/{category}.log",
+    benchmark:
+        "benchmarks/clouds/{dataset}/{category}.tsv"
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        root=get_root,
+        layout=lambda wildcards: DATASETS[wildcards.dataset]["layout"],
+        options=get_cloud_options,
+        code=fingerprint("clouds", "datasets", "stores"),
+    script:
+        "../scripts/clouds.py"

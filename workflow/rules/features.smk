@@ -1,0 +1,25 @@
+rule features:
+    """Encode a category's renders and photographs with CLIP; compute what the explicit branch never changes."""
+    input:
+        clouds="results/clouds/{dataset}/{category}.zarr.zip",
+        renders=get_renders,
+        model=lambda wildcards: get_model_files(wildcards.features),
+    output:
+        features="results/features/{features}/{dataset}/{category}.zarr.zip",
+    log:
+        "logs/features/{features}/{dataset}/{category}.log",
+    benchmark:
+        "benchmarks/features/{features}/{dataset}/{category}.tsv"
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=GPUS,
+    params:
+        options=get_feature_options,
+        streams=get_streams,
+        code=fingerprint("features", "clip", "geometry", "stores"),
+    script:
+        "../scripts/features.py"

@@ -1,0 +1,28 @@
+"""Raw scans of data sets that the config has generated, in the published layouts."""
+
+# A rule for each category, not one with wildcards: so its output is every single file, and a raw scan that was
+# deleted is noticed and made again.
+for dataset, settings in DATASETS.items():
+    for category in settings["categories"] if "generated" in settings else ():
+
+        rule:
+            name:
+                f"generate_{dataset}_{category}"
+            output:
+                files=list_raw(dataset, category),
+            log:
+                f"logs/generate/{dataset}/{category}.log",
+            conda:
+                "../../envs/pointad.yaml"
+            threads: 1
+            resources:
+                mem_mb=2000,
+                runtime=30,
+            params:
+                dataset=dataset,
+                layout=settings["layout"],
+                category=category,
+                options=pick(settings["generated"], "scans", "seed"),
+                code=fingerprint("datasets.generate"),
+            script:
+                "../scripts/generate.py"

@@ -1,0 +1,22 @@
+rule metrics:
+    """I-AUROC, AP, P-AUROC and AUPRO of each scored category."""
+    input:
+        scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
+        clouds=get_tested_clouds,
+    output:
+        metrics="results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv",
+    log:
+        "logs/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.log",
+    benchmark:
+        "benchmarks/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.tsv"
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        categories=get_tested,
+        code=fingerprint("metrics", "stores"),
+    script:
+        "../scripts/metrics.py"

@@ -1,0 +1,26 @@
+rule prompts:
+    """Train a method's prompts on one auxiliary class, from cached features."""
+    input:
+        unpack(get_training_stores),
+        model=lambda wildcards: get_model_files(METHODS[wildcards.method]["features"]),
+    output:
+        prompts="results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors",
+        curve="results/prompts/{method}/{dataset}/{auxiliary}/{seed}.csv",
+    log:
+        "logs/prompts/{method}/{dataset}/{auxiliary}/{seed}.log",
+    benchmark:
+        "benchmarks/prompts/{method}/{dataset}/{auxiliary}/{seed}.tsv"
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=480,
+        gpu=GPUS,
+    params:
+        system=get_system,
+        options=get_training_options,
+        model=get_method_model,
+        code=lambda wildcards: fingerprint("prompts", *get_method_modules(wildcards)),
+    script:
+        "../scripts/prompts.py"

@@ -1,0 +1,21 @@
+rule renders:
+    """Render every cloud of a category from its view set; keep each point's pixel and visibility."""
+    input:
+        clouds="results/clouds/{dataset}/{category}.zarr.zip",
+    output:
+        renders="results/renders/{rendering}/{dataset}/{category}.zarr.zip",
+    log:
+        "logs/renders/{rendering}/{dataset}/{category}.log",
+    benchmark:
+        "benchmarks/renders/{rendering}/{dataset}/{category}.tsv"
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        options=get_render_options,
+        code=fingerprint("renders", "views", "stores"),
+    script:
+        "../scripts/renders.py"

@@ -1,0 +1,27 @@
+rule scores:
+    """Score every point and object of a data set's categories with one set of prompts, in 3-D and with RGB."""
+    input:
+        unpack(get_tested_stores),
+        prompts=get_prompts,
+        model=lambda wildcards: get_model_files(METHODS[wildcards.method]["features"]),
+    output:
+        scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
+    log:
+        "logs/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.log",
+    benchmark:
+        "benchmarks/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.tsv"
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=GPUS,
+    params:
+        system=get_system,
+        categories=get_tested_names,
+        options=get_scoring_options,
+        model=get_method_model,
+        code=lambda wildcards: fingerprint("scores", *get_method_modules(wildcards)),
+    script:
+        "../scripts/scores.py"

@@ -1,0 +1,21 @@
+"""Encode the renders of one category."""
+
+from typing import TYPE_CHECKING
+
+from pointad_core import jobs
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+with jobs.logged(snakemake.log[0]):
+    from pointad_core.features import make_features
+
+    jobs.use_threads(snakemake.threads)
+    make_features(
+        clouds=snakemake.input.clouds,
+        renders=snakemake.input.renders,
+        output=snakemake.output.features,
+        options=snakemake.params.options,
+        streams=snakemake.params.streams,
+        provenance=dict(snakemake.params.items()),
+    )

@@ -1,0 +1,18 @@
+"""Write the raw scans of one category of a generated data set."""
+
+from typing import TYPE_CHECKING
+
+from pointad_core import jobs
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+with jobs.logged(snakemake.log[0]):
+    from pointad_core.datasets.generate import generate_category
+
+    generate_category(
+        root=f"results/generated/{snakemake.params.dataset}",
+        layout=snakemake.params.layout,
+        category=snakemake.params.category,
+        **snakemake.params.options,
+    )

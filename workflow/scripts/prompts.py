@@ -1,0 +1,25 @@
+"""Train the prompts of one method on one auxiliary class."""
+
+from typing import TYPE_CHECKING
+
+from pointad_core import jobs
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+with jobs.logged(snakemake.log[0]):
+    from pointad_core.prompts import make_prompts
+
+    jobs.use_threads(snakemake.threads)
+    make_prompts(
+        system=snakemake.params.system,
+        clouds=snakemake.input.clouds,
+        renders=snakemake.input.renders,
+        features=snakemake.input.features,
+        output=snakemake.output.prompts,
+        curve=snakemake.output.curve,
+        options=snakemake.params.options,
+        model=snakemake.params.model,
+        seed=int(snakemake.wildcards.seed),
+        provenance=dict(snakemake.params.items()),
+    )

@@ -1,0 +1,19 @@
+"""Render the clouds of one category."""
+
+from typing import TYPE_CHECKING
+
+from pointad_core import jobs
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+with jobs.logged(snakemake.log[0]):
+    from pointad_core.renders import make_renders
+
+    jobs.use_threads(snakemake.threads)
+    make_renders(
+        clouds=snakemake.input.clouds,
+        output=snakemake.output.renders,
+        options=snakemake.params.options,
+        provenance=dict(snakemake.params.items()),
+    )
