@@ -112,7 +112,7 @@ def _check_scan(
         raise InputError(f"{where}: renders are {rendered['images'].shape[1:]} pixels, resolution is {resolution}")
     if rendered["visible"].shape[1] != len(points):
         raise InputError(
-            f"{where}: {len(points)} points in the cloud, {rendered['visible'].shape[1]} in its renders; make both again"
+            f"{where}: {len(points)} points in the cloud, {rendered['visible'].shape[1]} in its renders; redo both"
         )
     if not rendered["visible"].any(axis=0).all():
         raise InputError(f"{where}: some points are seen in no view; make the renders again")
