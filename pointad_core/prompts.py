@@ -1,0 +1,412 @@
+"""Learnable prompts and their training on one auxiliary category (Sec. 3.5, Eq. 6).
+
+A training step reads cached features only. Text embeddings are computed once a step; each cloud of the batch adds
+its share of their gradient, which then runs through the text tower once. A step therefore takes the memory of a
+single cloud, whatever the batch.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from pointad_core import jobs, losses, methods, stores
+from pointad_core.clip import Clip, load_clip
+from pointad_core.errors import InputError
+from pointad_core.methods import Settings, TrainedMethod
+from pointad_core.samples import open_samples
+from pointad_core.segmentation import Sample, implicit_scores, move, upsample
+
+CONTEXT_STD = 0.02
+"""Standard deviation of the learnable tokens at the start, as in the published implementation."""
+
+CACHE_BYTES = 1 << 30
+"""Scans are kept in memory between epochs up to this size; the others are read anew each time."""
+
+logger = logging.getLogger(__name__)
+
+
+class PromptLearner:
+    """A pair of prompts, "[V]...[V] <normal text>" and "[W]...[W] <abnormal text>", and their deep tokens.
+
+    context: float32 [2, E, dt], the learnable tokens after the start token, 0 = normal and 1 = abnormal;
+    deep: float32 [b, t, dt], the tokens that overwrite the first t of those before blocks 2 to b + 1 of the text
+    tower, the same for both prompts. The texts' own token embeddings are frozen.
+    """
+
+    def __init__(self, clip: Clip, texts: tuple[str, str], settings: Settings, generator: torch.Generator) -> None:
+        length = settings.context_length
+        if settings.deep_length > length:
+            raise InputError(
+                f"deep_length is {settings.deep_length}, it can be at most context_length ({length}): deep tokens "
+                "overwrite context"
+            )
+        tokens = clip.tokenize(texts)
+        ends = clip.end_positions(tokens) + length
+        if int(ends.max()) >= clip.context_length:
+            raise InputError(
+                f"context_length is {length}, but the text tower of {clip.name!r} takes {clip.context_length} tokens, "
+                f"{int(ends.max()) - length + 1} of them taken by {texts[1]!r}"
+            )
+        self.texts = texts
+        self._clip = clip
+        self._ends = ends
+        self._text = clip.embed_tokens(tokens)[:, : clip.context_length - length].detach()
+
+        def draw(*shape: int) -> torch.Tensor:
+            noise = torch.randn(*shape, clip.text_width, generator=generator) * CONTEXT_STD
+            return noise.to(clip.device).requires_grad_()
+
+        self.context = draw(2, length)
+        self.deep = draw(settings.deep_blocks, settings.deep_length)
+
+    def embeddings(self) -> torch.Tensor:
+        """Text embeddings float32 [2, d], L2-normalised, differentiable; 0 = normal, 1 = abnormal."""
+        start, rest = self._text[:, :1], self._text[:, 1:]
+        return self._clip.encode_prompts(torch.cat([start, self.context, rest], dim=1), self._ends, self.deep)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What a prompts file keeps of this pair."""
+        with torch.no_grad():
+            parts = {
+                "context_normal": self.context[0],
+                "context_abnormal": self.context[1],
+                "deep": self.deep,
+                "embeddings": self.embeddings(),
+            }
+        return {name: part.detach().cpu().contiguous() for name, part in parts.items()}
+
+
+# Targets --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DiceSums:
+    """The sums in a Dice loss as linear functions of the patches' probabilities.
+
+    Interpolation, lookup at pixels and the mean over visible views are linear in p, so that sum p and sum p y over
+    a map or a cloud are scalar products with factors that depend on the scan alone.
+    """
+
+    predicted: torch.Tensor
+    """float [..., P], d(sum p) / d(patch probability)."""
+    overlap: torch.Tensor
+    """float [..., P], d(sum p y) / d(patch probability)."""
+    labelled: torch.Tensor
+    """float [...], sum y."""
+    count: int
+    """Pixels of a map or points of a cloud."""
+
+    def dice(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Dice(p_n, 1 - y) + Dice(p_a, y), [...], from the patches' p_a [..., P]."""
+        predicted = (self.predicted * probabilities).sum(-1)
+        overlap = (self.overlap * probabilities).sum(-1)
+        return losses.dice_pair(predicted, overlap, self.labelled, self.count)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Ground truth of one scan, with all that follows from it and does not change during training."""
+
+    defective: torch.Tensor
+    """bool [], label of the cloud."""
+    defective_views: torch.Tensor
+    """bool [K], whether a render shows any defect."""
+    labels: torch.Tensor
+    """float32 [n], labels of the points."""
+    masks: torch.Tensor
+    """bool [K, S, S], ground truth of the renders."""
+    pixels: DiceSums
+    """Sums over each render's map: factors [K, P]."""
+    points: DiceSums
+    """Sums over the cloud's implicit scores: factors [K * P]. Only existing points count, no empty pixels."""
+
+
+def make_targets(sample: Sample, labels: torch.Tensor, masks: torch.Tensor, defective: bool) -> Targets:
+    """Targets of a scan on the CPU: labels integer or bool [n], masks bool [K, S, S], defective: the cloud's label."""
+    points = labels.double()
+    # Linear functions are their gradients. Double precision: the factors are sums over all pixels.
+    patches = torch.zeros(sample.patches.shape[:2], dtype=torch.float64, requires_grad=True)
+    maps = upsample(patches, sample.resolution)
+    scores = implicit_scores(patches, sample.pixels, sample.visible, sample.resolution)
+
+    def factors(total: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(total, patches, retain_graph=True)[0].float()
+
+    return Targets(
+        defective=torch.tensor(defective),
+        defective_views=masks.flatten(1).any(1),
+        labels=points.float(),
+        masks=masks,
+        pixels=DiceSums(
+            factors(maps.sum()),
+            factors(maps[masks].sum()),
+            masks.flatten(1).sum(1).float(),
+            masks[0].numel(),
+        ),
+        points=DiceSums(
+            factors(scores.sum()).flatten(),
+            factors(scores @ points).flatten(),
+            points.sum().float(),
+            len(points),
+        ),
+    )
+
+
+def cloud_label(labels: torch.Tensor, defective: bool, scan: str) -> bool:
+    """max(y^3d) of a cloud, or its folder's label where no remaining point is labelled; warns where they disagree.
+
+    labels: [n]; defective: whether the scan lies in a defect's folder; scan: its name, for the warning.
+    """
+    labelled = bool((labels > 0).any())
+    if labelled and not defective:
+        logger.warning("scan %s lies among the good ones but has labelled points; taken as defective", scan)
+    if defective and not labelled:
+        logger.warning("scan %s lies among the defective ones but none of its points is labelled; taken as such", scan)
+    return labelled or defective
+
+
+# Training -------------------------------------------------------------------------------------------------------
+
+
+Scan = tuple[Sample, Targets]
+Load = Callable[[int], Scan]
+Batch = tuple[int, list[int]]
+
+
+def batches(n_scans: int, settings: Settings, generator: torch.Generator) -> list[Batch]:
+    """Epoch (from 1) and scan indices of every step: shuffled each epoch, the last batch kept however small."""
+    steps = []
+    for epoch in range(1, settings.epochs + 1):
+        order = torch.randperm(n_scans, generator=generator).tolist()
+        starts = range(0, n_scans, settings.batch_size)
+        steps += [(epoch, order[start : start + settings.batch_size]) for start in starts]
+    return steps
+
+
+def train_step(
+    method: TrainedMethod,
+    learners: Mapping[str, PromptLearner],
+    optimizer: torch.optim.Optimizer,
+    scans: Sequence[Scan] | Iterator[Scan],
+    n_scans: int,
+    settings: Settings,
+    device: torch.device,
+) -> dict[str, float]:
+    """One step on a batch of n_scans clouds, taken one after the other; updates the learners in place.
+
+    Returns the unweighted terms and the weighted total, means over the batch. Where the total is not finite,
+    nothing is updated.
+    """
+    weights = asdict(settings.loss_weights)
+    embeddings = {layer: learner.embeddings() for layer, learner in learners.items()}
+    leaves = {layer: embedding.detach().requires_grad_() for layer, embedding in embeddings.items()}
+    row: dict[str, float] = {}
+    for sample, targets in scans:
+        terms = method.loss_terms(leaves, sample.on(device), move(targets, device), settings)
+        terms["total"] = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        (terms["total"] / n_scans).backward()
+        for name, term in terms.items():
+            row[name] = row.get(name, 0.0) + term.item() / n_scans
+    if math.isfinite(row["total"]):
+        optimizer.zero_grad()
+        torch.autograd.backward(list(embeddings.values()), [leaf.grad for leaf in leaves.values()])
+        optimizer.step()
+    return row
+
+
+def train(
+    method: TrainedMethod,
+    learners: Mapping[str, PromptLearner],
+    load: Load,
+    n_scans: int,
+    settings: Settings,
+    generator: torch.Generator,
+    device: torch.device,
+    watch: Callable[[list[Batch]], Iterable[Batch]] = iter,
+) -> list[dict[str, float]]:
+    """Optimise the learners in place (Adam, Sec. 4); return a row per step: epoch, step (from 1), terms, total.
+
+    load: gives the scan of an index 0..n_scans-1; generator: shuffles the clouds; watch: passes the steps through,
+    for whoever shows progress. Raises InputError naming the step when the loss is no longer finite.
+    """
+    parameters = [part for learner in learners.values() for part in (learner.context, learner.deep)]
+    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, betas=settings.betas)
+    rows: list[dict[str, float]] = []
+    for epoch, batch in watch(batches(n_scans, settings, generator)):
+        terms = train_step(method, learners, optimizer, map(load, batch), len(batch), settings, device)
+        rows.append({"epoch": epoch, "step": len(rows) + 1, **terms})
+        if not math.isfinite(terms["total"]):
+            raise InputError(
+                f"the loss is not finite at step {len(rows)} (epoch {epoch}): {terms}; a lower learning_rate than "
+                f"{settings.learning_rate} may help"
+            )
+        logger.info("epoch %d, step %d: loss %.4f", epoch, len(rows), terms["total"])
+    return rows
+
+
+def n_bytes(part: Any) -> int:
+    """Memory of the tensors in a sample or its targets."""
+    if isinstance(part, torch.Tensor):
+        return part.nbytes
+    return sum(map(n_bytes, vars(part).values())) if hasattr(part, "__dataclass_fields__") else 0
+
+
+def cached(load: Load, budget: int = CACHE_BYTES) -> Load:
+    """Keep what `load` gives, first come first kept, up to so many bytes.
+
+    Nothing is evicted: each epoch visits every scan once, where the least recently used is the next to be needed.
+    """
+    kept: dict[int, Scan] = {}
+    used = 0
+
+    def get(index: int) -> Scan:
+        nonlocal used
+        if index in kept:
+            return kept[index]
+        item = load(index)
+        size = sum(map(n_bytes, item))
+        if used + size <= budget:
+            kept[index] = item
+            used += size
+        return item
+
+    return get
+
+
+# Stage and files --------------------------------------------------------------------------------------------------
+
+
+def load_text_tower(model: Mapping[str, Any], device: torch.device) -> Clip:
+    """The CLIP that an entry of the config's `features` names."""
+    return load_clip(
+        model["model"],
+        model["vv_blocks"],
+        pretrained=model.get("pretrained"),
+        checkpoint=model.get("checkpoint"),
+        random_seed=model.get("random_seed"),
+        device=device,
+    )
+
+
+def make_prompts(
+    system: str,
+    clouds: str | os.PathLike[str],
+    renders: str | os.PathLike[str],
+    features: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    curve: str | os.PathLike[str],
+    options: Mapping[str, Any],
+    model: Mapping[str, Any],
+    seed: int,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Train the prompts of a system on one category; write them (`output`) and the loss curve (`curve`, CSV).
+
+    clouds, renders, features: the category's stores. options: the method's entry in the config (`Settings`);
+    model: the features' entry, which names the CLIP. seed draws the first tokens and shuffles the clouds.
+    Raises InputError for a category without a defective scan, from whose labels nothing can be learnt.
+    """
+    kind = methods.find(system)
+    method = methods.load_trained(system)
+    settings = Settings.of(options)
+    device = jobs.pick_device()
+    alpha = float(model["alpha"])
+    with open_samples(clouds, renders, features, kind.stream, kind.explicit, alpha) as reader:
+        category = str(reader.clouds.attributes["category"])
+        scans = reader.scans
+        folders = [bool(reader.clouds.scan_attributes(scan)["defective"]) for scan in scans]
+
+        @cache
+        def label(index: int) -> bool:
+            labels = torch.from_numpy(reader.cloud(scans[index], "labels")["labels"])
+            return cloud_label(labels, folders[index], scans[index])
+
+        n_defective = sum(map(label, range(len(scans))))
+        if n_defective == 0:
+            raise InputError(f"{clouds}: category {category!r} has no defective scan; prompts cannot be trained on it")
+        if n_defective == len(scans):
+            logger.warning("category %s has no good scan; training on defective ones alone", category)
+
+        def load(index: int) -> Scan:
+            sample = reader.sample(scans[index])
+            labels = torch.from_numpy(reader.cloud(scans[index], "labels")["labels"])
+            masks = torch.from_numpy(reader.masks(scans[index]))
+            return sample, make_targets(sample, labels, masks, label(index))
+
+        clip = load_text_tower(model, device)
+        generator = torch.Generator().manual_seed(seed)
+        learners = {
+            layer: PromptLearner(clip, texts, settings, generator)
+            for layer, texts in method.templates(category).items()
+        }
+        dim = int(reader.features.attributes["dim"])
+        if dim != clip.dim:
+            raise InputError(f"{features}: features have {dim} dimensions, model {clip.name!r} has {clip.dim}")
+
+        watch = partial(jobs.progress, label=f"training on {category}", unit="step")
+        rows = train(method, learners, cached(load), len(scans), settings, generator, device, watch)
+
+    write_prompts(
+        output,
+        {f"{layer}.{name}": part for layer, learner in learners.items() for name, part in learner.tensors().items()},
+        {
+            **provenance,
+            "system": system,
+            "category": category,
+            "texts": {layer: learner.texts for layer, learner in learners.items()},
+            "settings": asdict(settings),
+            "model": dict(model),
+            "seed": seed,
+            "device": device.type,
+            "packages": stores.package_versions(),
+        },
+    )
+    with stores.replacing(curve) as place, open(place, "w", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(
+            {key: value if isinstance(value, int) else f"{value:.7g}" for key, value in row.items()} for row in rows
+        )
+
+
+def write_prompts(
+    path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], provenance: Mapping[str, Any]
+) -> None:
+    """Write a prompts file, whole or not at all; the same content gives the same bytes.
+
+    tensors: "<layer>.context_normal", ".context_abnormal" [E, dt], ".deep" [b, t, dt], ".embeddings" [2, d];
+    provenance: goes into the file's metadata as one JSON string under that name.
+    """
+    # One entry only: safetensors writes several in no fixed order.
+    metadata = {"provenance": json.dumps(provenance, sort_keys=True)}
+    with stores.replacing(path) as place:
+        save_file(tensors, place, metadata=metadata)
+
+
+def read_prompts(path: str | os.PathLike[str], layers: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Text embeddings float32 [2, d] of the layers asked for, from a prompts file.
+
+    Raises InputError for a file that is missing, damaged, or lacks a layer.
+    """
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such prompts")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            if missing := [layer for layer in layers if f"{layer}.embeddings" not in names]:
+                raise InputError(f"{path}: has no prompts of the layers {missing}, only {sorted(names)}")
+            return {layer: file.get_tensor(f"{layer}.embeddings") for layer in layers}
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a readable prompts file ({error}); delete it and run again") from error
