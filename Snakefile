@@ -13,7 +13,7 @@
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
 #   results/summary/{dataset}/{auxiliary}.csv                                  one auxiliary split, one-vs-rest
-#   results/summary/{dataset}.csv                                              one data set, one-vs-rest
+#   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
 #
 # The config is described in config/README.md. The embedded default is read only where no --configfile is given, so
@@ -35,6 +35,7 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/prompts.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/metrics.smk"
+include: "workflow/rules/summary.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/targets.smk"

@@ -24,6 +24,7 @@ LIBRARIES = {
 }
 # Mesa draws without a GPU; it is found by its drivers, not by a library's name.
 MESA = "libgl1-mesa-dri"
+DRIVERS = ("usr/lib*/dri", "usr/lib/*-linux-gnu/dri", "usr/lib*/libgallium*", "usr/lib/*-linux-gnu/libgallium*")
 LATEX = ("texlive-latex-base", "texlive-latex-recommended")
 
 
@@ -37,8 +38,7 @@ def loads(library: str) -> bool:
 
 def missing(latex: bool) -> list[str]:
     packages = [package for library, package in LIBRARIES.items() if not loads(library)]
-    drivers = ("/usr/lib/dri", "/usr/lib64/dri", "/usr/lib/*-linux-gnu/dri", "/usr/lib*/libgallium*", "/usr/lib/*/libgallium*")
-    if not any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in drivers):
+    if not any(any(Path("/").glob(pattern)) for pattern in DRIVERS):
         packages.append(MESA)
     if latex and shutil.which("pdflatex") is None:
         packages += LATEX

@@ -6,8 +6,10 @@ choices between keys are checked here. Every message names the key, what was fou
 
 from __future__ import annotations
 
+import csv
 import difflib
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointad_core.errors import InputError
@@ -65,11 +67,14 @@ def _expected(schema: Mapping[str, Any]) -> str:
     return ", ".join([text, *entries])
 
 
-def _known(schema: Mapping[str, Any]) -> set[str]:
-    """Keys that a schema of a mapping knows, wherever it names them."""
+def _known(schema: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
+    """Keys that a schema knows in this mapping, in the branch for the layout or system that it names as well."""
     known = set(schema.get("properties", ()))
-    for branch in ("then", "else"):
-        known |= _known(schema.get(branch, {}))
+    if "if" in schema:
+        ((key, condition),) = schema["if"]["properties"].items()
+        branch = "then" if found.get(key) == condition["const"] else "else"
+        if branch in schema:
+            known |= _known(schema[branch], found)
     return known
 
 
@@ -82,12 +87,8 @@ def explain(error: ValidationError) -> str:
     """Put an error of JSON schema into one sentence: the key, what was found, what was expected."""
     key, found, schema = _key(error.absolute_path), error.instance, error.schema
     if error.validator in ("additionalProperties", "unevaluatedProperties"):
-        known = _known(schema)
-        wrong = sorted(name for name in map(str, found) if name not in known)
-        if error.validator == "unevaluatedProperties":
-            # jsonschema names the keys that no branch took.
-            wrong = [name for name in map(str, found) if f"{name!r}" in error.message] or wrong
-        allowed = sorted(known - set(wrong))
+        allowed = sorted(_known(schema, found))
+        wrong = sorted(name for name in map(str, found) if name not in allowed)
         if "layout" in found:
             hint = f" in a data set of layout {found['layout']!r}"
         elif "system" in found:
@@ -102,7 +103,7 @@ def explain(error: ValidationError) -> str:
     if error.validator == "pattern":
         return f"config: the name {found!r} in {key} is not allowed, expected {schema['description']}"
     hint = ""
-    if isinstance(found, str) and error.validator == "type":
+    if isinstance(found, str) and error.validator_value in ("number", "integer"):
         try:
             float(found)
             hint = " (text; a number stands without quotes and with a point before an exponent: 1.0e-3)"
@@ -149,7 +150,11 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
         if len(given) != 1:
             found = " and ".join(given) or "none"
             yield f"config: features.{name} has {found} of the keys {', '.join(_WEIGHTS)}, expected exactly one"
+    with open(Path(__file__).with_name("paper_numbers.csv"), newline="", encoding="utf-8") as file:
+        published = {line["method"] for line in csv.DictReader(file)}
     for name, method in config["methods"].items():
+        if method["published"] is not None:
+            yield from _refer(f"methods.{name}.published", method["published"], published, "one of the paper's rows")
         yield from _refer(f"methods.{name}.features", method["features"], config["features"], "one of features")
     experiments = config["experiments"]
     for position, name in enumerate(experiments["one_vs_rest"]):

@@ -1,4 +1,4 @@
-"""A content hash of the package's modules, so that Snakemake sees an edit in a library that a rule calls."""
+"""A content hash of the package's files, so that Snakemake sees an edit in a library that a rule calls."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ PACKAGE = Path(__file__).parent
 
 
 def source(module: str) -> Path:
-    """File of a module of this package, named from the package on: "views", "methods.pointad"; "" is the package."""
+    """A module's file; modules are named from the package on ("views", "methods.pointad"), data files by path."""
     path = PACKAGE.joinpath(*module.split("."))
-    for candidate in (path / "__init__.py", path.with_suffix(".py")):
+    for candidate in (path / "__init__.py", path.with_name(path.name + ".py"), PACKAGE / module):
         if candidate.is_file():
             return candidate
     raise ValueError(f"fingerprint: pointad_core has no module {module!r}")
@@ -20,9 +20,9 @@ def source(module: str) -> Path:
 
 @cache
 def fingerprint(*modules: str) -> str:
-    """SHA-256 over the modules' source bytes and names; neither order nor repetition of names matters.
+    """SHA-256 over the files' bytes and names; neither order nor repetition of names matters.
 
-    Raises ValueError for a name that is no module of this package.
+    Raises ValueError for a name that is neither a module nor a data file of this package.
     """
     digest = hashlib.sha256()
     for module in sorted(set(modules)):

@@ -6,6 +6,7 @@ hold the keys that a stage depends on and no other, so that a change of a key re
 
 import os
 import re
+import shutil
 from functools import cache
 
 from snakemake.exceptions import WorkflowError
@@ -32,7 +33,7 @@ EXPERIMENTS = config["experiments"]
 
 # A job that computes on the CPU must not wait for a GPU's turn. On a cluster whose login node has no GPU, the
 # profile says which rules get one (`set-resources`).
-GPUS = int(os.path.exists("/dev/nvidia0"))
+GPUS = int(shutil.which("nvidia-smi") is not None)
 
 
 def any_of(names):
@@ -123,9 +124,10 @@ def get_render_options(wildcards):
 
 def get_model(features):
     """Backbone and explicit branch behind features, as every stage that needs the model gets them."""
-    keys = ("model", "model_config", "pretrained", "checkpoint", "random_seed", "vv_blocks")
+    keys = ("model", "pretrained", "checkpoint", "random_seed", "vv_blocks")
     keys += ("neighbours", "kernel_sigma", "kernel_units", "alpha")
-    return {"resolution": config["resolution"], **pick(config["features"][features], *keys)}
+    model = {"resolution": config["resolution"], **pick(config["features"][features], *keys)}
+    return model | {"checkpoint": path for path in get_checkpoint(features)}
 
 
 def get_feature_options(wildcards):
@@ -136,10 +138,16 @@ def get_method_model(wildcards):
     return get_model(METHODS[wildcards.method]["features"])
 
 
-def get_model_files(features):
-    """Files that the model is built from: a touched checkpoint is another checkpoint."""
+def get_checkpoint(features):
+    """File with the model's weights, where it is the user's own: another file there is another model."""
     settings = config["features"][features]
-    return [settings[key] for key in ("checkpoint", "model_config") if settings.get(key)]
+    return [os.path.expanduser(settings["checkpoint"])] if "checkpoint" in settings else []
+
+
+def get_architecture(features):
+    """Description of a model of this package; models that open_clip brings have none here."""
+    name = f"models/{config['features'][features]['model']}.json"
+    return [name] if os.path.exists(f"{workflow.basedir}/pointad_core/{name}") else []
 
 
 def get_streams(wildcards):
@@ -152,11 +160,16 @@ def get_system(wildcards):
     return METHODS[wildcards.method]["system"]
 
 
+# Modules behind the CLIP model, for the stages that load it.
+CLIP_MODULES = ("clip", "checkpoints", "torchvision_compat")
+
+
 def get_method_modules(wildcards):
     """Modules of a method's system: an edit in one system's code leaves the others' results alone."""
     shared = {"clip_rendering": ["methods.pointad"], "pointad_plus": ["methods.pointad"]}
     system = get_system(wildcards)
-    return ["methods", f"methods.{system}", *shared.get(system, [])]
+    architecture = get_architecture(METHODS[wildcards.method]["features"])
+    return ["methods", f"methods.{system}", *shared.get(system, []), *CLIP_MODULES, *architecture]
 
 
 def get_training_options(wildcards):
@@ -193,15 +206,25 @@ def get_training_stores(wildcards):
     return {stage: files[0] for stage, files in stores.items()}
 
 
+def get_tested_by(run):
+    """Categories that a run scores: all, but not the one whose scans its prompts have seen."""
+    _, source, auxiliary, _, dataset = run
+    seen = auxiliary if source == dataset else None
+    return [category for category in DATASETS[dataset]["categories"] if category != seen]
+
+
 def get_tested(wildcards):
-    """Categories that are scored: all, but not the one whose scans the prompts have seen."""
-    categories = DATASETS[wildcards.dataset]["categories"]
-    seen = wildcards.auxiliary if wildcards.source == wildcards.dataset else None
-    return [category for category in categories if category != seen]
+    return get_tested_by([wildcards[name] for name in ("method", "source", "auxiliary", "seed", "dataset")])
 
 
 def get_tested_stores(wildcards):
     return get_stores(wildcards.method, wildcards.dataset, get_tested(wildcards))
+
+
+def get_method_renders(wildcards):
+    if wildcards.category not in get_tested(wildcards):
+        raise WorkflowError(f"{wildcards.category} is not tested with prompts that were trained on it")
+    return get_stores(wildcards.method, wildcards.dataset, [wildcards.category])["renders"]
 
 
 def get_tested_clouds(wildcards):
@@ -222,24 +245,105 @@ def get_prompts(wildcards):
     return f"results/prompts/{method}/{source}/{auxiliary}/{seed}.safetensors"
 
 
-# Runs: what the tables average -----------------------------------------------------------------------------------
+# Runs: what summaries and tables average ---------------------------------------------------------------------------
 
 
-def get_runs(source, target, auxiliaries=None):
-    """Every (method, auxiliary class, seed) of a source data set tested on a target, with its place in paths.
+def get_runs(source, target, auxiliaries):
+    """Every (method, source, auxiliary class, seed, target) of a setting: the places of its metrics in paths.
 
     An untrained system has one run, whatever the source.
     """
     runs = []
     for method, settings in METHODS.items():
         if SYSTEMS[settings["system"]].trained:
-            auxiliaries_of_source = auxiliaries or DATASETS[source]["auxiliary"]
-            places = [(source, auxiliary, seed) for auxiliary in auxiliaries_of_source for seed in config["seeds"]]
+            runs += [(method, source, auxiliary, seed, target) for auxiliary in auxiliaries for seed in config["seeds"]]
         else:
-            places = [("none", "none", 0)]
-        runs += [(method, *place, target) for place in places]
+            runs.append((method, "none", "none", 0, target))
     return runs
 
 
 def get_metrics(runs):
-    return [f"results/metrics/{'/'.join(map(str, run))}.csv" for run in runs]
+    # Every source has the same run of an untrained system: once is enough.
+    return list(dict.fromkeys(f"results/metrics/{'/'.join(map(str, run))}.csv" for run in runs))
+
+
+def get_split_metrics(wildcards):
+    """Metrics of one auxiliary split, one-vs-rest."""
+    if wildcards.auxiliary not in DATASETS[wildcards.dataset]["auxiliary"]:
+        raise WorkflowError(f"{wildcards.auxiliary!r} is no auxiliary class of data set {wildcards.dataset!r}")
+    return get_metrics(get_runs(wildcards.dataset, wildcards.dataset, [wildcards.auxiliary]))
+
+
+def get_sources(wildcards):
+    """Auxiliary classes behind a data set's summary: its own, else those of the data sets it is a target of."""
+    dataset = wildcards.dataset
+    sources = [dataset]
+    if not DATASETS[dataset]["auxiliary"]:
+        sources = [pair["source"] for pair in EXPERIMENTS["cross_dataset"] if dataset in pair["targets"]]
+    if not sources:
+        raise WorkflowError(f"datasets.{dataset} has no auxiliary class, and no experiment has it as a target")
+    return {source: DATASETS[source]["auxiliary"] for source in sources}
+
+
+def get_dataset_metrics(wildcards):
+    sources = get_sources(wildcards)
+    return get_metrics(run for source in sources for run in get_runs(source, wildcards.dataset, sources[source]))
+
+
+def get_table_metrics(wildcards):
+    """Metrics of one table: 1 and 2 show one-vs-rest, 3 and 4 cross-dataset, where only trained systems differ."""
+    if wildcards.number in ("1", "2"):
+        pairs = [(dataset, dataset) for dataset in EXPERIMENTS["one_vs_rest"]]
+        runs = [run for source, target in pairs for run in get_runs(source, target, DATASETS[source]["auxiliary"])]
+    else:
+        pairs = [(pair["source"], target) for pair in EXPERIMENTS["cross_dataset"] for target in pair["targets"]]
+        runs = [run for source, target in pairs for run in get_runs(source, target, DATASETS[source]["auxiliary"])]
+        runs = [run for run in runs if run[1] != "none"]
+    return get_metrics(runs)
+
+
+def get_systems():
+    return {name: pick(method, "system") for name, method in METHODS.items()}
+
+
+def get_table_options():
+    """What tables and their captions say of data, methods, backbones and seeds."""
+    return {
+        "datasets": {
+            name: {"label": name, **pick(dataset, "label", "published", "generated", "auxiliary")}
+            for name, dataset in DATASETS.items()
+        },
+        "methods": {
+            name: {"label": SYSTEMS[method["system"]].label, **pick(method, "system", "label", "published", "features")}
+            for name, method in METHODS.items()
+        },
+        "features": {
+            name: pick(features, "model", "pretrained", "checkpoint", "random_seed")
+            for name, features in config["features"].items()
+        },
+        "experiments": EXPERIMENTS,
+        "seeds": config["seeds"],
+    }
+
+
+# What the named targets ask for ------------------------------------------------------------------------------------
+
+
+def get_summaries():
+    """Summaries of every data set in an experiment, and of its auxiliary splits."""
+    names = []
+    for dataset in EXPERIMENTS["one_vs_rest"]:
+        names += [dataset, *(f"{dataset}/{auxiliary}" for auxiliary in DATASETS[dataset]["auxiliary"])]
+    targets = [target for pair in EXPERIMENTS["cross_dataset"] for target in pair["targets"]]
+    names += [target for target in targets if not DATASETS[target]["auxiliary"]]
+    return [f"results/summary/{name}.csv" for name in dict.fromkeys(names)]
+
+
+def get_heatmaps():
+    """Pictures of every category that the one-vs-rest experiments tested."""
+    return [
+        f"results/heatmaps/{'/'.join(map(str, run))}/{category}.png"
+        for dataset in EXPERIMENTS["one_vs_rest"]
+        for run in get_runs(dataset, dataset, DATASETS[dataset]["auxiliary"])
+        for category in get_tested_by(run)
+    ]

@@ -3,7 +3,7 @@ rule features:
     input:
         clouds="results/clouds/{dataset}/{category}.zarr.zip",
         renders=get_renders,
-        model=lambda wildcards: get_model_files(wildcards.features),
+        checkpoint=lambda wildcards: get_checkpoint(wildcards.features),
     output:
         features="results/features/{features}/{dataset}/{category}.zarr.zip",
     log:
@@ -20,6 +20,8 @@ rule features:
     params:
         options=get_feature_options,
         streams=get_streams,
-        code=fingerprint("features", "clip", "geometry", "stores"),
+        code=lambda wildcards: fingerprint(
+            "features", "geometry", "stores", *CLIP_MODULES, *get_architecture(wildcards.features)
+        ),
     script:
         "../scripts/features.py"

@@ -2,7 +2,7 @@ rule prompts:
     """Train a method's prompts on one auxiliary class, from cached features."""
     input:
         unpack(get_training_stores),
-        model=lambda wildcards: get_model_files(METHODS[wildcards.method]["features"]),
+        checkpoint=lambda wildcards: get_checkpoint(METHODS[wildcards.method]["features"]),
     output:
         prompts="results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors",
         curve="results/prompts/{method}/{dataset}/{auxiliary}/{seed}.csv",
@@ -21,6 +21,8 @@ rule prompts:
         system=get_system,
         options=get_training_options,
         model=get_method_model,
-        code=lambda wildcards: fingerprint("prompts", *get_method_modules(wildcards)),
+        code=lambda wildcards: fingerprint(
+            "prompts", "losses", "segmentation", "samples", "geometry", "stores", *get_method_modules(wildcards)
+        ),
     script:
         "../scripts/prompts.py"

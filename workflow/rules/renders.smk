@@ -16,6 +16,6 @@ rule renders:
         runtime=120,
     params:
         options=get_render_options,
-        code=fingerprint("renders", "views", "stores"),
+        code=fingerprint("renders", "splatter", "open3d_renderer", "views", "visibility", "stores"),
     script:
         "../scripts/renders.py"

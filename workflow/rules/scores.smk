@@ -3,7 +3,7 @@ rule scores:
     input:
         unpack(get_tested_stores),
         prompts=get_prompts,
-        model=lambda wildcards: get_model_files(METHODS[wildcards.method]["features"]),
+        checkpoint=lambda wildcards: get_checkpoint(METHODS[wildcards.method]["features"]),
     output:
         scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
     log:
@@ -22,6 +22,16 @@ rule scores:
         categories=get_tested_names,
         options=get_scoring_options,
         model=get_method_model,
-        code=lambda wildcards: fingerprint("scores", *get_method_modules(wildcards)),
+        code=lambda wildcards: fingerprint(
+            "scores",
+            "smoothing",
+            "prompts",
+            "losses",
+            "segmentation",
+            "samples",
+            "geometry",
+            "stores",
+            *get_method_modules(wildcards),
+        ),
     script:
         "../scripts/scores.py"

@@ -1,0 +1,41 @@
+rule summary_auxiliary:
+    """One auxiliary split, one-vs-rest: every unseen category and their mean."""
+    input:
+        metrics=get_split_metrics,
+    output:
+        summary="results/summary/{dataset}/{auxiliary}.csv",
+    log:
+        "logs/summary/{dataset}/{auxiliary}.log",
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        methods=get_systems(),
+        code=fingerprint("summary", "metrics", "methods", "stores"),
+    script:
+        "../scripts/summary_auxiliary.py"
+
+
+rule summary_dataset:
+    """One data set: the mean over its auxiliary splits; for one without, what other data sets' prompts reach on it."""
+    input:
+        metrics=get_dataset_metrics,
+    output:
+        summary="results/summary/{dataset}.csv",
+    log:
+        "logs/summary/{dataset}.log",
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        sources=get_sources,
+        methods=get_systems(),
+        code=fingerprint("summary", "metrics", "methods", "stores"),
+    script:
+        "../scripts/summary_dataset.py"

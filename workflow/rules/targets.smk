@@ -1,0 +1,20 @@
+"""Targets with names: what a user asks for as a whole."""
+
+
+localrules:
+    all_tables,
+    all_heatmaps,
+
+
+rule all_tables:
+    """Tables 1-4 as LaTeX and CSV, one document with all of them, and the summaries by data set and split."""
+    input:
+        expand("results/tables/table{number}.{format}", number=[1, 2, 3, 4], format=["tex", "csv"]),
+        "results/tables/tables.tex",
+        get_summaries(),
+
+
+rule all_heatmaps:
+    """Heat maps of every category that the one-vs-rest experiments tested."""
+    input:
+        get_heatmaps(),

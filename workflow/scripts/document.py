@@ -1,0 +1,13 @@
+"""Write one document with all tables."""
+
+from typing import TYPE_CHECKING
+
+from pointad_core import jobs
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+with jobs.logged(snakemake.log[0]):
+    from pointad_core.tables import make_document
+
+    make_document(tables=snakemake.input.tables, output=snakemake.output.tex)

@@ -1,0 +1,19 @@
+"""Average the metrics of one auxiliary split."""
+
+from typing import TYPE_CHECKING
+
+from pointad_core import jobs
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+with jobs.logged(snakemake.log[0]):
+    from pointad_core.summary import make_summary_auxiliary
+
+    make_summary_auxiliary(
+        metrics=snakemake.input.metrics,
+        output=snakemake.output.summary,
+        dataset=snakemake.wildcards.dataset,
+        auxiliary=snakemake.wildcards.auxiliary,
+        methods=snakemake.params.methods,
+    )

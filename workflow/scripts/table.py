@@ -1,0 +1,19 @@
+"""Write one of the paper's tables."""
+
+from typing import TYPE_CHECKING
+
+from pointad_core import jobs
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+with jobs.logged(snakemake.log[0]):
+    from pointad_core.tables import make_table
+
+    make_table(
+        number=int(snakemake.wildcards.number),
+        metrics=snakemake.input.metrics,
+        tex=snakemake.output.tex,
+        csv_output=snakemake.output.csv,
+        options=snakemake.params.options,
+    )
