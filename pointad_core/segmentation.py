@@ -103,38 +103,14 @@ def implicit_scores(
     return geometry.visible_mean(maps.gather(1, positions)[..., None], visible)[:, 0]
 
 
-class _Carry(torch.autograd.Function):
-    """Patch scalars [K, P] to points [n], with the adjoint written out.
-
-    Autograd would scatter gradients through one-column slices, rank by rank and view by view, which on a CPU takes
-    ten times as long as counting them in one go.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, scalars: torch.Tensor, visible: torch.Tensor, explicit: Explicit) -> torch.Tensor:
-        ctx.shape, ctx.visible, ctx.explicit = scalars.shape, visible, explicit
-        index, neighbours, weights = explicit.patch_index, explicit.neighbours, explicit.weights
-        return geometry.aggregate_scalars(scalars[..., None], index, visible, neighbours, weights, explicit.alpha)[:, 0]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        visible, explicit = ctx.visible, ctx.explicit
-        n_views, n_patches = ctx.shape
-        shares = (explicit.weights * gradient[:, None]).flatten()
-        own = torch.bincount(explicit.neighbours.flatten(), weights=shares, minlength=len(gradient))
-        own = (explicit.alpha * own + (1 - explicit.alpha) * gradient) / visible.sum(0).clamp(min=1)
-        starts = n_patches * torch.arange(n_views, dtype=torch.int32, device=gradient.device)[:, None]
-        index = (explicit.patch_index + starts).flatten()
-        patches = torch.bincount(index, weights=(visible * own).flatten(), minlength=n_views * n_patches)
-        return patches.view(n_views, n_patches).to(gradient.dtype), None, None
-
-
 def explicit_scores(patch_logits: torch.Tensor, visible: torch.Tensor, explicit: Explicit) -> torch.Tensor:
     """T_a of Eq. 5 in its exact scalar form: p_a of each point's fused feature q^.
 
     patch_logits: float [K, P], (<g_a, patch> - <g_n, patch>) / tau, which G-aggregation carries to the points as
     it would the features; divided by ||q^|| they are the logit of q^ itself. Returns float [n].
     """
-    fused = _Carry.apply(patch_logits, visible, explicit)
+    fused = geometry.aggregate_scalars(
+        patch_logits[..., None], explicit.patch_index, visible, explicit.neighbours, explicit.weights, explicit.alpha
+    )
     # A feature of length zero (views that cancel) has no direction: its logit is 0, its probability one half.
-    return torch.sigmoid(fused / explicit.norms.clamp(min=torch.finfo(torch.float32).tiny))
+    return torch.sigmoid(fused[:, 0] / explicit.norms.clamp(min=torch.finfo(torch.float32).tiny))
