@@ -47,9 +47,7 @@ def naive_fused(cloud, alpha):
         q.append(sum(seen) / len(seen))
     fused = []
     for j in range(n_points):
-        from_neighbours = sum(
-            float(w) * q[i] for i, w in zip(cloud["neighbours"][j], cloud["weights"][j], strict=True)
-        )
+        from_neighbours = sum(float(w) * q[i] for i, w in zip(cloud["neighbours"][j], cloud["weights"][j], strict=True))
         fused.append(alpha * from_neighbours + (1 - alpha) * q[j])
     return np.array(fused)
 
