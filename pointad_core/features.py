@@ -26,8 +26,9 @@ from pointad_core.jobs import pick_device, progress
 logger = logging.getLogger(__name__)
 
 _FLOATS_PER_TOKEN = 24
-"""Float32 values a token and a unit of width hold at once in a block: both streams, q, k, v, the MLP's hidden
-layer (four widths) before and after its activation, and temporaries; measured peaks lie below."""
+"""Float32 values that a block holds at once for each token and unit of width, counted generously: both streams
+(2), normalised input (1), q, k, v (3), attention's output before and after its projection (2), the MLP's hidden
+layer before, within and after its activation (12), temporaries (4). Fused attention keeps no square of tokens."""
 
 
 def find_neighbours(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,9 +106,13 @@ def _explicit_branch(
 
 
 def _check_scan(
-    where: str, rendered: Mapping[str, np.ndarray], points: np.ndarray, resolution: int, n_neighbours: int
+    where: str, cloud: Mapping[str, np.ndarray], rendered: Mapping[str, np.ndarray], resolution: int, n_neighbours: int
 ) -> None:
     """Refuse what cannot be encoded, with the scan's name, before any time is spent on it."""
+    points = cloud["points"]
+    rgb_shape = (resolution, resolution, 3)
+    if "rgb" in cloud and cloud["rgb"].shape != rgb_shape:
+        raise InputError(f"{where}: rgb is {cloud['rgb'].shape}, expected {rgb_shape}; make the clouds again")
     if rendered["images"].shape[1:] != (resolution, resolution):
         raise InputError(f"{where}: renders are {rendered['images'].shape[1:]} pixels, resolution is {resolution}")
     if rendered["visible"].shape[1] != len(points):
@@ -165,7 +170,7 @@ def make_features(
                 cloud = cloud_store.load(scan, ["points", "rgb"] if with_rgb else ["points"])
                 rendered = render_store.load(scan, ["images", "pixels", "visible"])
                 n_neighbours = options["neighbours"] if "vv" in streams else 0
-                _check_scan(f"{renders}: scan {scan!r}", rendered, cloud["points"], clip.resolution, n_neighbours)
+                _check_scan(f"{renders}: scan {scan!r}", cloud, rendered, clip.resolution, n_neighbours)
                 features = encode(clip, rendered["images"], streams, batch)
                 arrays = {name: feature.cpu().numpy() for name, feature in features.items()}
                 if with_rgb:
