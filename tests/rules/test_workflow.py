@@ -1,0 +1,243 @@
+"""The workflow as a user meets it: a fresh clone, other folders, mistakes, and the same bytes on any machine."""
+
+import copy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from miniature import CONFIG, REPOSITORY, Miniature, copy_workflow, snakemake
+
+PROGRAMS = Path(sys.executable).parent
+
+
+def dump(path: Path, config: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+# A fresh clone ----------------------------------------------------------------------------------------------------
+
+
+def test_fresh_clone_lists_jobs(tmp_path: Path) -> None:
+    copied = copy_workflow(tmp_path / "clone")
+    result = snakemake("-n", snakefile=copied, directory=copied.parent)
+    assert result.code == 0, result.text
+    assert result.jobs["clouds"] == result.jobs["renders"] == result.jobs["features"] == 12
+    assert result.jobs["table"] == 4
+    assert "profiles/default" in result.text, "the default profile is not read by itself"
+
+
+def test_configfile_stands_for_itself(snakefile: Path, tmp_path: Path) -> None:
+    config = copy.deepcopy(CONFIG)
+    del config["datasets"]["real3d"]
+    config["experiments"] = {"one_vs_rest": ["mvtec3d"]}
+    path = dump(tmp_path / "own.yaml", config)
+    result = snakemake("-n", "--configfile", path, snakefile=snakefile, directory=tmp_path)
+    assert result.code == 0, result.text
+    assert result.jobs["clouds"] == 2, "the embedded default is mixed into a config of one's own"
+
+
+def test_one_split_asks_for_its_prompts_alone(snakefile: Path, tmp_path: Path) -> None:
+    result = snakemake("results/summary/mvtec3d/carrot.csv", "-n", snakefile=snakefile, directory=tmp_path)
+    assert result.code == 0, result.text
+    assert result.jobs["prompts"] == 2
+    assert result.jobs["clouds"] == 4
+
+
+def test_target_without_auxiliary_class_is_summarised_cross_dataset(snakefile: Path, tmp_path: Path) -> None:
+    config = copy.deepcopy(CONFIG)
+    config["datasets"]["real3d"]["auxiliary"] = []
+    config["experiments"]["one_vs_rest"] = ["mvtec3d"]
+    path = dump(tmp_path / "own.yaml", config)
+    target = "results/summary/real3d.csv"
+    result = snakemake(target, "-n", "--configfile", path, snakefile=snakefile, directory=tmp_path)
+    assert result.code == 0, result.text
+    assert result.jobs["prompts"] == 2
+    assert result.jobs["scores"] == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [PROGRAMS / "snakemake", "--lint"],
+        [PROGRAMS / "snakefmt", "--check", "Snakefile", "workflow"],
+        [sys.executable, "envs/conda.py", "--check"],
+    ],
+    ids=["lint", "snakefmt", "conda"],
+)
+def test_files_are_clean(command: list[str | Path]) -> None:
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Speed ------------------------------------------------------------------------------------------------------------
+
+
+def test_parsing_is_light(snakefile: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from snakemake.cli import main\n"
+        f"sys.argv = ['snakemake', '-n', '--quiet', '--snakefile', {str(snakefile)!r}]\n"
+        f"sys.argv += ['--directory', {str(tmp_path)!r}]\n"
+        "try:\n    main()\n"
+        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'open3d', 'zarr', 'pandas', 'scipy', 'open_clip', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_parsing_is_quick(snakefile: Path, tmp_path: Path) -> None:
+    seconds = min(snakemake("--list-rules", snakefile=snakefile, directory=tmp_path).seconds for _ in range(3))
+    assert seconds < 2.5
+
+
+def write_published_tree(root: Path, config: dict[str, Any]) -> None:
+    """Empty files under the names and in the numbers of the published data sets."""
+    for name, dataset in config["datasets"].items():
+        dataset["root"] = str(root / name)
+        for category in dataset["categories"]:
+            folder = root / name / category
+            if name == "mvtec3d":
+                for defect in ("good", "bent", "cut", "hole", "combined"):
+                    for kind, suffix in (("xyz", "tiff"), ("rgb", "png"), ("gt", "png")):
+                        (folder / "test" / defect / kind).mkdir(parents=True)
+                        for number in range(24):
+                            (folder / "test" / defect / kind / f"{number:03d}.{suffix}").touch()
+            elif name == "eyecandies":
+                items = [f"image_{n}.png" for n in range(6)] + [
+                    "depth.png",
+                    "info_depth.yaml",
+                    "normals.png",
+                    "pose.txt",
+                ]
+                items += [f"{kind}_mask.png" for kind in ("bumps", "dents", "colors", "normals")]
+                items += ["mask.png", "metadata.yaml", "obj_params.yaml"]
+                (folder / "test_public/data").mkdir(parents=True)
+                for number in range(50):
+                    for item in items:
+                        (folder / "test_public/data" / f"{number:02d}_{item}").touch()
+            else:
+                (folder / "test").mkdir(parents=True)
+                (folder / "gt").mkdir()
+                for number in range(50):
+                    (folder / "test" / f"{number}_good.pcd").touch()
+                    (folder / "test" / f"{number + 50}_bulge.pcd").touch()
+                    (folder / "gt" / f"{number + 50}_bulge.txt").touch()
+
+
+def test_paper_is_planned_within_15_seconds(snakefile: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((REPOSITORY / "config/paper.yaml").read_text())
+    write_published_tree(tmp_path, config)
+    path = dump(tmp_path / "paper.yaml", config)
+    result = snakemake("all_tables", "-n", "--configfile", path, snakefile=snakefile, directory=tmp_path)
+    assert result.code == 0, result.text
+    # 10 + 10 + 12 categories; 2 trained methods on 9 auxiliary classes.
+    assert result.jobs["features"] == 32
+    assert result.jobs["prompts"] == 18
+    # One-vs-rest: 3 data sets x (1 untrained + 2 x 3); cross-dataset: 2 targets x 2 x 3.
+    assert result.jobs["scores"] == 33
+    assert result.seconds < 15
+
+
+# Mistakes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "message"),
+    [
+        (
+            "all_tables",
+            "methods={pointad: {epochs: many}}",
+            "config: methods.pointad.epochs is 'many', expected integer",
+        ),
+        ("all_tables", "experiments={one_vs_rest: [mvtec]}", "experiments.one_vs_rest[0] is 'mvtec'"),
+        ("results/clouds/mvtec3d/Confetto.zarr.zip", None, "data set mvtec3d has no category 'Confetto'"),
+        ("results/summary/mvtec3d/Confetto.csv", None, "'Confetto' is no auxiliary class of data set 'mvtec3d'"),
+    ],
+)
+def test_mistakes_are_named_before_anything_runs(
+    snakefile: Path, tmp_path: Path, target: str, values: str | None, message: str
+) -> None:
+    arguments = ["--config", values] if values else []
+    result = snakemake(target, *arguments, snakefile=snakefile, directory=tmp_path)
+    assert result.code != 0
+    assert message in result.text
+    assert not (tmp_path / "results").exists()
+
+
+def test_missing_data_root_is_named(snakefile: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((REPOSITORY / "config/paper.yaml").read_text())
+    config["datasets"]["real3d"]["root"] = str(tmp_path / "nowhere")
+    path = dump(tmp_path / "own.yaml", config)
+    target = "results/clouds/real3d/shell.zarr.zip"
+    result = snakemake(target, "--configfile", path, snakefile=snakefile, directory=tmp_path)
+    assert result.code != 0
+    assert str(tmp_path / "nowhere") in result.text
+    assert "datasets.real3d" in result.text
+
+
+def test_bad_scan_is_named_and_leaves_nothing_half_written(miniature: Miniature, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(miniature.directory / "results/generated/mvtec3d", data)
+    scan = sorted((data / "bagel").rglob("xyz/*.tiff"))[0]
+    scan.write_bytes(scan.read_bytes()[:1000])
+    config = copy.deepcopy(CONFIG)
+    del config["datasets"]["mvtec3d"]["generated"]
+    config["datasets"]["mvtec3d"]["root"] = str(data)
+    path = dump(tmp_path / "own.yaml", config)
+    target = "results/clouds/mvtec3d/bagel.zarr.zip"
+    before = {file: file.stat().st_mtime_ns for file in data.rglob("*")}
+    result = snakemake(target, "--configfile", path, snakefile=miniature.snakefile, directory=tmp_path)
+    assert result.code != 0
+    log = (tmp_path / "logs/clouds/mvtec3d/bagel.log").read_text()
+    for text in (log, result.text):
+        assert str(scan) in text
+    assert "Traceback" not in log
+    assert not [file for file in (tmp_path / "results").rglob("*") if file.is_file()]
+    assert {file: file.stat().st_mtime_ns for file in data.rglob("*")} == before, "the user's folder was written to"
+
+
+# The same everywhere ----------------------------------------------------------------------------------------------
+
+
+def test_one_core_gives_the_same_bytes(miniature: Miniature, tmp_path: Path) -> None:
+    target = "results/summary/real3d/shell.csv"
+    path = dump(tmp_path / "config.yaml", CONFIG)
+    result = snakemake(target, "--configfile", path, snakefile=miniature.snakefile, directory=tmp_path, cores=1)
+    assert result.code == 0, result.text
+    files = [file.relative_to(tmp_path) for file in (tmp_path / "results").rglob("*") if file.is_file()]
+    assert {file.parts[1] for file in files} >= {
+        "clouds",
+        "renders",
+        "features",
+        "prompts",
+        "scores",
+        "metrics",
+        "summary",
+    }
+    differing = [file for file in files if (tmp_path / file).read_bytes() != (miniature.directory / file).read_bytes()]
+    assert not differing
+
+
+def test_tables_are_whole(miniature: Miniature) -> None:
+    tables = miniature.directory / "results/tables"
+    for number in (1, 3):
+        text = (tables / f"table{number}.tex").read_text()
+        assert "PointAD+" in text
+        assert "random weights" in text
+        assert text in (tables / "tables.tex").read_text()
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_document_compiles(miniature: Miniature, tmp_path: Path) -> None:
+    document = miniature.directory / "results/tables/tables.tex"
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"-output-directory={tmp_path}", document]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (tmp_path / "tables.pdf").stat().st_size > 10_000
