@@ -147,7 +147,7 @@ def test_cross_gradient_pulls_meanings_together(form):
 
 
 def test_unknown_forms_are_refused():
-    with pytest.raises(InputError, match="'mean'.*probability_mean"):
+    with pytest.raises(InputError, match=r"'mean'.*probability_mean"):
         losses.global_3d(torch.zeros(3), torch.tensor(True), "mean")
-    with pytest.raises(InputError, match="'cosine'.*softmax"):
+    with pytest.raises(InputError, match=r"'cosine'.*softmax"):
         losses.cross(torch.eye(2), torch.eye(2), 0.07, "cosine")
