@@ -9,7 +9,7 @@ from scipy.special import erf
 TINY = {
     "embed_dim": 10,
     "vision_cfg": {"image_size": 42, "patch_size": 14, "width": 16, "layers": 4, "head_width": 8, "mlp_ratio": 2.0},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 12, "heads": 3, "layers": 4, "mlp_ratio": 2.0},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 12, "heads": 3, "layers": 4, "mlp_ratio": 2.0},
 }
 
 
