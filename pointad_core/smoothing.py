@@ -8,7 +8,6 @@ nothing to do with each other: they are filtered over their neighbours in space,
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 PAPER_RESOLUTION = 336
 """Side of the maps for which sigma is given in pixels."""
@@ -20,6 +19,13 @@ _CELLS = 2.0
 """Cells of the auxiliary grid per sigma."""
 
 
+def _gaussian(grid: np.ndarray, width: float, mode: str) -> np.ndarray:
+    """Separable Gaussian filter of a float32 grid, ending at 4 widths; beyond the grid `mode`, zeros if "constant"."""
+    from scipy import ndimage  # imported at the first cloud: a stage should be at work soon after its start
+
+    return ndimage.gaussian_filter(np.asarray(grid, dtype=np.float32), width, mode=mode, cval=0.0, truncate=4.0)
+
+
 def smooth_map(scores: np.ndarray, sigma: float) -> np.ndarray:
     """Filter an organised map.
 
@@ -27,7 +33,7 @@ def smooth_map(scores: np.ndarray, sigma: float) -> np.ndarray:
     sigma: pixels at S = 336, scaled with S. Borders reflect, the kernel ends at 4 sigma. Returns float32 [S, S].
     """
     width = sigma * scores.shape[0] / PAPER_RESOLUTION
-    return ndimage.gaussian_filter(np.asarray(scores, dtype=np.float32), width, mode="reflect")
+    return _gaussian(scores, width, "reflect")
 
 
 def sigma_in_space(points: np.ndarray, sigma: float) -> float:
@@ -76,9 +82,7 @@ def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.nd
         for index, share in corners:
             grid += np.bincount(index, weights=share * values, minlength=size)
         # Beyond the grid there are no points: zeros are exact there.
-        return ndimage.gaussian_filter(
-            grid.reshape(shape).astype(np.float32), on_grid, mode="constant", cval=0.0
-        ).ravel()
+        return _gaussian(grid.reshape(shape), on_grid, "constant").ravel()
 
     def read(grid: np.ndarray) -> np.ndarray:
         return sum(share * grid[index] for index, share in corners)
