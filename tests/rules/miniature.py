@@ -36,8 +36,7 @@ CONFIG: dict[str, Any] = {
         "real3d": {
             "layout": "real3d",
             "generated": {"scans": 4, "seed": 1},
-            "categories": {"diamond": None, "shell": None},
-            "auxiliary": ["shell"],
+            "categories": {"diamond": None},
             "n_points": 1000,
             "sampling": "voxel",
         },
@@ -50,7 +49,7 @@ CONFIG: dict[str, Any] = {
         "pointad_plus": {"system": "pointad_plus", "epochs": 1, "deep_blocks": 1},
     },
     "experiments": {
-        "one_vs_rest": ["mvtec3d", "real3d"],
+        "one_vs_rest": ["mvtec3d"],
         "cross_dataset": [{"source": "mvtec3d", "targets": ["real3d"]}],
     },
 }
