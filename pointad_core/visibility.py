@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from pointad_core.errors import InputError
@@ -94,67 +95,17 @@ def fill_in(visible: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, 
     return visible, len(unseen)
 
 
-def nearest(queries: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Index i8[m] of the point [n,3] nearest to each query [m,3]; of points equally near, the first.
+def nearest(queries: torch.Tensor, points: torch.Tensor, chunk: int = 1 << 28) -> torch.Tensor:
+    """Index i8[m] of the point [n,3] nearest to each query [m,3].
 
-    Exact, by branch and bound over blocks of queries and blocks of points together: both are sorted along a curve
-    that fills space, so that 512, 64 and 8 neighbours in that order are blocks with small boxes. A pair of blocks is
-    dropped when even the smallest distance between them is more than some point is sure to offer.
+    A closed object leaves half its points unseen: all distances to them are quick on a GPU, where `chunk` of them
+    are held at once, and far too slow on a CPU, where a KD-tree finds the same neighbours.
     """
-    queries, points = queries.to(torch.float64), points.to(torch.float64)
-    low, high = torch.cat([queries, points]).aminmax(dim=0)
-    q_order, p_order = (_along_curve((x - low) / (high - low).amax().clamp(min=1e-300)) for x in (queries, points))
-    points = points[p_order]
-    found = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
-    # So many queries at a time, to bound the number of pairs held.
-    for some in q_order.split(8192):
-        found[some] = _nearest_in_order(queries[some], points, p_order)
-    return found
+    if queries.device.type == "cpu":
+        from scipy.spatial import KDTree  # imported at the first unseen point: a GPU machine does without it
 
-
-_BLOCKS = (512, 64, 8, 1)
-_BRANCH = 8
-
-
-def _nearest_in_order(queries: torch.Tensor, points: torch.Tensor, rank: torch.Tensor) -> torch.Tensor:
-    # For queries and points in the order of the curve: the lowest rank among the points nearest to each query.
-    m = len(queries)
-    queries, points = _fill_block(queries), _fill_block(points)
-    rank = _fill_block(rank)
-    q, p = (torch.arange(len(x) // _BLOCKS[0], device=x.device) for x in (queries, points))
-    q, p = (index.flatten() for index in torch.meshgrid(q, p, indexing="ij"))
-    branch = torch.arange(_BRANCH, device=queries.device)
-    for block in _BLOCKS:
-        if block != _BLOCKS[0]:
-            # Every block of a pair falls into eight.
-            q, p = q[:, None, None] * _BRANCH + branch[:, None], p[:, None, None] * _BRANCH + branch
-            q, p = (index.flatten() for index in torch.broadcast_tensors(q, p))
-        q_low, q_high = queries.view(-1, block, 3).aminmax(dim=1)
-        p_low, p_high = points.view(-1, block, 3).aminmax(dim=1)
-        # The smallest distance that the boxes allow, and the largest to one point of the block. Rounding cannot turn
-        # these around: subtraction, squares and sums of them are monotone.
-        at_least = torch.maximum(p_low[p] - q_high[q], q_low[q] - p_high[p]).clamp_(min=0).square_().sum(1)
-        one = points[::block][p]
-        at_most = torch.maximum((one - q_low[q]).abs_(), (q_high[q] - one).abs_()).square_().sum(1)
-        bound = at_most.new_full((len(q_low),), math.inf).scatter_reduce_(0, q, at_most, "amin")
-        kept = at_least <= bound[q]
-        q, p = q[kept], p[kept]
-    # What is left are points at the smallest distance.
-    first = rank.new_full((len(queries),), torch.iinfo(rank.dtype).max)
-    return first.scatter_reduce_(0, q, rank[p], "amin")[:m]
-
-
-def _fill_block(rows: torch.Tensor) -> torch.Tensor:
-    # Repeat the last row until a whole number of the largest blocks is full.
-    missing = -len(rows) % _BLOCKS[0]
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
-
-
-def _along_curve(unit: torch.Tensor) -> torch.Tensor:
-    # Order of points of the unit cube along a Z curve: the bits of their coordinates, interleaved.
-    cells = (unit * 1023).to(torch.int64)
-    code = torch.zeros_like(cells[:, 0])
-    for bit in range(10):
-        for axis in range(3):
-            code |= (cells[:, axis] >> bit & 1) << (3 * bit + axis)
-    return code.argsort(stable=True)
+        found = KDTree(points.numpy().astype(np.float64)).query(queries.numpy().astype(np.float64))[1]
+        return torch.from_numpy(found.astype(np.int64))
+    # Differences, not the expansion with a matrix product, which cancels for neighbours far from the origin.
+    parts = queries.split(max(1, chunk // len(points)))
+    return torch.cat([torch.cdist(q, points, compute_mode="donot_use_mm_for_euclid_dist").argmin(1) for q in parts])
