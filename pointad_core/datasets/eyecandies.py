@@ -1,0 +1,111 @@
+"""Reader of Eyecandies: 16-bit depth, camera pose and ground truth of rendered candies.
+
+The depth becomes points with the data set's own intrinsics and its `depth2pc` stage, world = pose inv(K) (u, v, 1,
+1/d) d, which is what PointAD's authors used; the other formula in circulation, inv(K pose), is not the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from pointad_core.datasets import GOOD, Organised, Scan, find_eyecandies
+from pointad_core.datasets.images import describe, read_image, read_mask, read_rgb
+from pointad_core.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+SIZE = 512
+FOCAL_LENGTH = 711.11
+"""Both in pixels; the principal point is the middle, (256, 256), in indices without a half."""
+
+
+def find_scans(root: str | os.PathLike[str], category: str) -> list[Scan]:
+    """Samples of a category, named "good/<id>" or "bad/<id>": by their metadata, else by their mask."""
+    scans = []
+    for scan in find_eyecandies(root, category):
+        defect = "bad" if is_anomalous(scan) else GOOD
+        scans.append(dataclasses.replace(scan, name=f"{defect}/{scan.name}", defect=defect))
+    return sorted(scans, key=lambda scan: scan.name)
+
+
+def is_anomalous(scan: Scan) -> bool:
+    if "metadata" in scan.files:
+        content = read_yaml(scan.files["metadata"])
+        if "anomalous" in content:
+            if content["anomalous"] not in (0, 1):
+                raise InputError(f"{scan.files['metadata']}: anomalous is {content['anomalous']!r}, expected 0 or 1")
+            return bool(content["anomalous"])
+    return bool(read_mask(scan.files["mask"], (SIZE, SIZE), scan.path).any())
+
+
+def read(scan: Scan) -> Organised:
+    """Read a sample: points f8[512,512,3] in metres in the world's frame; a pixel of no depth is not valid.
+
+    Raises InputError for files that cannot be decoded or hold something else than the layout says.
+    """
+    path = scan.files["depth"]
+    pixels = read_image(path)
+    # Pillow gives 16-bit grey as uint16 or, from other modes, int32.
+    if pixels.ndim != 2 or pixels.dtype == np.uint8 or pixels.dtype.kind not in "iu":
+        raise InputError(f"{path}: {describe(pixels)}, expected 16-bit grey")
+    if pixels.shape != (SIZE, SIZE):
+        raise InputError(f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, expected {SIZE} x {SIZE}")
+    low, high = read_range(scan.files["info"])
+    depth = pixels / 65535 * (high - low) + low
+    points = unproject(depth, read_pose(scan.files["pose"]))
+    valid = depth > 0
+    if not valid.any():
+        raise InputError(f"{path}: no pixel has a depth above 0; the scan is empty")
+    points[~valid] = 0
+    shape = (SIZE, SIZE)
+    rgb = read_rgb(scan.files["rgb"], shape, path)
+    return Organised(points, valid, rgb, read_mask(scan.files["mask"], shape, path))
+
+
+def unproject(depth: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """World points f8[H,W,3] of a depth map [H,W] in metres, seen by a camera with pose [4,4] (camera to world)."""
+    height, width = depth.shape
+    rows, columns = np.mgrid[:height, :width]
+    x = (columns - width / 2) / FOCAL_LENGTH * depth
+    y = (rows - height / 2) / FOCAL_LENGTH * depth
+    camera = np.stack([x, y, depth], axis=2)
+    return camera @ pose[:3, :3].T + pose[:3, 3]
+
+
+def read_yaml(path: Path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as yaml ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds {content!r}, expected keys and values")
+    return content
+
+
+def read_range(path: Path) -> tuple[float, float]:
+    """Depths in metres that stand for 0 and 65535."""
+    content = read_yaml(path)
+    try:
+        low, high = (float(content["normalization"][key]) for key in ("min", "max"))
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: expected `normalization: {{min: ..., max: ...}}`, found {content!r}") from None
+    if not (np.isfinite([low, high]).all() and low <= high):
+        raise InputError(f"{path}: normalization runs from {low} to {high}, expected min below max")
+    return low, high
+
+
+def read_pose(path: Path) -> np.ndarray:
+    """Camera pose f8[4,4]."""
+    try:
+        pose = np.array([[float(number) for number in line.split()] for line in path.read_text().splitlines() if line])
+    except ValueError as error:
+        raise InputError(f"{path}: not a matrix of numbers ({error})") from error
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+        raise InputError(f"{path}: {describe(pose)}, expected 4 x 4 finite numbers")
+    return pose

@@ -1,0 +1,93 @@
+"""Reader of Real3D-AD (and Anomaly-ShapeNet): point clouds as pcd, labels as text with a row `x y z label` a point.
+
+Rows of the label file may stand in another order than the points, and some files have a row more or less, so that
+each point takes the label of the row nearest to it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from pointad_core.datasets import Scan, Unorganised, find_real3d
+from pointad_core.errors import InputError
+
+TOLERANCE = 1e-3
+"""A point and its row lie within this part of the cloud's diagonal: far below the spacing of scanned points, far
+above what a text file's rounding moves them."""
+
+MATCHED = 0.95
+"""Part of the points that must find a row; the rest covers what was cut or doubled after labelling."""
+
+
+def find_scans(root: str | os.PathLike[str], category: str) -> list[Scan]:
+    """Scans of a category's test split, named "<defect>/<number and suffix>"."""
+    return find_real3d(root, category)
+
+
+def read(scan: Scan) -> Unorganised:
+    """Read a scan: points in the data's units (about a millimetre) and their labels; a good one needs no label file.
+
+    Raises InputError for a file that cannot be decoded, a cloud without points or with NaN, and labels that do not
+    match their cloud.
+    """
+    points = read_points(scan.files["pcd"])
+    if "gt" not in scan.files:
+        return Unorganised(points, np.zeros(len(points), bool))
+    return Unorganised(points, match_labels(points, *read_labels(scan.files["gt"]), scan.files["gt"], scan.path))
+
+
+def read_points(path: Path) -> np.ndarray:
+    """Points f8[N,3] of a pcd, ASCII or binary."""
+    import open3d as o3d
+
+    # Open3D prints a warning and returns an empty cloud where it cannot read; the error below says so instead.
+    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
+        points = np.asarray(o3d.io.read_point_cloud(path, format="pcd").points)
+    if len(points) == 0:
+        raise InputError(f"{path}: no points could be read; the file is empty, cut short or no pcd")
+    bad = np.count_nonzero(~np.isfinite(points).all(axis=1))
+    if bad:
+        raise InputError(f"{path}: {bad} of {len(points)} points are NaN or infinite")
+    return points
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Points f8[M,3] and labels bool[M] of a label file, its columns apart by blanks or commas."""
+    try:
+        with open(path) as file:
+            delimiter = "," if "," in file.readline() else None
+        with warnings.catch_warnings():
+            # An empty file is an error below, not a warning.
+            warnings.simplefilter("ignore")
+            rows = np.loadtxt(path, delimiter=delimiter, ndmin=2)
+    except ValueError as error:
+        raise InputError(f"{path}: not a table of numbers ({error})") from error
+    if len(rows) == 0 or rows.shape[1] != 4:
+        raise InputError(f"{path}: {len(rows)} rows of {rows.shape[1]} columns, expected rows `x y z label`")
+    if not np.isfinite(rows).all():
+        raise InputError(f"{path}: NaN or infinite numbers, expected rows `x y z label`")
+    if not np.isin(rows[:, 3], (0, 1)).all():
+        raise InputError(f"{path}: labels are {np.unique(rows[:, 3])[:5].tolist()}, expected 0 and 1")
+    return rows[:, :3], rows[:, 3] > 0
+
+
+def match_labels(points: np.ndarray, places: np.ndarray, labels: np.ndarray, path: Path, cloud: Path) -> np.ndarray:
+    """Label bool[N] of each point [N,3]: that of the row, among places [M,3] with labels [M], nearest to it.
+
+    Raises InputError where more than a few points have no row near them: it is then another cloud's label file.
+    """
+    from scipy.spatial import KDTree
+
+    distances, rows = KDTree(places).query(points)
+    diagonal = np.linalg.norm(np.ptp(points, axis=0))
+    matched = float(np.mean(distances <= TOLERANCE * diagonal))
+    if matched < MATCHED:
+        raise InputError(
+            f"{path}: does not match {cloud}; of its {len(points)} points {matched:.1%} lie at one of the "
+            f"{len(places)} rows, at least {MATCHED:.0%} must"
+        )
+    return labels[rows]
