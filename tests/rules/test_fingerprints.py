@@ -68,10 +68,11 @@ def recorded_params(miniature: Miniature, output: Path) -> str:
 
 
 def outputs() -> list[tuple[str, str, str | None]]:
-    """An output of every rule, with the system whose module is loaded by name."""
+    """An output of every rule, with the module that its stage imports by name: a layout's reader, a system's."""
     runs = {"clip_rendering": "none/none/0", "pointad": "mvtec3d/carrot/111", "pointad_plus": "mvtec3d/carrot/111"}
     cases: list[tuple[str, str, str | None]] = [
-        ("clouds", "clouds/mvtec3d/bagel.zarr.zip", None),
+        ("clouds", "clouds/mvtec3d/bagel.zarr.zip", "datasets.mvtec3d"),
+        ("clouds", "clouds/real3d/diamond.zarr.zip", "datasets.real3d"),
         ("renders", "renders/standard/mvtec3d/bagel.zarr.zip", None),
         ("features", "features/standard/mvtec3d/bagel.zarr.zip", None),
         ("metrics", "metrics/pointad/mvtec3d/carrot/111/mvtec3d.csv", None),
@@ -82,18 +83,17 @@ def outputs() -> list[tuple[str, str, str | None]]:
     ]
     for system, run in runs.items():
         if SYSTEMS[system].trained:
-            cases.append(("prompts", f"prompts/{system}/{run}.safetensors", system))
-        cases.append(("scores", f"scores/{system}/{run}/mvtec3d.zarr.zip", system))
+            cases.append(("prompts", f"prompts/{system}/{run}.safetensors", f"methods.{system}"))
+        cases.append(("scores", f"scores/{system}/{run}/mvtec3d.zarr.zip", f"methods.{system}"))
     return cases
 
 
-@pytest.mark.parametrize(("stage", "output", "system"), outputs())
+@pytest.mark.parametrize(("stage", "output", "by_name"), outputs())
 def test_fingerprint_names_what_is_imported(
-    miniature: Miniature, monkeypatch: pytest.MonkeyPatch, stage: str, output: str, system: str | None
+    miniature: Miniature, monkeypatch: pytest.MonkeyPatch, stage: str, output: str, by_name: str | None
 ) -> None:
     script = REPOSITORY / f"workflow/scripts/{stage}.py"
-    expected = transitive(script, *([source(f"methods.{system}")] if system else []))
-    expected |= {f"methods.{system}"} if system else set()
+    expected = transitive(script, *([source(by_name)] if by_name else [])) | ({by_name} if by_name else set())
     # The miniature's package has a model more than the repository's.
     monkeypatch.setattr("pointad_core.fingerprint.PACKAGE", miniature.package)
     code = fingerprint.__wrapped__(*expected, *DATA.get(stage, ()))

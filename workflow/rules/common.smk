@@ -77,13 +77,14 @@ def get_root(wildcards):
 
 @cache
 def list_raw(dataset, category):
+    """Raw files of a category; a folder is looked into when a job needs it, not before."""
     settings = DATASETS[dataset]
     get_category(dataset, category)
-    if "generated" in settings:
+    try:
+        if "generated" not in settings:
+            return list_files(settings["layout"], os.path.expanduser(settings["root"]), category)
         files = generated_files(settings["layout"], category, settings["generated"]["scans"])
         return [f"results/generated/{dataset}/{file}" for file in files]
-    try:
-        return list_files(settings["layout"], os.path.expanduser(settings["root"]), category)
     except InputError as error:
         raise WorkflowError(f"datasets.{dataset}: {error}") from None
 
@@ -91,6 +92,13 @@ def list_raw(dataset, category):
 def get_raw(wildcards):
     """Every raw file of a category, so that a scan that is changed, added or deleted is noticed."""
     return list_raw(wildcards.dataset, wildcards.category)
+
+
+def get_reader_modules(wildcards):
+    """Modules that read a data set's layout."""
+    layout = DATASETS[wildcards.dataset]["layout"]
+    pictures = [] if layout == "real3d" else ["datasets.images"]
+    return ["datasets", f"datasets.{layout}", *pictures]
 
 
 # Options of the stages -------------------------------------------------------------------------------------------

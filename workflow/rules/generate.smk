@@ -23,6 +23,6 @@ for dataset, settings in DATASETS.items():
                 layout=settings["layout"],
                 category=category,
                 options=pick(settings["generated"], "scans", "seed"),
-                code=fingerprint("datasets.generate"),
+                code=fingerprint("datasets.generate", "datasets"),
             script:
                 "../scripts/generate.py"
