@@ -181,6 +181,7 @@ def test_defaults_follow_the_layout() -> None:
         {"radius": 0.8, "neighbours": 30},
     ]
     assert "n_points" not in datasets["mvtec3d"]
+    assert [datasets[name].get("background") for name in datasets] == ["remove", "remove", None]
 
 
 def with_data(**values: Any) -> dict[str, Any]:

@@ -18,6 +18,6 @@ rule clouds:
         root=get_root,
         layout=lambda wildcards: DATASETS[wildcards.dataset]["layout"],
         options=get_cloud_options,
-        code=lambda wildcards: fingerprint("clouds", "stores", *get_reader_modules(wildcards)),
+        code=lambda wildcards: fingerprint("clouds", "clusters", "stores", *get_reader_modules(wildcards)),
     script:
         "../scripts/clouds.py"

@@ -114,7 +114,7 @@ def get_cloud_options(wildcards):
     return {
         "resolution": config["resolution"],
         "normals": pick(settings["normals"], "radius", "neighbours"),
-        **pick(settings, "seed", "n_points", "sampling"),
+        **pick(settings, "seed", "background", "n_points", "sampling"),
     }
 
 
