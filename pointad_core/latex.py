@@ -29,6 +29,7 @@ _SPECIAL = {
     "≥": r"\ensuremath{\geq}",
     "≤": r"\ensuremath{\leq}",
     "°": r"\ensuremath{^\circ}",
+    "µ": r"\ensuremath{\mu}",
     "ß": r"\ss{}",
     "æ": r"\ae{}",
     "Æ": r"\AE{}",
@@ -76,10 +77,9 @@ def _escape_character(character: str) -> str:
 def escape(text: str) -> str:
     """Text that prints as it is: LaTeX's own characters escaped, accents as commands, others by code point."""
     text = unicodedata.normalize("NFC", text)
-    following = [*text[1:], ""]
     return "".join(
-        _escape_character(first) + ("{}" if first + second in _LIGATURES else "")
-        for first, second in zip(text, following, strict=True)
+        _escape_character(character) + ("{}" if text[index : index + 2] in _LIGATURES else "")
+        for index, character in enumerate(text)
     )
 
 

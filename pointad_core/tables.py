@@ -127,7 +127,9 @@ def _groups(number: int, rows: Sequence[Row], options: Mapping[str, Any]) -> lis
         label = _label(datasets, dataset)
         if len({origin for origin, _ in pairs}) > 1 and setting == "cross_dataset":
             label = f"{_label(datasets, source)} → {label}"
-        count = len({row.category for row in rows if row.dataset == dataset})
+        # A run does not score the category that its prompts were trained on.
+        scored = {row.category for row in rows if row.dataset == dataset}
+        count = len(scored.union(datasets[dataset]["auxiliary"] if source == dataset else ()))
         data = "generated" if entry.get("generated") else "published" if entry.get("published") else "own data"
         comparable = setting == "one_vs_rest" or datasets[source].get("published") == PAPER_SOURCE
         groups.append(
@@ -205,7 +207,7 @@ def _tabular(
 def _describe_data(entry: Mapping[str, Any]) -> str:
     if generated := entry.get("generated"):
         return (
-            f"generated here ({generated['scans']} scans a category, seed {generated['seed']}), not the published data"
+            f"generated ({generated['scans']} scans a category, seed {generated['seed']}), not the published data"
         )
     return "the published data" if entry.get("published") else "the user's own data"
 
