@@ -228,3 +228,11 @@ def test_document_compiles(miniature: Miniature, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-3000:]
     assert (tmp_path / "tables.pdf").stat().st_size > 10_000
+
+
+def test_default_profile_keeps_results_trustworthy() -> None:
+    profile = yaml.safe_load((REPOSITORY / "profiles/default/profile.yaml").read_text())
+    assert profile["rerun-incomplete"] is True
+    assert profile["show-failed-logs"] is True
+    # The first would let half a result count as done, the second would miss edits of library and config.
+    assert not {"keep-incomplete", "rerun-triggers"} & set(profile)
