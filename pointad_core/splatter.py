@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pointad_core.views import EYE, Projection
 
 GREY = 0.7
-DIFFUSE, SPECULAR, SHININESS = 0.66, 0.2, 100
+DIFFUSE, SPECULAR = 0.66, 0.2
 LIGHTS = (2.0, -2.0)
 """Places of the lights on the viewing axis, in units of E from the middle of the box; two white lights at each."""
 
@@ -45,8 +45,15 @@ def shade(points: torch.Tensor, normals: torch.Tensor) -> torch.Tensor:
         between = (off_axis + (EYE - z) * (light - z)) / (eye_distance * light_distance)
         # e.r with r = 2 (n.l) n - l. The shader adds the highlight whether or not the light is behind the surface.
         reflected = (2 * light_cosine * eye_cosine - between).clamp(min=0)
-        grey += 2 * GREY * DIFFUSE * light_cosine.clamp(min=0) + 2 * SPECULAR * reflected**SHININESS
+        grey += 2 * GREY * DIFFUSE * light_cosine.clamp(min=0) + 2 * SPECULAR * _shine(reflected)
     return grey.clamp(0, 1)
+
+
+def _shine(cosine: torch.Tensor) -> torch.Tensor:
+    # Shininess 100 = 64 + 32 + 4: the power by squaring, several times faster than a general power.
+    fourth = cosine.square().square_()
+    power_32 = fourth.square().square_().square_()
+    return power_32.square().mul_(power_32).mul_(fourth)
 
 
 def splat(projection: Projection, values: torch.Tensor, size: int) -> torch.Tensor:

@@ -94,16 +94,16 @@ def project(points: torch.Tensor, rotations: torch.Tensor, window: int) -> Proje
     """
     if points.shape[0] == 0:
         raise InputError("the cloud has no points")
-    points = points.to(torch.float64)
-    low, high = points.aminmax(dim=0)
+    axes = points.to(torch.float64).T.contiguous()
+    low, high = axes.amin(1, keepdim=True), axes.amax(1, keepdim=True)
     if not torch.isfinite(high - low).all():
         raise InputError("the cloud has coordinates that are not finite")
     if torch.equal(low, high):
         raise InputError("all points of the cloud coincide")
     # The middle of the box instead of the mean: it does not depend on the order of the points.
-    turned = rotations @ (points - (low + high) / 2).T
-    low, high = turned.aminmax(dim=2, keepdim=True)
-    turned = (turned - (low + high) / 2) / (high - low).amax(dim=1, keepdim=True)
+    turned = rotations @ (axes - (low + high) / 2)
+    low, high = turned.amin(2, keepdim=True), turned.amax(2, keepdim=True)
+    turned.sub_((low + high) / 2).div_((high - low).amax(1, keepdim=True))
     focal = window / 2 / math.tan(HALF_ANGLE)
     centre = window / 2 - 0.5
     scale = focal / (EYE - turned[:, 2])
