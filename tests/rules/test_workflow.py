@@ -11,6 +11,8 @@ import pytest
 import yaml
 from miniature import CONFIG, REPOSITORY, Miniature, copy_workflow, snakemake
 
+from pointad_core.datasets import generated_files
+
 PROGRAMS = Path(sys.executable).parent
 
 
@@ -138,6 +140,19 @@ def test_paper_is_planned_within_15_seconds(snakefile: Path, tmp_path: Path) -> 
     # One-vs-rest: 3 data sets x (1 untrained + 2 x 3); cross-dataset: 2 targets x 2 x 3.
     assert result.jobs["scores"] == 33
     assert result.seconds < 15
+
+
+def test_fewer_scans_leave_none_behind(snakefile: Path, tmp_path: Path) -> None:
+    for scans in (4, 2):
+        config = copy.deepcopy(CONFIG)
+        config["datasets"]["real3d"]["generated"]["scans"] = scans
+        path = dump(tmp_path / "own.yaml", config)
+        target = "results/generated/real3d/diamond/test/000_good.pcd"
+        result = snakemake(target, "--configfile", path, snakefile=snakefile, directory=tmp_path)
+        assert result.code == 0, result.text
+        root = tmp_path / "results/generated/real3d"
+        files = {str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()}
+        assert files == set(generated_files("real3d", "diamond", scans))
 
 
 # Mistakes ---------------------------------------------------------------------------------------------------------
