@@ -71,7 +71,7 @@ class Projection:
     def inside(self) -> torch.Tensor:
         """bool[K,n]: the point lies in the frame. GL draws no part of a point that does not."""
         low, high = -0.5, self.window - 0.5
-        return (self.columns >= low) & (self.columns < high) & (self.rows >= low) & (self.rows < high)
+        return (self.columns > low) & (self.columns <= high) & (self.rows > low) & (self.rows <= high)
 
     @cached_property
     def levels(self) -> torch.Tensor:

@@ -56,7 +56,8 @@ def soft(projection: Projection, size: int) -> torch.Tensor:
     window = projection.window
     levels = projection.levels
     nearest = splat(projection, levels, size).flatten(1)
-    columns, rows = ((c + 0.5).floor().clamp_(0, window - 1) for c in (projection.columns, projection.rows))
+    # The pixel that a square of one pixel would cover.
+    columns, rows = ((c - 0.5).ceil().clamp_(0, window - 1) for c in (projection.columns, projection.rows))
     at_pixel = nearest.gather(1, (rows * window + columns).to(torch.int64))
     tolerance = TOLERANCE * footprint(size, window) * ((1 << DEPTH_BITS) - 1)
     return projection.inside & (at_pixel - levels <= tolerance)
