@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from miniature import CONFIG, REPOSITORY, Miniature, copy_workflow, snakemake
+from PIL import Image
 
 from pointad_core.datasets import generated_files
 
@@ -234,6 +235,18 @@ def test_tables_are_whole(miniature: Miniature) -> None:
         assert "PointAD+" in text
         assert "random weights" in text
         assert text in (tables / "tables.tex").read_text()
+
+
+def test_heatmaps_are_drawn_from_what_is_there(miniature: Miniature) -> None:
+    sheet = "results/heatmaps/pointad_plus/mvtec3d/carrot/111/mvtec3d/bagel.png"
+    targets = ["results/heatmaps/gallery.png", sheet]
+    config = miniature.directory / "config.yaml"
+    result = snakemake(*targets, "--configfile", config, snakefile=miniature.snakefile, directory=miniature.directory)
+    assert result.code == 0, result.text
+    assert result.jobs == {"gallery": 1, "heatmaps": 1}
+    for target in targets:
+        with Image.open(miniature.directory / target) as image:
+            assert min(image.size) > 100
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
