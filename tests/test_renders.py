@@ -213,6 +213,17 @@ def test_open3d_that_opens_no_window_says_so(monkeypatch):
         rendered(draw_cloud(), renderer="open3d")
 
 
+@pytest.mark.parametrize("visibility", ["soft", "strict"])
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [(np.zeros((0, 3)), "no points"), (np.ones((3, 3)), "coincide"), (np.diag([1, np.nan, 2]), "not finite")],
+)
+def test_a_cloud_without_a_shape_is_refused(points, message, visibility):
+    cloud = {"points": points.astype(np.float32), "normals": points.astype(np.float32), "labels": np.zeros(len(points))}
+    with pytest.raises(InputError, match=message):
+        rendered(cloud, visibility_test=visibility)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -45,8 +45,8 @@ def strict_naively(columns, rows, depths):
 
 
 def soft_naively(columns, rows, depths, size):
-    """Compare with every point whose square covers the pixel; tolerance 1.5 widths of a square in the middle plane."""
-    tolerance = 1.5 * size * 1.4 / WINDOW
+    """Compare with every point whose square covers the pixel; tolerance 2 widths of a square in the middle plane."""
+    tolerance = 2 * size * 1.4 / WINDOW
     inside = [-0.5 < u <= WINDOW - 0.5 and -0.5 < v <= WINDOW - 0.5 for u, v in zip(columns, rows, strict=True)]
     visible = np.zeros(len(columns), bool)
     for point in range(len(columns)):
