@@ -232,7 +232,7 @@ def get_tested_stores(wildcards):
 def get_method_renders(wildcards):
     if wildcards.category not in get_tested(wildcards):
         raise WorkflowError(f"{wildcards.category} is not tested with prompts that were trained on it")
-    return get_stores(wildcards.method, wildcards.dataset, [wildcards.category])["renders"]
+    return get_stores(wildcards.method, wildcards.dataset, [wildcards.category])["renders"][0]
 
 
 def get_tested_clouds(wildcards):
