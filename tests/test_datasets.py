@@ -131,7 +131,7 @@ def with_value(value):
     ("content", "message"),
     [
         (damaged_tiff, "not a readable tiff .*cut short"),
-        (tiff_without_last_rows, "not a readable tiff .*cut short"),
+        (tiff_without_last_rows, "not a readable tiff .*failed to read"),
         (lambda points: b"", "not a readable tiff"),
         (lambda points: tiff(points[..., :1]), "expected height x width x 3 floats"),
         (lambda points: tiff(0 * points), "the scan is empty"),
