@@ -35,8 +35,13 @@ def load(path: Path, scan: str | None = None) -> dict[str, np.ndarray]:
 
 
 def ball_on_plane(root: Path, side: int = 60, **kwargs) -> tuple:
-    """A defective scan of a ball on a plane, and a bright spot far above the plane that is no part of the ball."""
+    """A defective scan of a ball on a plane with a ramp up to it, and a spot far above that is no part of the ball."""
     points, rgb, gt, ball = plane_and_ball(side, **kwargs)
+    middle = slice(side // 2 - side // 8, side // 2 + side // 8)
+    width = side // 3
+    ramp = points[middle, 12:width]
+    top = 0.65 + 0.2 * ramp[..., 1] + 0.1 * ramp[..., 0] - np.linspace(0.003, 0.0065, width - 12, dtype=np.float32)
+    ramp[..., 2] = np.where(ramp[..., 2] != 0, np.minimum(ramp[..., 2], top), 0)
     # Too small for a cluster of 30 points.
     points[12:16, 12:16, 2] = 0.55
     mvtec_scan(root, "bolt/test/dent/000", points, rgb, gt)
@@ -266,7 +271,7 @@ def test_the_ground_around_a_candy_is_cropped(tmp_path):
     assert (cloud["rgb"].reshape(-1, 3).any(axis=1)).mean() > 0.9
 
 
-@pytest.mark.parametrize(("axis", "limit"), [("far", 1.8), ("wide", 1.0)])
+@pytest.mark.parametrize(("axis", "limit"), [("far", 1.8), ("wide", 1.0), ("high", -0.02)])
 def test_the_crop_keeps_what_is_near_the_middle(axis, limit):
     # Points 0.5 above a level ground whose line runs along z from (0, 0, 2).
     points = np.zeros((4, 8, 3))
@@ -274,6 +279,10 @@ def test_the_crop_keeps_what_is_near_the_middle(axis, limit):
     if axis == "far":
         points[..., 2] = 2 + np.linspace(1.5, 2.1, 32).reshape(4, 8)
         expected = points[..., 2] - 2 <= limit
+    elif axis == "high":
+        points[..., 2] = 2.5
+        points[..., 1] = np.linspace(-0.04, 0.01, 32).reshape(4, 8)
+        expected = points[..., 1] <= limit
     else:
         points[..., 2] = 2.5
         points[..., 0] = np.linspace(-1.3, 1.3, 32).reshape(4, 8)
