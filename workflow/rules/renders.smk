@@ -17,5 +17,7 @@ rule renders:
     params:
         options=get_render_options,
         code=fingerprint("renders", "splatter", "open3d_renderer", "views", "visibility", "stores"),
+    message:
+        "Renders of {wildcards.dataset}/{wildcards.category} ({wildcards.rendering})"
     script:
         "../scripts/renders.py"
