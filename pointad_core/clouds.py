@@ -178,7 +178,9 @@ def find_plane(points: np.ndarray, seed: int, path: Path) -> np.ndarray:
     o3d.utility.random.seed(seed)
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
     try:
-        plane, _ = cloud.segment_plane(PLANE_THRESHOLD, RING_POINTS, PLANE_ITERATIONS)
+        # Probability 1: all iterations count. Otherwise Open3D's threads, whose number nothing limits, race for the
+        # iteration after which to stop, and a ring with a few points off the plane gives now this plane, now that.
+        plane, _ = cloud.segment_plane(PLANE_THRESHOLD, RING_POINTS, PLANE_ITERATIONS, probability=1.0)
     except RuntimeError as error:
         raise InputError(f"{path}: no background plane found in the outer {RING} rows and columns ({error})") from error
     plane = np.asarray(plane)

@@ -154,6 +154,16 @@ def test_the_plane_is_the_seeds_alone():
         np.testing.assert_array_equal(clouds.find_plane(points, seed, Path("any")), planes[seed])
 
 
+def test_the_plane_does_not_depend_on_the_speed_of_threads():
+    # Nearly all points lie near one plane, so that many samples of them do about equally well.
+    rng = np.random.default_rng(0)
+    points = np.c_[rng.uniform(-0.07, 0.07, (1000, 2)), np.full(1000, 0.65)]
+    points[:, 2] += 0.05 * points[:, 0] + rng.normal(0, 0.0018, 1000)
+    for seed in range(4):
+        planes = {tuple(clouds.find_plane(points, seed, Path("any"))) for _ in range(25)}
+        assert len(planes) == 1
+
+
 def test_a_scan_is_the_same_whatever_was_before_it(tmp_path):
     points, rgb, gt, _ = plane_and_ball()
     # A background like that of the test above.
