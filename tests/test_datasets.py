@@ -389,6 +389,8 @@ POINTS, LABELS = cloud(300)
         ("pcd", b"", "no points could be read"),
         ("pcd", b"ply\n", "no points could be read"),
         ("pcd", pcd(POINTS, "binary")[:-700], "no points could be read"),
+        ("pcd", pcd(POINTS)[:-400], "the header says 300 points, but"),
+        ("pcd", pcd(POINTS).partition(b"DATA ascii\n")[0] + b"DATA ascii\n", "300 points, but 0 whole rows follow"),
         (
             "pcd",
             pcd(np.where(np.arange(300)[:, None] == 3, np.nan, POINTS), "binary"),
