@@ -1,4 +1,4 @@
-"""Stage "renders": every cloud from every view, with its ground truth and its point-pixel maps (Sec. 3.2).
+"""Stage "renders": every cloud from every view, with its ground truth and its point-pixel maps (Sec. 3.3).
 
 For each view the stage keeps a grey image, a ground-truth mask from the same camera, and for each point its pixel and
 whether the view shows it. The image is drawn in a window of 1024 pixels a side and resized to the resolution S.
