@@ -6,6 +6,7 @@ whether the view shows it. The image is drawn in a window of 1024 pixels a side 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,20 @@ from pointad_core.errors import InputError
 from pointad_core.views import Projection, project, rotations, view_angles
 
 RENDERERS = ("splat", "open3d")
+"""Renderers of shaded views."""
+MODULES = {
+    "splat": "splatter",
+    "open3d": "open3d_renderer",
+    "depth": "depth_renderer",
+    "realistic": "realistic_projection",
+}
+"""Module of each renderer, imported by name: an edit in one leaves the others' renders alone.
+
+The first two offer `draw`. The others have views, pixels and visibility of their own and offer
+`view_list(views)`, the angles of their views where a view set {tilt, x, y} is asked for, and
+`render(cloud, options, device)`, which gives `Renders` of the arrays points, normals, labels and, of an organised
+scan, grid, and refuses what it cannot draw with an InputError.
+"""
 VISIBILITIES = ("soft", "strict")
 
 
@@ -42,12 +57,7 @@ class Renders:
 
 
 def _renderer(name: str) -> ModuleType:
-    if name == "open3d":
-        # Open3D is an optional renderer and slow to import.
-        from pointad_core import open3d_renderer
-
-        return open3d_renderer
-    return splatter
+    return importlib.import_module(f"pointad_core.{MODULES[name]}")
 
 
 def render(
@@ -119,10 +129,16 @@ def make_renders(
     options: resolution, views {tilt, x, y} in degrees, point_size, renderer, visibility, window.
     Raises InputError as `render` does, naming the store and the scan.
     """
-    angles = view_angles(**options["views"])
+    name = options["renderer"]
+    if name not in MODULES:
+        raise InputError(f"renderer: {name!r} is not one of {', '.join(MODULES)}")
+    angles = view_angles(**options["views"]) if name in RENDERERS else _renderer(name).view_list(options["views"])
     device = jobs.pick_device()
     with stores.read(clouds, "clouds") as reader:
         origin = {key: reader.attributes[key] for key in ("dataset", "category")}
+        names = ["points", "normals", "labels"]
+        if name not in RENDERERS and reader.attributes["organised"]:
+            names.append("grid")
         attributes = {
             **origin,
             "views": angles,
@@ -130,18 +146,21 @@ def make_renders(
         }
         with stores.write(output, "renders", {**provenance, "device": device.type}, attributes) as writer:
             for scan in jobs.progress(reader.scans, f"renders {origin['category']}"):
-                cloud = reader.load(scan, ["points", "normals", "labels"])
+                cloud = reader.load(scan, names)
                 try:
-                    renders = render(
-                        **cloud,
-                        angles=angles,
-                        resolution=options["resolution"],
-                        point_size=options["point_size"],
-                        window=options["window"],
-                        renderer=options["renderer"],
-                        visibility_test=options["visibility"],
-                        device=device,
-                    )
+                    if name in RENDERERS:
+                        renders = render(
+                            **cloud,
+                            angles=angles,
+                            resolution=options["resolution"],
+                            point_size=options["point_size"],
+                            window=options["window"],
+                            renderer=name,
+                            visibility_test=options["visibility"],
+                            device=device,
+                        )
+                    else:
+                        renders = _renderer(name).render(cloud, options, device)
                 except InputError as error:
                     raise InputError(f"{clouds}: scan {scan}: {error}") from error
                 arrays = {

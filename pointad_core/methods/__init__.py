@@ -32,6 +32,8 @@ class System:
     """Reads what G-aggregation needs (neighbours, kernel weights, norms)."""
     class_names: bool = False
     """Names the category in its text: training and scoring are told its display name."""
+    renderers: tuple[str, ...] = ("splat", "open3d")
+    """Renderers whose images it can read."""
     rgb: bool = True
     """Takes RGB in where there is some, and so has rows in the tables of M3D."""
     cross_dataset: bool = True
@@ -49,6 +51,16 @@ class System:
 
 SYSTEMS: dict[str, System] = {
     "clip_rendering": System("CLIP + Rendering", learns="nothing", stream="plain", class_names=True),
+    "cheraghian": System(
+        "Cheraghian", learns="network", stream=None, class_names=True, renderers=(), rgb=False, cross_dataset=False
+    ),
+    "pointclip_v2": System(
+        "PointCLIP V2", learns="nothing", stream="plain", class_names=True, renderers=("realistic",)
+    ),
+    "pointclip_v2_a": System(
+        "PointCLIP V2_a", learns="prompts", stream="plain", class_names=True, renderers=("realistic",)
+    ),
+    "anomalyclip": System("AnomalyCLIP", learns="prompts", stream="vv", renderers=("depth",)),
     "pointad_coop": System("PointAD-CoOp", learns="prompts", stream="vv", class_names=True),
     "pointad": System("PointAD", learns="prompts", stream="vv"),
     "pointad_plus_coop": System("PointAD+-CoOp", learns="prompts", stream="vv", explicit=True, class_names=True),
@@ -90,6 +102,8 @@ class Settings:
     global_3d: Literal["probability_mean", "logit_mean"] = "probability_mean"
     cross_loss: Literal["softmax", "ratio"] = "softmax"
     cross_temperature: float = 0.07
+    word_vectors: str | None = None
+    """Text file of word vectors in word2vec's format, for the systems that read one; None for CLIP's own."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
 
     @classmethod
