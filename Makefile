@@ -1,5 +1,6 @@
 # make tables     everything on the embedded default, from nothing
 # make test       the tests
+# make figure     the README's picture, from the embedded default
 # make lint       formatting, types, workflow
 # make benchmark  what the speed and memory claims rest on
 #
@@ -14,13 +15,18 @@ SETUP_DEV := .venv/setup-dev.stamp
 # The one pin that is installed by itself, see below.
 TORCH = $(shell grep '^torch==' envs/requirements.txt)
 
-.PHONY: tables heatmaps test lint benchmark setup setup-dev
+.PHONY: tables heatmaps figure test lint benchmark setup setup-dev
 
 tables: setup
 	$(BIN)/snakemake --cores $(CORES) all_tables
 
 heatmaps: setup
 	$(BIN)/snakemake --cores $(CORES) all_heatmaps
+
+figure: setup
+	$(BIN)/snakemake --cores $(CORES) results/heatmaps/gallery.png
+	mkdir -p docs
+	cp results/heatmaps/gallery.png docs/heatmaps.png
 
 test: setup-dev
 	$(BIN)/python -m pytest -q

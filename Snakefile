@@ -12,6 +12,7 @@
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip     prompts of source/auxiliary/seed
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
+#   results/heatmaps/gallery.png                                               the methods side by side
 #   results/summary/{dataset}/{auxiliary}.csv                                  one auxiliary split, one-vs-rest
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex

@@ -14,13 +14,15 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from pointad_core import jobs, stores
 from pointad_core.datasets import GOOD, Organised, Scan, Unorganised, reader
 from pointad_core.errors import InputError
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -100,13 +102,19 @@ def is_defective(scan: Scan, labels: np.ndarray) -> bool:
     return defective
 
 
+def choose(key: str, found: str, choices: Mapping[str, T]) -> T:
+    if found not in choices:
+        raise InputError(f"{key} is {found!r}, expected one of {', '.join(choices)}")
+    return choices[found]
+
+
 # Organised scans -----------------------------------------------------------------------------------------------------
 
 
 def organised_cloud(raw: Organised, layout: str, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
     """Arrays of an organised scan without its background, on the S x S grid; all but the normals."""
     points, valid, rgb, mask = raw.points, raw.valid, raw.rgb, raw.mask
-    remove = options.get("background", "remove") == "remove"
+    remove = choose("background", options.get("background", "remove"), {"remove": True, "none": False})
     if layout == "eyecandies":
         kept = valid & crop_ground(points, valid, path) if remove else valid
         points = upright(points)
@@ -226,7 +234,8 @@ def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any]) -> dict[str,
     """Arrays of an unorganised scan, sampled to at most n_points points; all but the normals."""
     from scipy.spatial import KDTree
 
-    kept = SAMPLINGS[options["sampling"]](raw.points, options["n_points"], options["seed"])
+    sample = choose("sampling", options["sampling"], {"farthest": sample_farthest, "voxel": sample_voxels})
+    kept = sample(raw.points, options["n_points"], options["seed"])
     if len(kept) == len(raw.points):
         nearest = np.arange(len(kept))
     else:
@@ -284,9 +293,6 @@ def voxel_keys(points: np.ndarray, edge: float) -> np.ndarray:
     """A number for the voxel of each point [N,3] with coordinates from 0 on."""
     x, y, z = np.floor(points / edge).astype(np.int64).T
     return (x << 42) | (y << 21) | z
-
-
-SAMPLINGS = {"farthest": sample_farthest, "voxel": sample_voxels}
 
 
 # Normals -------------------------------------------------------------------------------------------------------------

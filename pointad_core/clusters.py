@@ -24,9 +24,12 @@ def largest_cluster(points: np.ndarray, radius: float, min_points: int) -> np.nd
     found = np.zeros(len(points), bool)
     # The diagonal of a cell is the radius, a little less against rounding.
     side = radius / np.sqrt(3) * (1 - 1e-6)
-    cells, cell_of, counts = np.unique(
-        np.floor(points / side).astype(np.int64), axis=0, return_inverse=True, return_counts=True
-    )
+    places = np.floor(points / side).astype(np.int64)
+    # One number for each cell: its rank along each axis, so that far outliers cannot make the numbers overflow.
+    ranks = [np.unique(axis, return_inverse=True)[1] for axis in places.T]
+    keys = np.ravel_multi_index(tuple(ranks), tuple(rank.max(initial=0) + 1 for rank in ranks))
+    _, first_of, cell_of, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    cells = places[first_of]
     core = counts[cell_of] >= min_points
     sparse = np.flatnonzero(~core)
     if len(sparse):

@@ -150,6 +150,9 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
         if len(given) != 1:
             found = " and ".join(given) or "none"
             yield f"config: features.{name} has {found} of the keys {', '.join(_WEIGHTS)}, expected exactly one"
+    labels = [method["label"] for method in config["methods"].values() if "label" in method]
+    for label in sorted({label for label in labels if labels.count(label) > 1}):
+        yield f"config: several methods have the label {label!r}, expected one for each"
     with open(Path(__file__).with_name("paper_numbers.csv"), newline="", encoding="utf-8") as file:
         published = {line["method"] for line in csv.DictReader(file)}
     for name, method in config["methods"].items():

@@ -19,7 +19,6 @@ import numpy as np
 from pointad_core import stores
 from pointad_core.errors import InputError
 from pointad_core.jobs import progress
-from pointad_core.metrics import MODALITIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +118,7 @@ def load_picture(
     renders: stores.StoreReader,
     category: str,
     scan: str,
-    modalities: Sequence[str] = MODALITIES,
+    modalities: Sequence[str] = tuple(_LABELS),
 ) -> Picture:
     """Gather one scan's images; maps and object scores are named by the key of `scores` and the modality's label.
 
@@ -144,6 +143,8 @@ def load_picture(
         rgb = cloud["rgb"][window] if "rgb" in cloud else None
     else:
         pixels, visible = drawn["pixels"][view].astype(np.intp), drawn["visible"][view]
+        # A highlight can be as white as the background.
+        silhouette[pixels[visible, 1], pixels[visible, 0]] = True
         labels = splat(clouds.load(scan, ["labels"])["labels"].astype(float), pixels, visible, silhouette)
         window = _window(silhouette)
         truth = _colour_truth(silhouette, labels > 0)[window]

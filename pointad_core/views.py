@@ -71,7 +71,7 @@ class Projection:
     def inside(self) -> torch.Tensor:
         """bool[K,n]: the point lies in the frame. GL draws no part of a point that does not."""
         low, high = -0.5, self.window - 0.5
-        return (self.columns >= low) & (self.columns < high) & (self.rows >= low) & (self.rows < high)
+        return (self.columns > low) & (self.columns <= high) & (self.rows > low) & (self.rows <= high)
 
     @cached_property
     def levels(self) -> torch.Tensor:
@@ -85,11 +85,9 @@ class Projection:
         return scaled.to(torch.int64).clamp(0, resolution - 1)
 
 
-def project(points: torch.Tensor, rotations: torch.Tensor, window: int) -> Projection:
-    """Rotate points [n,3] by rotations f8[K,3,3] and project them into a window of `window` pixels a side.
+def box(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Coordinates f8[3,n] of points [n,3], and the corners f8[3,1] of their axis-aligned box.
 
-    The cloud turns about its centroid; as the camera follows the box of the rotated cloud, any other centre
-    gives the same picture. Computed in float64, so that the pixel of a point does not depend on rounding.
     Raises InputError for an empty cloud, a coordinate that is not finite, or points that all coincide.
     """
     if points.shape[0] == 0:
@@ -100,6 +98,17 @@ def project(points: torch.Tensor, rotations: torch.Tensor, window: int) -> Proje
         raise InputError("the cloud has coordinates that are not finite")
     if torch.equal(low, high):
         raise InputError("all points of the cloud coincide")
+    return axes, low, high
+
+
+def project(points: torch.Tensor, rotations: torch.Tensor, window: int) -> Projection:
+    """Rotate points [n,3] by rotations f8[K,3,3] and project them into a window of `window` pixels a side.
+
+    The cloud turns about its centroid; as the camera follows the box of the rotated cloud, any other centre
+    gives the same picture. Computed in float64, so that the pixel of a point does not depend on rounding.
+    Raises InputError as `box` does.
+    """
+    axes, low, high = box(points)
     # The middle of the box instead of the mean: it does not depend on the order of the points.
     turned = rotations @ (axes - (low + high) / 2)
     low, high = turned.amin(2, keepdim=True), turned.amax(2, keepdim=True)

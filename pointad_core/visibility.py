@@ -17,12 +17,12 @@ import torch
 
 from pointad_core.errors import InputError
 from pointad_core.splatter import splat
-from pointad_core.views import DEPTH_BITS, Projection, footprint
+from pointad_core.views import DEPTH_BITS, Projection, box, footprint
 
-TOLERANCE = 1.5
+TOLERANCE = 2.0
 """Tolerance of the soft depth test in widths of a square at the middle of the object.
 
-A square reaches half a width from its centre, so a flat surface inclined by up to atan(2 * 1.5) = 72 degrees to the
+A square reaches half a width from its centre, so a flat surface inclined by up to atan(2 * 2) = 76 degrees to the
 image does not hide itself; a square is a few point spacings wide, and so is the tolerance. It needs no unit.
 """
 POINTS_PER_CELL = 5.0
@@ -34,15 +34,15 @@ def square_size(points: torch.Tensor, point_size: int, window: int) -> int:
     """Width in window pixels of the depth buffer's squares: the point size, or more where the cloud is sparse.
 
     points: [n,3] in any unit. Depends on how many cells of a grid the points occupy, not on their order.
+    Raises InputError as `views.box` does.
     """
-    points = points.to(torch.float64)
-    low, high = points.aminmax(dim=0)
-    unit = (points - low) / (high - low).amax()
+    axes, low, high = box(points)
+    unit = (axes - low) / (high - low).amax()
     size = point_size
     while size < window:
         cells = (unit / footprint(size, window)).to(torch.int64)
         per_side = int(cells.max()) + 1
-        keys = (cells[:, 0] * per_side + cells[:, 1]) * per_side + cells[:, 2]
+        keys = (cells[0] * per_side + cells[1]) * per_side + cells[2]
         per_cell = len(keys) / len(torch.unique(keys))
         if per_cell >= POINTS_PER_CELL:
             break
@@ -56,7 +56,8 @@ def soft(projection: Projection, size: int) -> torch.Tensor:
     window = projection.window
     levels = projection.levels
     nearest = splat(projection, levels, size).flatten(1)
-    columns, rows = ((c + 0.5).floor().clamp_(0, window - 1) for c in (projection.columns, projection.rows))
+    # The pixel that a square of one pixel would cover.
+    columns, rows = ((c - 0.5).ceil().clamp_(0, window - 1) for c in (projection.columns, projection.rows))
     at_pixel = nearest.gather(1, (rows * window + columns).to(torch.int64))
     tolerance = TOLERANCE * footprint(size, window) * ((1 << DEPTH_BITS) - 1)
     return projection.inside & (at_pixel - levels <= tolerance)

@@ -227,6 +227,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"methods": {"pointad": {"published": "PointNet"}}},
         "methods.pointad.published is 'PointNet' (did you mean 'PointAD'?), expected",
     ),
+    ({"methods": {"pointad": {"label": "A"}, "pointad_plus": {"label": "A"}}}, "several methods have the label 'A'"),
     ({"experiments": {"one_vs_rest": ["mvtec"]}}, "one_vs_rest[0] is 'mvtec' (did you mean 'mvtec3d'?), expected o"),
     (
         {"experiments": {"cross_dataset": [{"source": "x", "targets": ["real3d"]}]}},

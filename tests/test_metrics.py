@@ -81,6 +81,9 @@ def draw_maps(rng, levels=None, count=3):
             row, column = rng.integers(0, SIDE - 3, 2)
             mask[row : row + rng.integers(1, 4), column : column + rng.integers(1, 4)] = True
         mask[tuple(rng.integers(0, SIDE, 2))] = True
+        # Thin enough for a missing pixel to cut it.
+        row = rng.integers(0, SIDE)
+        mask[row, : rng.integers(4, 9)] = True
         scores = rng.normal(size=(SIDE, SIDE)) + mask * rng.uniform(0, 2)
         if levels:
             scores = np.floor(scores * levels) / levels

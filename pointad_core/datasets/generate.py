@@ -93,7 +93,7 @@ MVTEC_DISTANCE = 0.66
 """Metres from the camera to the ground; a picture shows about 14 cm of it."""
 
 MVTEC_FOCAL = MVTEC_SIDE / 0.14 * MVTEC_DISTANCE
-MVTEC_UNIT = {"bagel": 0.050, "cable_gland": 0.036, "carrot": 0.052, "cookie": 0.050}
+MVTEC_UNIT = {"bagel": 0.050, "cable_gland": 0.042, "carrot": 0.052, "cookie": 0.050}
 """Metres that the unit of a shape stands for."""
 
 MVTEC_GREYS = {kind: 255 - index for index, kind in enumerate(KINDS)}

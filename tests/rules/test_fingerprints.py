@@ -3,6 +3,7 @@
 import ast
 import base64
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -109,19 +110,17 @@ def test_fingerprint_of_generated_scans(miniature: Miniature) -> None:
 
 
 def test_every_script_is_checked() -> None:
-    checked = {stage for stage, _, _ in outputs()} | {"generate", "heatmaps"}
+    checked = {stage for stage, _, _ in outputs()} | {"generate", "heatmaps", "gallery"}
     assert {path.stem for path in (REPOSITORY / "workflow/scripts").glob("*.py")} == checked
 
 
-def test_heatmaps_name_what_they_import() -> None:
-    text = (REPOSITORY / "workflow/rules/heatmaps.smk").read_text()
-    call = next(
-        node
-        for node in ast.walk(ast.parse(text[text.index("fingerprint(") :].split(",\n    script")[0]))
-        if isinstance(node, ast.Call)
-    )
-    named = {argument.value for argument in call.args if isinstance(argument, ast.Constant)}
-    assert named == transitive(REPOSITORY / "workflow/scripts/heatmaps.py")
+@pytest.mark.parametrize("rule", ["heatmaps", "gallery"])
+def test_pictures_name_what_they_import(rule: str) -> None:
+    text = (REPOSITORY / "workflow/rules/heatmaps.smk").read_text().partition(f"rule {rule}:")[2]
+    named = re.search(r"code=fingerprint\(([^)]*)\)", text)
+    assert named
+    expected = transitive(REPOSITORY / f"workflow/scripts/{rule}.py")
+    assert set(re.findall(r'"([\w.]+)"', named[1])) == expected
 
 
 def test_fingerprint_follows_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from miniature import CONFIG, REPOSITORY, Miniature, copy_workflow, snakemake
+from PIL import Image
+
+from pointad_core.datasets import generated_files
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -140,6 +143,19 @@ def test_paper_is_planned_within_15_seconds(snakefile: Path, tmp_path: Path) -> 
     assert result.seconds < 15
 
 
+def test_fewer_scans_leave_none_behind(snakefile: Path, tmp_path: Path) -> None:
+    for scans in (4, 2):
+        config = copy.deepcopy(CONFIG)
+        config["datasets"]["real3d"]["generated"]["scans"] = scans
+        path = dump(tmp_path / "own.yaml", config)
+        target = "results/generated/real3d/diamond/test/000_good.pcd"
+        result = snakemake(target, "--configfile", path, snakefile=snakefile, directory=tmp_path)
+        assert result.code == 0, result.text
+        root = tmp_path / "results/generated/real3d"
+        files = {str(file.relative_to(root)) for file in root.rglob("*") if file.is_file()}
+        assert files == set(generated_files("real3d", "diamond", scans))
+
+
 # Mistakes ---------------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +235,18 @@ def test_tables_are_whole(miniature: Miniature) -> None:
         assert "PointAD+" in text
         assert "random weights" in text
         assert text in (tables / "tables.tex").read_text()
+
+
+def test_heatmaps_are_drawn_from_what_is_there(miniature: Miniature) -> None:
+    sheet = "results/heatmaps/pointad_plus/mvtec3d/carrot/111/mvtec3d/bagel.png"
+    targets = ["results/heatmaps/gallery.png", sheet]
+    config = miniature.directory / "config.yaml"
+    result = snakemake(*targets, "--configfile", config, snakefile=miniature.snakefile, directory=miniature.directory)
+    assert result.code == 0, result.text
+    assert result.jobs == {"gallery": 1, "heatmaps": 1}
+    for target in targets:
+        with Image.open(miniature.directory / target) as image:
+            assert min(image.size) > 100
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

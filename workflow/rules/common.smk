@@ -232,7 +232,7 @@ def get_tested_stores(wildcards):
 def get_method_renders(wildcards):
     if wildcards.category not in get_tested(wildcards):
         raise WorkflowError(f"{wildcards.category} is not tested with prompts that were trained on it")
-    return get_stores(wildcards.method, wildcards.dataset, [wildcards.category])["renders"]
+    return get_stores(wildcards.method, wildcards.dataset, [wildcards.category])["renders"][0]
 
 
 def get_tested_clouds(wildcards):
@@ -314,6 +314,15 @@ def get_systems():
     return {name: pick(method, "system") for name, method in METHODS.items()}
 
 
+def get_labels():
+    """Names of the methods in tables and pictures: the system's, or the key where several share a system."""
+    systems = [method["system"] for method in METHODS.values()]
+    return [
+        method.get("label", name if systems.count(method["system"]) > 1 else SYSTEMS[method["system"]].label)
+        for name, method in METHODS.items()
+    ]
+
+
 def get_table_options():
     """What tables and their captions say of data, methods, backbones and seeds."""
     return {
@@ -322,8 +331,8 @@ def get_table_options():
             for name, dataset in DATASETS.items()
         },
         "methods": {
-            name: {"label": SYSTEMS[method["system"]].label, **pick(method, "system", "label", "published", "features")}
-            for name, method in METHODS.items()
+            name: {"label": label, **pick(METHODS[name], "system", "published", "features")}
+            for name, label in zip(METHODS, get_labels())
         },
         "features": {
             name: pick(features, "model", "pretrained", "checkpoint", "random_seed")
@@ -337,21 +346,50 @@ def get_table_options():
 # What the named targets ask for ------------------------------------------------------------------------------------
 
 
+def get_foreign_pairs():
+    """Cross-dataset pairs whose target has no auxiliary class of its own, so that no one-vs-rest experiment shows it."""
+    pairs = [(pair["source"], target) for pair in EXPERIMENTS["cross_dataset"] for target in pair["targets"]]
+    return [(source, target) for source, target in pairs if not DATASETS[target]["auxiliary"]]
+
+
 def get_summaries():
     """Summaries of every data set in an experiment, and of its auxiliary splits."""
     names = []
     for dataset in EXPERIMENTS["one_vs_rest"]:
         names += [dataset, *(f"{dataset}/{auxiliary}" for auxiliary in DATASETS[dataset]["auxiliary"])]
-    targets = [target for pair in EXPERIMENTS["cross_dataset"] for target in pair["targets"]]
-    names += [target for target in targets if not DATASETS[target]["auxiliary"]]
+    names += [target for _, target in get_foreign_pairs()]
     return [f"results/summary/{name}.csv" for name in dict.fromkeys(names)]
 
 
 def get_heatmaps():
-    """Pictures of every category that the one-vs-rest experiments tested."""
-    return [
-        f"results/heatmaps/{'/'.join(map(str, run))}/{category}.png"
-        for dataset in EXPERIMENTS["one_vs_rest"]
-        for run in get_runs(dataset, dataset, DATASETS[dataset]["auxiliary"])
-        for category in get_tested_by(run)
+    """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
+    pairs = [*((dataset, dataset) for dataset in EXPERIMENTS["one_vs_rest"]), *get_foreign_pairs()]
+    runs = [run for source, target in pairs for run in get_runs(source, target, DATASETS[source]["auxiliary"])]
+    sheets = [
+        f"results/heatmaps/{'/'.join(map(str, run))}/{category}.png" for run in runs for category in get_tested_by(run)
     ]
+    return [*dict.fromkeys(sheets), *(["results/heatmaps/gallery.png"] if EXPERIMENTS["one_vs_rest"] else [])]
+
+
+def get_gallery():
+    """A category of every one-vs-rest data set that is unseen by the prompts of its first auxiliary class."""
+    entries = []
+    for dataset in EXPERIMENTS["one_vs_rest"]:
+        seen = DATASETS[dataset]["auxiliary"][0]
+        category = next(name for name in DATASETS[dataset]["categories"] if name != seen)
+        entries.append({"label": get_display(dataset, category), "dataset": dataset, "category": category})
+    return entries
+
+
+def get_gallery_stores(wildcards):
+    """Stores of the gallery; its scores entry by entry, method by method."""
+    stores = {"clouds": [], "renders": [], "scores": []}
+    for entry in get_gallery():
+        dataset = entry["dataset"]
+        own = get_stores(next(iter(METHODS)), dataset, [entry["category"]])
+        stores["clouds"] += own["clouds"]
+        stores["renders"] += own["renders"]
+        # One run a method: the first seed's, or the only one of an untrained system.
+        runs = {run[0]: run for run in reversed(get_runs(dataset, dataset, DATASETS[dataset]["auxiliary"][:1]))}
+        stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in METHODS]
+    return stores

@@ -23,6 +23,6 @@ for dataset, settings in DATASETS.items():
                 layout=settings["layout"],
                 category=category,
                 options=pick(settings["generated"], "scans", "seed"),
-                code=fingerprint("datasets.generate", "datasets"),
+                code=fingerprint("datasets.generate", "datasets.camera", "datasets.shapes", "datasets"),
             script:
                 "../scripts/generate.py"

@@ -1,5 +1,5 @@
 rule heatmaps:
-    """Pictures of a category's scans: RGB, ground truth and scores."""
+    """Contact sheet of one category: renders, photographs, ground truth and the maps of one run."""
     input:
         scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
         clouds="results/clouds/{dataset}/{category}.zarr.zip",
@@ -18,3 +18,25 @@ rule heatmaps:
         code=fingerprint("heatmaps", "stores"),
     script:
         "../scripts/heatmaps.py"
+
+
+rule gallery:
+    """The methods side by side, on a category of every one-vs-rest data set."""
+    input:
+        unpack(get_gallery_stores),
+    output:
+        gallery="results/heatmaps/gallery.png",
+    log:
+        "logs/heatmaps/gallery.log",
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        entries=get_gallery(),
+        methods=get_labels(),
+        code=fingerprint("heatmaps", "stores"),
+    script:
+        "../scripts/gallery.py"

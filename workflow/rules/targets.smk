@@ -15,6 +15,6 @@ rule all_tables:
 
 
 rule all_heatmaps:
-    """Heat maps of every category that the one-vs-rest experiments tested."""
+    """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
     input:
         get_heatmaps(),

@@ -1,0 +1,110 @@
+"""Raw files of the three layouts, written byte by byte: with no library that the readers use."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+
+def write(path: Path, content: bytes | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def tiff(points: np.ndarray) -> bytes:
+    """A little-endian tiff of f4[H,W,C], uncompressed, a row a strip, as MVTec's files are."""
+    height, width, channels = points.shape
+    row = width * channels * 4
+    data = points.astype("<f4").tobytes()
+    start = 8
+    extra = start + len(data)
+    # Values that do not fit into their entry: bits and sample formats, offsets and counts of the strips.
+    bits, formats = struct.pack(f"<{channels}H", *[32] * channels), struct.pack(f"<{channels}H", *[3] * channels)
+    offsets = struct.pack(f"<{height}I", *range(start, extra, row))
+    counts = struct.pack(f"<{height}I", *[row] * height)
+    at_bits = extra
+    at_formats = at_bits + len(bits) + len(bits) % 4
+    at_offsets = at_formats + len(formats) + len(formats) % 4
+    at_counts = at_offsets + len(offsets)
+    at_directory = at_counts + len(counts)
+    entries = [
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, channels, at_bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, height, at_offsets),
+        (277, 3, 1, channels),
+        (278, 3, 1, 1),
+        (279, 4, height, at_counts),
+        (284, 3, 1, 1),
+        (339, 3, channels, at_formats),
+    ]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    body = bits.ljust(at_formats - at_bits, b"\0") + formats.ljust(at_offsets - at_formats, b"\0") + offsets + counts
+    return b"II*\0" + struct.pack("<I", at_directory) + data + body + directory + struct.pack("<I", 0)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A png of u1[H,W], u1[H,W,3] or u2[H,W]."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    depth, colour = (16, 0) if pixels.dtype == np.uint16 else (8, 2 if pixels.ndim == 3 else 0)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], depth, colour, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2" if depth == 16 else "u1").tobytes() for row in pixels)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+
+
+def pcd(points: np.ndarray, kind: str = "ascii") -> bytes:
+    """A pcd of f4[n,3], "ascii" or "binary"."""
+    n = len(points)
+    header = (
+        "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\n"
+        f"WIDTH {n}\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {n}\nDATA {kind}\n"
+    )
+    body = points.astype("<f4").tobytes()
+    if kind == "ascii":
+        body = "".join(f"{x:.7g} {y:.7g} {z:.7g}\n" for x, y, z in points.tolist()).encode()
+    return header.encode() + body
+
+
+def rows(points: np.ndarray, labels: np.ndarray, separator: str = " ") -> str:
+    """Rows `x y z label` of a label file."""
+    return "".join(
+        separator.join([f"{x:.6f}", f"{y:.6f}", f"{z:.6f}", str(int(label))]) + "\n"
+        for (x, y, z), label in zip(points.tolist(), labels.tolist(), strict=True)
+    )
+
+
+def mvtec_scan(root: Path, name: str, points: np.ndarray, rgb: np.ndarray, gt: np.ndarray) -> dict[str, Path]:
+    """A scan "<category>/test/<defect>/<id>" by its role."""
+    folder, number = (root / name).parent, Path(name).name
+    return {
+        "xyz": write(folder / "xyz" / f"{number}.tiff", tiff(points)),
+        "rgb": write(folder / "rgb" / f"{number}.png", png(rgb)),
+        "gt": write(folder / "gt" / f"{number}.png", png(gt)),
+    }
+
+
+def plane_and_ball(side: int = 60, missing: float = 0.1, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """points f4[H,W,3] in metres of half a ball on a tilted plane, rgb, gt with a patch on the ball, and where the
+    ball is; a part of the pixels is missing."""
+    rng = np.random.default_rng(seed)
+    line = np.linspace(-0.05, 0.05, side)
+    x, y = np.meshgrid(line, line)
+    plane = 0.65 + 0.2 * y + 0.1 * x
+    height = np.sqrt(np.maximum(0.025**2 - x**2 - y**2, 0))
+    ball = height > 0.006
+    points = np.stack([x, y, plane - height], axis=2).astype(np.float32)
+    points[rng.random((side, side)) < missing] = 0
+    rgb = rng.integers(1, 255, (side, side, 3)).astype(np.uint8)
+    gt = np.zeros((side, side), np.uint8)
+    middle = side // 2
+    gt[middle : middle + side // 12, middle : middle + side // 12] = 253
+    return points, rgb, gt, ball
