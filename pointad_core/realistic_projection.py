@@ -4,7 +4,11 @@ In each of ten views the points fall into a grid of voxels that holds their dept
 between the points, a 3-D Gaussian smooths, and the maximum along the viewing axis is the image: nearer is darker,
 the background is white. A point is visible where its own voxel is about as near as what the image shows there.
 
-The constants are those of PointCLIP V2's part segmentation. Two things differ from its published implementation: a
+The constants are those of PointCLIP V2's part segmentation, which takes 2048 points: its windows are made for so
+many. A cloud is projected by as many of its points, drawn at random; the others take the pixels and the visibility,
+and so the scores, of the nearest of these.
+
+Two things differ from its published implementation: a
 point's pixel is looked up in the row and column that it was drawn in, and of points in one voxel the nearest stays,
 so that the order of the points does not matter.
 """
@@ -12,14 +16,23 @@ so that the order of the points does not matter.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from pointad_core import views
 from pointad_core.errors import InputError
+from pointad_core.renders import Renders
 from pointad_core.splatter import largest_of
+from pointad_core.subsets import choose, nearest
+from pointad_core.visibility import fill_in
+
+POINTS = 2048
+"""Points of a cloud that are projected."""
 
 SIDE, DEPTH = 224, 112
 """Voxels of the grid across and along the viewing axis."""
@@ -46,6 +59,12 @@ FIRST = [[0, quarter, 0] for quarter in 2 * QUARTERS] + [[0, 0, -90], [0, 0, 90]
 SECOND = [[0, 45, 20]] * 4 + [[0, 0, 20]] * 4 + [[0, 12, 12]] * 2
 """Turns of the ten views, each [0, about x, about y] in degrees and one after the other: around the object from
 above, around it, from its top and bottom."""
+
+
+def view_list(view_set: Mapping[str, Any]) -> list[list[float]]:
+    """The ten views as rows [tilt, about x, about y] in degrees: the view set's tilt, and each axis's turns added."""
+    pairs = zip(FIRST, SECOND, strict=True)
+    return [[float(view_set["tilt"]), float(a[1] + b[1]), float(a[2] + b[2])] for a, b in pairs]
 
 
 def rotations(tilt: float) -> torch.Tensor:
@@ -202,3 +221,25 @@ def project(
         pixels.append(((at - first) * scale + 0.5).floor().clamp(0, resolution - 1).to(torch.int16))
         flags.append(visible)
     return torch.stack(images), torch.stack(masks), torch.stack(pixels), torch.stack(flags)
+
+
+def render(cloud: Mapping[str, np.ndarray], options: Mapping[str, Any], device: torch.device | str = "cpu") -> Renders:
+    """Realistic projections of a cloud.
+
+    cloud: points f4[n,3], labels [n], nonzero is anomalous; options: resolution, views {tilt}. Raises InputError as
+    `project` does.
+    """
+    points = torch.as_tensor(cloud["points"], device=device)
+    chosen = choose(len(points), POINTS).to(points.device)
+    some = points[chosen]
+    anomalous = torch.as_tensor(cloud["labels"], device=device)[chosen] != 0
+    images, masks, pixels, visible = project(some, anomalous, options["views"]["tilt"], int(options["resolution"]))
+    visible, unseen = fill_in(visible, some)
+    by = nearest(points, some)
+    return Renders(
+        images=images.cpu().numpy(),
+        masks=masks.cpu().numpy(),
+        pixels=pixels[:, by].cpu().numpy(),
+        visible=visible[:, by].cpu().numpy(),
+        unseen=unseen,
+    )

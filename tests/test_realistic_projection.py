@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pointad_core import realistic_projection
+from pointad_core import realistic_projection, stores
 from pointad_core.errors import InputError
+from pointad_core.renders import make_renders
+from pointad_core.subsets import choose
 
 SIDE, DEPTH = 224, 112
 
@@ -184,3 +186,47 @@ def test_unit_and_place_do_not_matter(unit):
 def test_bad_clouds(points, message):
     with pytest.raises(InputError, match=message):
         realistic_projection.project(torch.from_numpy(points), torch.zeros(len(points), dtype=torch.bool), 0, 56)
+
+
+def test_points_that_are_not_drawn_follow_the_nearest_that_is():
+    rng = np.random.default_rng(7)
+    points = rng.normal(size=(5000, 3)).astype(np.float32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    labels = (points[:, 2] > 0.8).astype(np.uint8)
+    options = {"resolution": 112, "views": {"tilt": 0, "x": [1, 2], "y": []}}
+    renders = realistic_projection.render({"points": points, "labels": labels}, options)
+    assert renders.images.shape == renders.masks.shape == (10, 112, 112)
+    assert renders.pixels.shape == (10, 5000, 2)
+    assert renders.pixels.dtype == np.int16
+    assert renders.visible.any(axis=0).all()
+    assert 0 < renders.masks.mean() < 0.1
+
+    drawn = choose(5000, 2048).numpy()
+    assert len(drawn) == len(set(drawn)) == 2048
+    distances = np.linalg.norm(points[:, None].astype(float) - points[None, drawn], axis=2)
+    nearest = drawn[distances.argmin(1)]
+    np.testing.assert_array_equal(renders.pixels, renders.pixels[:, nearest])
+    np.testing.assert_array_equal(renders.visible, renders.visible[:, nearest])
+    # The half of a ball that faces the eye is what a view shows.
+    facing = np.stack([points @ rotation[2] for rotation in realistic_projection.rotations(0).numpy()])
+    assert renders.visible[facing > 0.3].mean() > 0.99
+    assert renders.visible[facing < -0.3].mean() < 0.03
+
+
+def test_the_stage_writes_them(tmp_path):
+    rng = np.random.default_rng(8)
+    points = (rng.random((300, 3)) * [1, 1, 0.2]).astype(np.float32)
+    scan = {"points": points, "normals": points, "labels": np.zeros(300, np.uint8)}
+    attributes = {"dataset": "d", "category": "c", "organised": False}
+    with stores.write(tmp_path / "clouds.zarr.zip", "clouds", {}, attributes) as writer:
+        writer.add("good/000", scan)
+    options = {"resolution": 56, "views": {"tilt": 45, "x": [0], "y": []}, "renderer": "realistic"}
+    options |= {"point_size": 8, "window": 1024, "visibility": "soft"}
+    make_renders(tmp_path / "clouds.zarr.zip", tmp_path / "renders.zarr.zip", options, {})
+    with stores.read(tmp_path / "renders.zarr.zip", "renders") as reader:
+        arrays = reader.load("good/000", ["images", "masks", "pixels", "visible"])
+        assert reader.attributes["views"][4] == [45, 0, 20]
+    wanted = realistic_projection.render(scan, options)
+    np.testing.assert_array_equal(arrays["images"], wanted.images)
+    assert arrays["images"].min() < 60
+    assert not arrays["masks"].any()
