@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pointad_core.prompts import Targets
 
 
-__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "templates"]
+__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "rendering_terms", "templates"]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:
@@ -30,13 +30,20 @@ def templates(name: str) -> dict[str, tuple[str, str]]:
 
 
 def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> dict[str, torch.Tensor]:
-    """The four terms of L^r_hybrid for one cloud.
+    """The four terms of L^r_hybrid for one cloud."""
+    logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
+    return rendering_terms(state, torch.sigmoid(logits), sample, targets, settings)
+
+
+def rendering_terms(
+    state: State, probabilities: torch.Tensor, sample: Sample, targets: Targets, settings: Settings
+) -> dict[str, torch.Tensor]:
+    """L^r_hybrid of the patches' probabilities float [K, P].
 
     Dice terms take sums of p over a map or over the points; these are linear in the patches' probabilities with
     factors that never change (`Targets`), so that only the focal loss needs the upsampled maps.
     """
     logits = anomaly_logits(sample.views, state["rendering"], settings.temperature)
-    probabilities = torch.sigmoid(anomaly_logits(sample.patches, state["rendering"], settings.temperature))
     focal = losses.focal(upsample(probabilities, sample.resolution), targets.masks)
     return {
         "global_3d": losses.global_3d(logits, targets.defective, settings.global_3d),
