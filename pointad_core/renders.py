@@ -18,23 +18,9 @@ import torch
 
 from pointad_core import jobs, splatter, stores, visibility
 from pointad_core.errors import InputError
+from pointad_core.renderers import RENDERER_MODULES, RENDERERS
 from pointad_core.views import Projection, project, rotations, view_angles
 
-RENDERERS = ("splat", "open3d")
-"""Renderers of shaded views."""
-MODULES = {
-    "splat": "splatter",
-    "open3d": "open3d_renderer",
-    "depth": "depth_renderer",
-    "realistic": "realistic_projection",
-}
-"""Module of each renderer, imported by name: an edit in one leaves the others' renders alone.
-
-The first two offer `draw`. The others have views, pixels and visibility of their own and offer
-`view_list(views)`, the angles of their views where a view set {tilt, x, y} is asked for, and
-`render(cloud, options, device)`, which gives `Renders` of the arrays points, normals, labels and, of an organised
-scan, grid, and refuses what it cannot draw with an InputError.
-"""
 VISIBILITIES = ("soft", "strict")
 
 
@@ -57,7 +43,7 @@ class Renders:
 
 
 def _renderer(name: str) -> ModuleType:
-    return importlib.import_module(f"pointad_core.{MODULES[name]}")
+    return importlib.import_module(f"pointad_core.{RENDERER_MODULES[name]}")
 
 
 def render(
@@ -130,8 +116,8 @@ def make_renders(
     Raises InputError as `render` does, naming the store and the scan.
     """
     name = options["renderer"]
-    if name not in MODULES:
-        raise InputError(f"renderer: {name!r} is not one of {', '.join(MODULES)}")
+    if name not in RENDERER_MODULES:
+        raise InputError(f"renderer: {name!r} is not one of {', '.join(RENDERER_MODULES)}")
     angles = view_angles(**options["views"]) if name in RENDERERS else _renderer(name).view_list(options["views"])
     device = jobs.pick_device()
     with stores.read(clouds, "clouds") as reader:
