@@ -507,7 +507,7 @@ def load_states(
         raise InputError(f"system {system!r} is trained; its prompts are missing")
     if kind.learns == "network":
         tensors = read_prompts(prompts)  # type: ignore[arg-type]
-        return lambda name: method.restore(name, tensors, settings, model, device).state()
+        return method.restore(tensors, settings, model, device)
     if kind.learns == "nothing":
         clip = load_text_tower(model, device)
         return lambda name: {layer: clip.encode_text(texts) for layer, texts in method.templates(name).items()}

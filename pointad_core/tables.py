@@ -230,7 +230,11 @@ def _describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -
     if systems.find(method["system"]).learns != "network":
         return clip
     words = f"word vectors of {Path(method['word_vectors']).name}" if method.get("word_vectors") else ""
-    return f"PointNet trained on the auxiliary class, {words or f'the token embeddings of {clip} as word vectors'}"
+    weights = f"weights from {Path(method['pointnet']).name}" if method.get("pointnet") else ""
+    return (
+        f"PointNet {weights or 'trained on the auxiliary class'}, "
+        f"{words or f'the token embeddings of {clip} as word vectors'}"
+    )
 
 
 def _describe_clip(entry: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ This module is light: the workflow reads `SYSTEMS` while it is parsed. `load` im
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -104,6 +104,8 @@ class Settings:
     cross_temperature: float = 0.07
     word_vectors: str | None = None
     """Text file of word vectors in word2vec's format, for the systems that read one; None for CLIP's own."""
+    pointnet: str | None = None
+    """File with a PointNet's weights, for the systems that have one; None to train it."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
 
     @classmethod
@@ -204,14 +206,12 @@ class NetworkMethod(TrainedMethod, Protocol):
         """The network before training."""
 
     def restore(
-        self,
-        name: str,
-        tensors: dict[str, torch.Tensor],
-        settings: Settings,
-        model: Mapping[str, Any],
-        device: torch.device,
-    ) -> Learner:
-        """The network of a prompts file, for a category of this name; InputError where a tensor is missing."""
+        self, tensors: dict[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device
+    ) -> Callable[[str], State]:
+        """What the network of a prompts file scores with, for a category's display name.
+
+        Raises InputError where the tensors are not the network's.
+        """
 
 
 def find(system: str) -> System:

@@ -189,29 +189,29 @@ def get_system(wildcards):
 CLIP_MODULES = ("clip", "checkpoints", "torchvision_compat")
 
 
-# Systems whose modules a system's own module uses.
+# What a system's own module uses, beside what all of them do.
 SHARED_MODULES = {
-    "anomalyclip": ["pointad"],
-    "clip_rendering": ["pointad"],
-    "pointad_coop": ["pointad"],
-    "pointad_plus": ["pointad"],
-    "pointad_plus_coop": ["pointad", "pointad_coop", "pointad_plus"],
-    "pointclip_v2": ["pointad"],
-    "pointclip_v2_a": ["pointad", "pointclip_v2"],
+    "anomalyclip": ["methods.pointad"],
+    "cheraghian": ["pointnet", "subsets", "words"],
+    "clip_rendering": ["methods.pointad"],
+    "pointad_coop": ["methods.pointad"],
+    "pointad_plus": ["methods.pointad"],
+    "pointad_plus_coop": ["methods.pointad", "methods.pointad_coop", "methods.pointad_plus"],
+    "pointclip_v2": ["methods.pointad"],
+    "pointclip_v2_a": ["methods.pointad", "methods.pointclip_v2"],
 }
 
 
 def get_method_modules(wildcards):
     """Modules of a method's system: an edit in one system's code leaves the others' results alone."""
     system = get_system(wildcards)
-    modules = [f"methods.{name}" for name in (system, *SHARED_MODULES.get(system, ()))]
     architecture = get_architecture(METHODS[wildcards.method]["features"])
-    return ["methods", *modules, *CLIP_MODULES, *architecture]
+    return ["methods", f"methods.{system}", *SHARED_MODULES.get(system, ()), *CLIP_MODULES, *architecture]
 
 
 def get_training_options(wildcards):
     keys = ("context_length", "deep_length", "deep_blocks", "temperature", "epochs", "batch_size", "learning_rate")
-    keys += ("betas", "global_3d", "cross_loss", "cross_temperature", "word_vectors", "loss_weights")
+    keys += ("betas", "global_3d", "cross_loss", "cross_temperature", "word_vectors", "pointnet", "loss_weights")
     return pick(METHODS[wildcards.method], *keys)
 
 
@@ -219,10 +219,14 @@ def get_scoring_options(wildcards):
     return pick(METHODS[wildcards.method], "temperature", "smoothing_sigma", "word_vectors")
 
 
-def get_word_vectors(wildcards):
-    """File with the words' vectors, where the method has one."""
-    path = METHODS[wildcards.method].get("word_vectors")
-    return [os.path.expanduser(path)] if path else []
+def get_method_file(key):
+    """A function of wildcards: the file that a method has under this key, where it has one."""
+
+    def get(wildcards):
+        path = METHODS[wildcards.method].get(key)
+        return [os.path.expanduser(path)] if path else []
+
+    return get
 
 
 # Stores by category ----------------------------------------------------------------------------------------------
@@ -382,7 +386,7 @@ def get_table_options():
             for name, dataset in DATASETS.items()
         },
         "methods": {
-            name: {"label": label, **pick(METHODS[name], "system", "published", "features", "word_vectors")}
+            name: {"label": label, **pick(METHODS[name], "system", "published", "features", "word_vectors", "pointnet")}
             for name, label in zip(METHODS, get_labels())
         },
         "features": {

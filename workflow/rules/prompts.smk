@@ -3,7 +3,8 @@ rule prompts:
     input:
         unpack(get_training_stores),
         checkpoint=lambda wildcards: get_checkpoint(METHODS[wildcards.method]["features"]),
-        word_vectors=get_word_vectors,
+        word_vectors=get_method_file("word_vectors"),
+        pointnet=get_method_file("pointnet"),
     output:
         prompts="results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors",
         curve="results/prompts/{method}/{dataset}/{auxiliary}/{seed}.csv",

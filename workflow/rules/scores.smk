@@ -4,7 +4,7 @@ rule scores:
         unpack(get_tested_stores),
         prompts=get_prompts,
         checkpoint=lambda wildcards: get_checkpoint(METHODS[wildcards.method]["features"]),
-        word_vectors=get_word_vectors,
+        word_vectors=get_method_file("word_vectors"),
     output:
         scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
     log:
