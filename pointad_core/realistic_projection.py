@@ -78,7 +78,7 @@ def rotations(tilt: float) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Places:
-    """Voxels of n points in one view, i8[n] each, and their depths i2[n] in 1/256 of a layer, larger is nearer."""
+    """Voxels of n points in one view, i8[n] each, and their depths i4[n] in 1/256 of a layer, larger is nearer."""
 
     layers: torch.Tensor
     rows: torch.Tensor
@@ -98,7 +98,7 @@ def place(points: torch.Tensor, rotation: torch.Tensor) -> Places:
     depths = ((unit[:, 2] + 1) / 2 + NEARNESS) / (1 + NEARNESS) * (DEPTH - 2)
     # The grid's last layer but two is the last that a point is looked up in.
     layers = depths.ceil().clamp(1, DEPTH - 3).long()
-    return Places(layers, rows, columns, (depths.clamp(1, DEPTH - 2) * STEPS).round().to(torch.int16))
+    return Places(layers, rows, columns, (depths.clamp(1, DEPTH - 2) * STEPS).round().to(torch.int32))
 
 
 def gaussian(sigma: float) -> list[float]:
@@ -164,9 +164,9 @@ def draw(places: Places, anomalous: torch.Tensor) -> tuple[torch.Tensor, torch.T
     layers, rows, columns = (index - first for index, first in zip(voxels, low, strict=True))
     pixels = rows * shape[2] + columns
 
-    grid = torch.zeros(shape[0] * shape[1] * shape[2], dtype=torch.int16, device=pixels.device)
+    grid = torch.zeros(shape[0] * shape[1] * shape[2], dtype=torch.int32, device=pixels.device)
     grid.scatter_reduce_(0, layers * (shape[1] * shape[2]) + pixels, places.depths, "amax")
-    grid = grid.view(shape)
+    grid = grid.to(torch.int16).view(shape)
     for axis in range(3):
         grid = _densify(grid, WINDOW[axis], axis)
     near, own = _squeeze(grid, layers, rows, columns)
@@ -175,7 +175,7 @@ def draw(places: Places, anomalous: torch.Tensor) -> tuple[torch.Tensor, torch.T
     visible = near[rows, columns] - own < TOLERANCE
 
     # Below its depth each point has a bit that says it is normal: of equally near points the normal one wins.
-    keys = places.depths.int() << 1 | (~anomalous).int()
+    keys = places.depths << 1 | (~anomalous).int()
     truth = torch.zeros(shape[1] * shape[2], dtype=torch.int32, device=pixels.device)
     truth = truth.scatter_reduce_(0, pixels, keys, "amax").view(shape[1:])
     for axis in range(2):
