@@ -85,7 +85,8 @@ def render(cloud: Mapping[str, np.ndarray], options: Mapping[str, Any], device: 
             raise InputError("the cloud has no points")
         if not torch.isfinite(points).all():
             raise InputError("the cloud has coordinates that are not finite")
-        nearness = points.to(torch.float64) @ rotation[0, 2]
+        # In the points' own precision: a flat scan is flat whatever the rounding of a half turn's sine.
+        nearness = (points.to(torch.float64) @ rotation[0, 2]).to(torch.float32)
         grid = torch.as_tensor(cloud["grid"], device=device).long()
         image, mask, pixels = draw_organised(nearness, labels, grid, resolution)
     else:

@@ -236,8 +236,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"methods": {"anomalyclip": {"features": "standard"}}},
-        "methods.anomalyclip.features is 'standard', features of the renderer 'splat'; system 'anomalyclip' reads those "
-        "of depth",
+        "methods.anomalyclip.features is 'standard', features of the renderer 'splat'; system 'anomalyclip' reads "
+        "those of depth",
     ),
     (
         {"methods": {"pointad": {"word_vectors": "words.txt"}}},
