@@ -18,7 +18,7 @@ import torch
 
 from pointad_core import jobs, splatter, stores, visibility
 from pointad_core.errors import InputError
-from pointad_core.renderers import RENDERER_MODULES, RENDERERS
+from pointad_core.renderers import RENDERERS
 from pointad_core.views import Projection, project, rotations, view_angles
 
 VISIBILITIES = ("soft", "strict")
@@ -43,7 +43,7 @@ class Renders:
 
 
 def _renderer(name: str) -> ModuleType:
-    return importlib.import_module(f"pointad_core.{RENDERER_MODULES[name]}")
+    return importlib.import_module(f"pointad_core.{RENDERERS[name].module}")
 
 
 def render(
@@ -65,7 +65,8 @@ def render(
     Raises InputError for an empty or degenerate cloud, an unknown renderer or visibility, a point size below one
     pixel, a window smaller than the image, and where no view shows any point.
     """
-    for key, value, allowed in (("renderer", renderer, RENDERERS), ("visibility", visibility_test, VISIBILITIES)):
+    shaded = [name for name, entry in RENDERERS.items() if entry.shaded]
+    for key, value, allowed in (("renderer", renderer, shaded), ("visibility", visibility_test, VISIBILITIES)):
         if value not in allowed:
             raise InputError(f"{key}: {value!r} is not one of {', '.join(allowed)}")
     if point_size < 1 or point_size != int(point_size):
@@ -112,29 +113,31 @@ def make_renders(
 ) -> None:
     """Render every scan of a store of clouds into a store of renders, one scan at a time.
 
-    options: resolution, views {tilt, x, y} in degrees, point_size, renderer, visibility, window.
+    options: resolution, views {tilt, x, y} in degrees, renderer, and what that reads (`renderers`): point_size,
+    visibility, window.
     Raises InputError as `render` does, naming the store and the scan.
     """
     name = options["renderer"]
-    if name not in RENDERER_MODULES:
-        raise InputError(f"renderer: {name!r} is not one of {', '.join(RENDERER_MODULES)}")
-    angles = view_angles(**options["views"]) if name in RENDERERS else _renderer(name).view_list(options["views"])
+    if name not in RENDERERS:
+        raise InputError(f"renderer: {name!r} is not one of {', '.join(RENDERERS)}")
+    shaded = RENDERERS[name].shaded
+    angles = view_angles(**options["views"]) if shaded else _renderer(name).view_list(options["views"])
     device = jobs.pick_device()
     with stores.read(clouds, "clouds") as reader:
         origin = {key: reader.attributes[key] for key in ("dataset", "category")}
         names = ["points", "normals", "labels"]
-        if name not in RENDERERS and reader.attributes["organised"]:
+        if not shaded and reader.attributes["organised"]:
             names.append("grid")
         attributes = {
             **origin,
             "views": angles,
-            **{key: options[key] for key in ("resolution", "point_size", "renderer", "visibility", "window")},
+            **{key: options[key] for key in ("resolution", "renderer", *RENDERERS[name].options)},
         }
         with stores.write(output, "renders", {**provenance, "device": device.type}, attributes) as writer:
             for scan in jobs.progress(reader.scans, f"renders {origin['category']}"):
                 cloud = reader.load(scan, names)
                 try:
-                    if name in RENDERERS:
+                    if shaded:
                         renders = render(
                             **cloud,
                             angles=angles,

@@ -17,7 +17,7 @@ from pointad_core.datasets import generated_files, list_files
 from pointad_core.errors import InputError
 from pointad_core.fingerprint import fingerprint
 from pointad_core.methods import SYSTEMS
-from pointad_core.renderers import RENDERER_MODULES, RENDERERS
+from pointad_core.renderers import RENDERERS
 
 try:
     validate(config, f"{workflow.basedir}/workflow/schemas/config.schema.yaml")
@@ -113,7 +113,7 @@ def pick(settings, *keys):
 def get_renderer_modules(wildcards):
     """Modules behind a rendering."""
     shared = ["renders", "renderers", "splatter", "subsets", "views", "visibility", "stores"]
-    return [*shared, RENDERER_MODULES[config["renderings"][wildcards.rendering]["renderer"]]]
+    return [*shared, RENDERERS[config["renderings"][wildcards.rendering]["renderer"]].module]
 
 
 def get_cloud_options(wildcards):
@@ -129,11 +129,13 @@ def get_render_options(wildcards):
     settings, rendering = DATASETS[wildcards.dataset], config["renderings"][wildcards.rendering]
     category = get_category(wildcards.dataset, wildcards.category)
     view_set = config["view_sets"][rendering["view_set"] or settings["view_set"]]
+    renderer = RENDERERS[rendering["renderer"]]
+    point_size = category.get("point_size", settings["point_size"])
     return {
         "resolution": config["resolution"],
-        "views": pick(view_set, "tilt", "x", "y"),
-        "point_size": category.get("point_size", settings["point_size"]),
-        **pick(rendering, "renderer", "visibility", "window"),
+        "views": pick(view_set, "tilt", *(("x", "y") if renderer.shaded else ())),
+        **pick(rendering, "renderer"),
+        **pick({**rendering, "point_size": point_size}, *renderer.options),
     }
 
 
@@ -211,22 +213,30 @@ def get_method_modules(wildcards):
 
 def get_training_options(wildcards):
     keys = ("context_length", "deep_length", "deep_blocks", "temperature", "epochs", "batch_size", "learning_rate")
-    keys += ("betas", "global_3d", "cross_loss", "cross_temperature", "word_vectors", "pointnet", "loss_weights")
-    return pick(METHODS[wildcards.method], *keys)
+    keys += ("betas", "global_3d", "cross_loss", "cross_temperature", "loss_weights")
+    return pick(METHODS[wildcards.method], *keys) | get_method_files(wildcards, "word_vectors", "pointnet")
 
 
 def get_scoring_options(wildcards):
-    return pick(METHODS[wildcards.method], "temperature", "smoothing_sigma", "word_vectors")
+    options = pick(METHODS[wildcards.method], "temperature", "smoothing_sigma")
+    return options | get_method_files(wildcards, "word_vectors")
 
 
-def get_method_file(key):
-    """A function of wildcards: the file that a method has under this key, where it has one."""
+def get_method_files(wildcards, *keys):
+    """Files of the user's own that a method reads, by key."""
+    return {key: os.path.expanduser(path) for key, path in pick(METHODS[wildcards.method], *keys).items() if path}
 
-    def get(wildcards):
-        path = METHODS[wildcards.method].get(key)
-        return [os.path.expanduser(path)] if path else []
 
-    return get
+def get_training_files(wildcards):
+    """Weights and words that training reads: another file there is another method."""
+    files = get_method_files(wildcards, "word_vectors", "pointnet")
+    return [*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()]
+
+
+def get_scoring_files(wildcards):
+    """Weights and words that scoring reads besides what was trained."""
+    files = get_method_files(wildcards, "word_vectors")
+    return [*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()]
 
 
 # Stores by category ----------------------------------------------------------------------------------------------
@@ -273,7 +283,7 @@ def get_tested_stores(wildcards):
 def get_picture_renders(dataset, category):
     """Renders that pictures show: shaded ones, whatever a method itself reads."""
     used = [config["features"][method["features"]]["rendering"] for method in METHODS.values()]
-    shaded = [name for name in used if config["renderings"][name]["renderer"] in RENDERERS]
+    shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
     return f"results/renders/{(shaded or ['standard'])[0]}/{dataset}/{category}.zarr.zip"
 
 

@@ -2,9 +2,7 @@ rule prompts:
     """Train a method's prompts, or its network, on one auxiliary class, from cached features."""
     input:
         unpack(get_training_stores),
-        checkpoint=lambda wildcards: get_checkpoint(METHODS[wildcards.method]["features"]),
-        word_vectors=get_method_file("word_vectors"),
-        pointnet=get_method_file("pointnet"),
+        files=get_training_files,
     output:
         prompts="results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors",
         curve="results/prompts/{method}/{dataset}/{auxiliary}/{seed}.csv",

@@ -11,7 +11,7 @@ with jobs.logged(snakemake.log[0]):
     from pointad_core.scores import make_scores
 
     jobs.use_threads(snakemake.threads)
-    stages = [stage for stage in ("clouds", "renders", "features") if stage in snakemake.input.keys()]
+    stages = [stage for stage in ("clouds", "renders", "features") if stage in dict(snakemake.input.items())]
     stores = zip(*(snakemake.input[stage] for stage in stages), strict=True)
     make_scores(
         system=snakemake.params.system,
