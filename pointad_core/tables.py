@@ -173,14 +173,16 @@ def _tabular(
             for metric in own:
                 suffix = f"{metric}_{protocol}" if protocol else metric
                 values = [group.results[name][suffix] if name in group.results else None for name in methods]
+                papers = [_paper_value(number, entry, group, metric) for entry in methods.values()]
+                if protocol != "object":
+                    # Where the paper prints a dash, so do we; our value stands in the CSV.
+                    values = [None if paper == (True, None) else x for x, paper in zip(values, papers, strict=True)]
                 cells = [_NAMES[metric]]
-                for entry, value, command in zip(methods.values(), values, rank(values), strict=True):
+                for value, (_, paper), command in zip(values, papers, rank(values), strict=True):
                     text = "-" if value is None else percent(value)
                     cell = rf"\{command}{{{text}}}" if command else text
-                    known, paper = _paper_value(number, entry, group, metric)
-                    if known and protocol != "object":
-                        text = "-" if paper is None else percent(paper)
-                        cell += rf" {{\scriptsize\textcolor{{gray}}{{({text})}}}}"
+                    if paper is not None and protocol != "object":
+                        cell += rf" {{\scriptsize\textcolor{{gray}}{{({percent(paper)})}}}}"
                     cells.append(cell)
                 columns.append(cells)
         heads[0].append((title, width))

@@ -205,11 +205,14 @@ def test_the_papers_numbers_stand_beside_published_data_alone(metrics, tmp_path)
     assert "Grey in parentheses" in tex
 
 
-def test_a_dash_of_the_paper_is_shown(metrics, tmp_path):
+def test_where_the_paper_has_a_dash_so_have_we(metrics, tmp_path):
     published = options(datasets__sweets__published="mvtec3d")
-    tex, _ = make(1, metrics, tmp_path, published)
-    ((_, cells), _) = read_tabulars(tex)
-    assert cells["CLIP + Rendering"][2].endswith(r"{\scriptsize\textcolor{gray}{(-)}}")
+    tex, rows = make(1, metrics, tmp_path, published)
+    ((_, cells), (_, object_cells)) = read_tabulars(tex)
+    assert cells["CLIP + Rendering"][2] == "-"
+    assert object_cells["CLIP + Rendering"][2] != "-"
+    (row,) = [row for row in rows if (row["dataset"], row["method"]) == ("sweets", "clip")]
+    assert row["p_auroc_paper"] != ""
     assert cells["CLIP + Rendering"][3].endswith("(54.4)}}")
 
 
