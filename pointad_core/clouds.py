@@ -178,7 +178,9 @@ def find_plane(points: np.ndarray, seed: int, path: Path) -> np.ndarray:
     o3d.utility.random.seed(seed)
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
     try:
-        plane, _ = cloud.segment_plane(PLANE_THRESHOLD, RING_POINTS, PLANE_ITERATIONS)
+        # Probability 1: all iterations count. Otherwise Open3D's threads, whose number nothing limits, race for the
+        # iteration after which to stop, and a ring with a few points off the plane gives now this plane, now that.
+        plane, _ = cloud.segment_plane(PLANE_THRESHOLD, RING_POINTS, PLANE_ITERATIONS, probability=1.0)
     except RuntimeError as error:
         raise InputError(f"{path}: no background plane found in the outer {RING} rows and columns ({error})") from error
     plane = np.asarray(plane)
@@ -256,8 +258,9 @@ def sample_farthest(points: np.ndarray, n_points: int, seed: int) -> np.ndarray:
 
     if len(points) <= n_points:
         return np.arange(len(points))
+    # The number counts the library's own order of the points, which depends on the height of its tree; the same seed
+    # still picks the same point, and from there on the sampling is exact.
     start = int(np.random.default_rng(seed).integers(len(points)))
-    # The height of the tree changes the time it takes and nothing else.
     height = 7 if len(points) < 100_000 else 9
     chosen = fpsample.bucket_fps_kdline_sampling(points.astype(np.float32), n_points, h=height, start_idx=start)
     # Once every place is taken, sampling repeats itself.
@@ -273,10 +276,12 @@ def sample_voxels(points: np.ndarray, n_points: int, seed: int = 0) -> np.ndarra
     if len(points) <= n_points:
         return np.arange(len(points))
     low = points.min(axis=0)
-    # In units of the whole cloud: one voxel is certainly few enough, and an edge of zero certainly not.
-    small, large = 0.0, float(np.ptp(points, axis=0).max()) * 1.001 or 1.0
+    # The whole cloud in one voxel is few enough; an edge a millionth of it, which keys can still number, is as small
+    # as any that is needed.
+    large = float(np.ptp(points, axis=0).max()) * 1.001 or 1.0
+    small = large * 1e-6
     while large - small > 1e-3 * large:
-        edge = (small + large) / 2
+        edge = (small * large) ** 0.5
         if len(np.unique(voxel_keys(points - low, edge))) <= n_points:
             large = edge
         else:
@@ -301,7 +306,8 @@ def voxel_keys(points: np.ndarray, edge: float) -> np.ndarray:
 def estimate_normals(points: np.ndarray, radius: float, neighbours: int) -> np.ndarray:
     """Unit normals f4[n,3] of points [n,3]: least variance among up to `neighbours` points within `radius`.
 
-    Their sign is arbitrary, as the renderer turns them toward its camera; points without a plane get the z axis.
+    Their sign is arbitrary, as the renderer turns them toward its camera; so is the normal of a point with too few
+    neighbours for a plane.
     """
     import open3d as o3d
 
@@ -309,8 +315,4 @@ def estimate_normals(points: np.ndarray, radius: float, neighbours: int) -> np.n
     search = o3d.geometry.KDTreeSearchParamHybrid(radius, neighbours)
     # The iterative solver: the closed form that Open3D prefers loses all digits on flat neighbourhoods.
     cloud.estimate_normals(search, fast_normal_computation=False)
-    normals = np.asarray(cloud.normals)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        normals = np.where(lengths > 0, normals / lengths, (0.0, 0.0, 1.0))
-    return normals.astype(np.float32)
+    return np.asarray(cloud.normals).astype(np.float32)

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from pointad_core import jobs, losses, methods, stores
 from pointad_core.clip import Clip, load_clip
@@ -469,7 +469,8 @@ def write_prompts(
     # One entry only: safetensors writes several in no fixed order.
     metadata = {"provenance": json.dumps(provenance, sort_keys=True)}
     with stores.replacing(path) as place:
-        save_file(tensors, place, metadata=metadata)
+        # Written here and not by the library, whose errors would hide a full disk.
+        place.write_bytes(save(tensors, metadata=metadata))
 
 
 def read_prompts(path: str | os.PathLike[str], layers: Sequence[str] | None = None) -> dict[str, torch.Tensor]:

@@ -13,6 +13,7 @@ Layout::
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ SCHEMA = 1
 
 # The archive's comment is its last bytes: a file cut short or changed at its end lacks it.
 _SEAL = b"pointad_core store, complete"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _PACKAGES = ("pointad_core", "numpy", "torch", "open_clip_torch", "open3d-cpu", "scipy", "zarr")
 
@@ -52,7 +54,8 @@ def package_versions() -> dict[str, str]:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a path to write to; move what was written there to `path` when the block ends without an error.
 
-    Whatever goes wrong, `path` is either untouched or whole, and the partial file is removed.
+    Whatever goes wrong, `path` is either untouched or whole, and the partial file is removed. Raises OSError with the
+    path where the disk is full, which the system's own error does not name.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +65,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno in _NO_ROOM and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -208,9 +208,7 @@ def _tabular(
 
 def _describe_data(entry: Mapping[str, Any]) -> str:
     if generated := entry.get("generated"):
-        return (
-            f"generated ({generated['scans']} scans a category, seed {generated['seed']}), not the published data"
-        )
+        return f"generated ({generated['scans']} scans a category, seed {generated['seed']}), not the published data"
     return "the published data" if entry.get("published") else "the user's own data"
 
 

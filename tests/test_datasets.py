@@ -131,7 +131,7 @@ def with_value(value):
     ("content", "message"),
     [
         (damaged_tiff, "not a readable tiff .*cut short"),
-        (tiff_without_last_rows, "not a readable tiff .*cut short"),
+        (tiff_without_last_rows, "not a readable tiff .*failed to read"),
         (lambda points: b"", "not a readable tiff"),
         (lambda points: tiff(points[..., :1]), "expected height x width x 3 floats"),
         (lambda points: tiff(0 * points), "the scan is empty"),
@@ -389,6 +389,8 @@ POINTS, LABELS = cloud(300)
         ("pcd", b"", "no points could be read"),
         ("pcd", b"ply\n", "no points could be read"),
         ("pcd", pcd(POINTS, "binary")[:-700], "no points could be read"),
+        ("pcd", pcd(POINTS)[:-400], "the header says 300 points, but"),
+        ("pcd", pcd(POINTS).partition(b"DATA ascii\n")[0] + b"DATA ascii\n", "300 points, but 0 whole rows follow"),
         (
             "pcd",
             pcd(np.where(np.arange(300)[:, None] == 3, np.nan, POINTS), "binary"),

@@ -5,6 +5,8 @@ import csv
 import json
 import logging
 import math
+import re
+import resource
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -29,6 +31,7 @@ from pointad_core.prompts import (
     read_prompts,
     train,
     train_step,
+    write_prompts,
 )
 from pointad_core.segmentation import Sample, implicit_scores, upsample
 from tests.toy import GRID, N_VIEWS, SIZE, write_toy
@@ -360,6 +363,19 @@ def test_stores_of_other_scans_are_refused(tmp_path, toy):
     other = write_toy(tmp_path, "other", n_scans=4)
     with pytest.raises(InputError, match="its scans are not those of"):
         make(replace(toy, renders=other.renders), tmp_path)
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path):
+    path = tmp_path / "prompts.safetensors"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A limit on the size of files stands for the disk's end.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=re.escape(str(path))):
+            write_prompts(path, {"rendering.embeddings": torch.zeros(2, 1000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_prompts_are_refused(toy, tmp_path):

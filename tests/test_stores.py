@@ -1,6 +1,5 @@
 """Stores: whole or not at all, the same bytes for the same content, damage seen when read."""
 
-import errno
 import json
 import os
 import signal
@@ -114,16 +113,27 @@ with stores.write({str(path)!r}, "clouds", {{}}) as store:
     assert os.listdir(tmp_path) == [path.name]  # and does not stay.
 
 
-def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_nothing_and_is_named(tmp_path):
+    # A limit on the size of files stands for the disk's end: the system's error is as bare of a name.
     path = tmp_path / "toy.zarr.zip"
-
-    def no_space(self, *args, **kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-    monkeypatch.setattr(zipfile.ZipFile, "writestr", no_space)
-    with pytest.raises(OSError, match="No space left"):
-        write_example(path)
-    assert os.listdir(tmp_path) == []
+    script = f"""
+import resource, signal, numpy as np
+from pointad_core import jobs, stores
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+with jobs.logged({str(tmp_path / "log")!r}), stores.write({str(path)!r}, "clouds", {{}}) as store:
+    for index in range(10):
+        store.add(str(index), {{"points": np.random.default_rng(index).normal(size=(5000, 3))}})
+"""
+    command = [sys.executable, "-c", script]
+    process = subprocess.run(command, cwd=Path(__file__).parents[1], check=False, capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stderr.startswith("Error: ")
+    for text in (process.stderr, (tmp_path / "log").read_text()):
+        assert "File too large" in text
+        assert str(path) in text
+        assert "Traceback" not in text
+    assert os.listdir(tmp_path) == ["log"]
 
 
 def test_a_scan_cannot_be_added_twice(tmp_path):

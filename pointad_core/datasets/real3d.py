@@ -49,10 +49,33 @@ def read_points(path: Path) -> np.ndarray:
         points = np.asarray(o3d.io.read_point_cloud(path, format="pcd").points)
     if len(points) == 0:
         raise InputError(f"{path}: no points could be read; the file is empty, cut short or no pcd")
+    check_rows(path, len(points))
     bad = np.count_nonzero(~np.isfinite(points).all(axis=1))
     if bad:
         raise InputError(f"{path}: {bad} of {len(points)} points are NaN or infinite")
     return points
+
+
+def check_rows(path: Path, count: int) -> None:
+    """InputError where an ASCII pcd has not as many rows as its header says points, `count` of them.
+
+    Open3D makes a point for each that the header announces, and leaves those without a row as memory happens to be.
+    """
+    with open(path, "rb") as file:
+        width = 0
+        for line in file:
+            words = line.split()
+            if words[:1] in ([b"FIELDS"], [b"COLUMNS"]):
+                width = len(words) - 1
+            elif words[:1] == [b"COUNT"]:
+                width = sum(map(int, words[1:]))
+            elif words[:1] == [b"DATA"]:
+                if words[1:] != [b"ascii"]:
+                    return
+                break
+        rows = sum(len(line.split()) >= width for line in file)
+    if rows != count:
+        raise InputError(f"{path}: the header says {count} points, but {rows} whole rows follow")
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ OPTIONS: dict[str, Any] = {"resolution": SIDE, "point_size": 8, "window": 1024}
 
 
 def relief() -> np.ndarray:
-    """A domed plate with a dent and a hole's rim on a grid of 336 x 336 points; z grows away from the sensor."""
+    """A domed, wavy plate with a dent on a grid of 336 x 336 points; z grows away from the sensor."""
     y, x = np.meshgrid(*[np.linspace(-0.05, 0.05, SIDE)] * 2, indexing="ij")
     z = 0.6 + 4 * (x**2 + y**2) + 0.002 * np.sin(300 * x) * np.sin(260 * y)
     z += 0.006 * np.exp(-((x - 0.02) ** 2 + (y - 0.01) ** 2) / 2e-5)

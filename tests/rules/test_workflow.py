@@ -12,7 +12,7 @@ import yaml
 from miniature import CONFIG, REPOSITORY, Miniature, copy_workflow, snakemake
 from PIL import Image
 
-from pointad_core.datasets import generated_files
+from pointad_core.datasets import EYECANDIES_ITEMS, generated_files
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -109,17 +109,9 @@ def write_published_tree(root: Path, config: dict[str, Any]) -> None:
                         for number in range(24):
                             (folder / "test" / defect / kind / f"{number:03d}.{suffix}").touch()
             elif name == "eyecandies":
-                items = [f"image_{n}.png" for n in range(6)] + [
-                    "depth.png",
-                    "info_depth.yaml",
-                    "normals.png",
-                    "pose.txt",
-                ]
-                items += [f"{kind}_mask.png" for kind in ("bumps", "dents", "colors", "normals")]
-                items += ["mask.png", "metadata.yaml", "obj_params.yaml"]
                 (folder / "test_public/data").mkdir(parents=True)
                 for number in range(50):
-                    for item in items:
+                    for item in EYECANDIES_ITEMS:
                         (folder / "test_public/data" / f"{number:02d}_{item}").touch()
             else:
                 (folder / "test").mkdir(parents=True)

@@ -19,5 +19,7 @@ rule clouds:
         layout=lambda wildcards: DATASETS[wildcards.dataset]["layout"],
         options=get_cloud_options,
         code=lambda wildcards: fingerprint("clouds", "clusters", "stores", *get_reader_modules(wildcards)),
+    message:
+        "Clouds of {wildcards.dataset}/{wildcards.category}"
     script:
         "../scripts/clouds.py"

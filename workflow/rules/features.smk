@@ -24,5 +24,7 @@ rule features:
         code=lambda wildcards: fingerprint(
             "features", "geometry", "stores", *CLIP_MODULES, *get_architecture(wildcards.features)
         ),
+    message:
+        "Features of {wildcards.dataset}/{wildcards.category} ({wildcards.features})"
     script:
         "../scripts/features.py"

@@ -24,5 +24,7 @@ for dataset, settings in DATASETS.items():
                 category=category,
                 options=pick(settings["generated"], "scans", "seed"),
                 code=fingerprint("datasets.generate", "datasets.camera", "datasets.shapes", "datasets"),
+            message:
+                f"Raw scans of {dataset}/{category}, generated"
             script:
                 "../scripts/generate.py"

@@ -16,6 +16,8 @@ rule heatmaps:
         runtime=30,
     params:
         code=fingerprint("heatmaps", "stores"),
+    message:
+        "Heat maps of {wildcards.method} on {wildcards.dataset}/{wildcards.category}"
     script:
         "../scripts/heatmaps.py"
 

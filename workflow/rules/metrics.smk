@@ -18,5 +18,7 @@ rule metrics:
     params:
         categories=get_tested,
         code=fingerprint("metrics", "stores"),
+    message:
+        "Metrics of {wildcards.method} on {wildcards.dataset}, prompts of {wildcards.source}/{wildcards.auxiliary}"
     script:
         "../scripts/metrics.py"

@@ -25,5 +25,7 @@ rule prompts:
         code=lambda wildcards: fingerprint(
             "prompts", "losses", "segmentation", "samples", "geometry", "stores", *get_method_modules(wildcards)
         ),
+    message:
+        "Prompts of {wildcards.method}, learned on {wildcards.dataset}/{wildcards.auxiliary} (seed {wildcards.seed})"
     script:
         "../scripts/prompts.py"

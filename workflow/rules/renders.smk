@@ -17,5 +17,7 @@ rule renders:
     params:
         options=get_render_options,
         code=lambda wildcards: fingerprint(*get_renderer_modules(wildcards)),
+    message:
+        "Renders of {wildcards.dataset}/{wildcards.category} ({wildcards.rendering})"
     script:
         "../scripts/renders.py"

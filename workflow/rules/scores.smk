@@ -33,5 +33,7 @@ rule scores:
             "stores",
             *get_method_modules(wildcards),
         ),
+    message:
+        "Scores of {wildcards.method} on {wildcards.dataset}, prompts of {wildcards.source}/{wildcards.auxiliary}"
     script:
         "../scripts/scores.py"
