@@ -69,7 +69,7 @@ def recorded_params(miniature: Miniature, output: Path) -> str:
 
 
 def outputs() -> list[tuple[str, str, str | None]]:
-    """An output of every rule, with the module that its stage imports by name: a layout's reader, a renderer's, a system's."""
+    """An output of every rule, with the module that its stage imports by name: of a layout, a renderer or a system."""
     cases: list[tuple[str, str, str | None]] = [
         ("clouds", "clouds/mvtec3d/bagel.zarr.zip", "datasets.mvtec3d"),
         ("clouds", "clouds/real3d/diamond.zarr.zip", "datasets.real3d"),

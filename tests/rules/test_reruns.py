@@ -87,7 +87,7 @@ def test_a_scoring_parameter_leaves_prompts_alone(miniature: Miniature) -> None:
 def test_a_view_angle_concerns_its_view_set(miniature: Miniature) -> None:
     views = {"tilt": 180, "x": [-144, -108, -72, -36, 0, 36, 72, 108, 145]}
     planned = miniature.plan(with_value(views, "view_sets", "real3d"))
-    # Prompts of mvtec3d stay, their scores on real3d do not; Tables 1 and 2 show mvtec3d. Only shaded views have angles.
+    # Prompts of mvtec3d stay, their scores on real3d do not; Tables 1 and 2 show mvtec3d. Other images have no angles.
     stages = Counter(renders=1, features=1, scores=STANDARD, metrics=STANDARD, summary_dataset=1)
     assert planned == stages + Counter(table=2, document=1)
 
