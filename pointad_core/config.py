@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointad_core.errors import InputError
+from pointad_core.methods import SYSTEMS
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -72,7 +73,8 @@ def _known(schema: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
     known = set(schema.get("properties", ()))
     if "if" in schema:
         ((key, condition),) = schema["if"]["properties"].items()
-        branch = "then" if found.get(key) == condition["const"] else "else"
+        values = condition["enum"] if "enum" in condition else [condition["const"]]
+        branch = "then" if found.get(key) in values else "else"
         if branch in schema:
             known |= _known(schema[branch], found)
     return known
@@ -130,6 +132,18 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
 
 
+def _check_renderer(name: str, method: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    """A system reads the images of some renderers only."""
+    features = config["features"].get(method["features"], {})
+    rendering = config["renderings"].get(features.get("rendering"))
+    allowed = SYSTEMS[method["system"]].renderers
+    if rendering is not None and allowed and rendering["renderer"] not in allowed:
+        yield (
+            f"config: methods.{name}.features is {method['features']!r}, features of the renderer "
+            f"{rendering['renderer']!r}; system {method['system']!r} reads those of {' or '.join(allowed)}"
+        )
+
+
 def _check(config: Mapping[str, Any]) -> Iterator[str]:
     datasets, view_sets, renderings = config["datasets"], config["view_sets"], config["renderings"]
     for name, dataset in datasets.items():
@@ -159,6 +173,7 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
         if method["published"] is not None:
             yield from _refer(f"methods.{name}.published", method["published"], published, "one of the paper's rows")
         yield from _refer(f"methods.{name}.features", method["features"], config["features"], "one of features")
+        yield from _check_renderer(name, method, config)
     experiments = config["experiments"]
     for position, name in enumerate(experiments["one_vs_rest"]):
         key = f"experiments.one_vs_rest[{position}]"

@@ -132,14 +132,15 @@ def make_features(
     output: str | Path,
     options: Mapping[str, Any],
     streams: Sequence[str],
+    explicit: bool,
     provenance: Mapping[str, Any],
 ) -> None:
     """Encode the renders of one category and write its features store, scan by scan.
 
     clouds, renders: stores of the same scans. options: an entry of the config's `features` (model; one of
     pretrained, checkpoint, random_seed; vv_blocks, neighbours, kernel_sigma, kernel_units, alpha) and
-    `resolution`. streams: which patch features to keep, "vv", "plain" or both; the explicit branch's arrays
-    come with "vv". Runs on the GPU where there is one.
+    `resolution`. streams: which patch features to keep, "vv", "plain" or both; explicit: compute what the explicit
+    branch reads, which takes "vv". Runs on the GPU where there is one.
 
     Arrays of a scan: global [K, d], patches_<stream> [K, P, d] float16; with RGB rgb_global [d],
     rgb_patches_<stream> [P, d]; neighbours int32 [n, k], weights float32 [n, k], norms float32 [n].
@@ -149,6 +150,8 @@ def make_features(
     streams = [stream for stream in STREAMS if stream in streams]
     if not streams:
         raise InputError(f"streams: choose at least one of {list(STREAMS)}")
+    if explicit and "vv" not in streams:
+        raise InputError(f"streams: the explicit branch needs 'vv', found {streams}")
     with stores.read(clouds, "clouds") as cloud_store, stores.read(renders, "renders") as render_store:
         if cloud_store.scans != render_store.scans:
             raise InputError(f"{renders}: its scans are not those of {clouds}; make it again")
@@ -169,14 +172,14 @@ def make_features(
                 with_rgb = "rgb" in cloud_store.arrays(scan)
                 cloud = cloud_store.load(scan, ["points", "rgb"] if with_rgb else ["points"])
                 rendered = render_store.load(scan, ["images", "pixels", "visible"])
-                n_neighbours = options["neighbours"] if "vv" in streams else 0
+                n_neighbours = options["neighbours"] if explicit else 0
                 _check_scan(f"{renders}: scan {scan!r}", cloud, rendered, clip.resolution, n_neighbours)
                 features = encode(clip, rendered["images"], streams, batch)
                 arrays = {name: feature.cpu().numpy() for name, feature in features.items()}
                 if with_rgb:
                     rgb = encode(clip, cloud["rgb"][None], streams, batch)
                     arrays |= {f"rgb_{name}": feature[0].cpu().numpy() for name, feature in rgb.items()}
-                if "vv" in streams:
+                if explicit:
                     arrays |= _explicit_branch(
                         cloud["points"],
                         rendered["pixels"],

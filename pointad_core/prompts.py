@@ -1,8 +1,8 @@
-"""Learnable prompts and their training on one auxiliary category (Sec. 3.5, Eq. 6).
+"""Learnable prompts, and training on one auxiliary category (Sec. 3.5, Eq. 6).
 
 A training step reads cached features only. Text embeddings are computed once a step; each cloud of the batch adds
 its share of their gradient, which then runs through the text tower once. A step therefore takes the memory of a
-single cloud, whatever the batch.
+single cloud, whatever the batch. A system with a network of its own is trained by the same steps.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from safetensors.torch import save
 from pointad_core import jobs, losses, methods, stores
 from pointad_core.clip import Clip, load_clip
 from pointad_core.errors import InputError
-from pointad_core.methods import Settings, TrainedMethod
-from pointad_core.samples import open_samples
-from pointad_core.segmentation import Sample, implicit_scores, move, upsample
+from pointad_core.methods import Learner, Settings, State, TrainedMethod
+from pointad_core.samples import SampleReader, open_samples
+from pointad_core.segmentation import PointSample, Sample, implicit_scores, move, upsample
 
 CONTEXT_STD = 0.02
 """Standard deviation of the learnable tokens at the start, as in the published implementation."""
@@ -45,11 +45,11 @@ class PromptLearner:
     tower, the same for both prompts. The texts' own token embeddings are frozen.
     """
 
-    def __init__(self, clip: Clip, texts: tuple[str, str], settings: Settings, generator: torch.Generator) -> None:
-        length = settings.context_length
-        if settings.deep_length > length:
+    def __init__(self, clip: Clip, texts: tuple[str, str], context: torch.Tensor, deep: torch.Tensor) -> None:
+        length = context.shape[1]
+        if deep.shape[1] > length:
             raise InputError(
-                f"deep_length is {settings.deep_length}, it can be at most context_length ({length}): deep tokens "
+                f"deep_length is {deep.shape[1]}, it can be at most context_length ({length}): deep tokens "
                 "overwrite context"
             )
         tokens = clip.tokenize(texts)
@@ -60,32 +60,77 @@ class PromptLearner:
                 f"{int(ends.max()) - length + 1} of them taken by {texts[1]!r}"
             )
         self.texts = texts
+        self.context = context
+        self.deep = deep
         self._clip = clip
         self._ends = ends
         self._text = clip.embed_tokens(tokens)[:, : clip.context_length - length].detach()
 
-        def draw(*shape: int) -> torch.Tensor:
-            noise = torch.randn(*shape, clip.text_width, generator=generator) * CONTEXT_STD
-            return noise.to(clip.device).requires_grad_()
+    @classmethod
+    def draw(cls, clip: Clip, texts: tuple[str, str], settings: Settings, generator: torch.Generator) -> PromptLearner:
+        """A pair with tokens as they are before training."""
 
-        self.context = draw(2, length)
-        self.deep = draw(settings.deep_blocks, settings.deep_length)
+        def noise(*shape: int) -> torch.Tensor:
+            values = torch.randn(*shape, clip.text_width, generator=generator) * CONTEXT_STD
+            return values.to(clip.device).requires_grad_()
+
+        context = noise(2, settings.context_length)
+        return cls(clip, texts, context, noise(settings.deep_blocks, settings.deep_length))
 
     def embeddings(self) -> torch.Tensor:
         """Text embeddings float32 [2, d], L2-normalised, differentiable; 0 = normal, 1 = abnormal."""
         start, rest = self._text[:, :1], self._text[:, 1:]
         return self._clip.encode_prompts(torch.cat([start, self.context, rest], dim=1), self._ends, self.deep)
 
+
+class Prompts:
+    """A system's learnable prompts, a pair for each of its layers (a `methods.Learner`)."""
+
+    def __init__(self, pairs: Mapping[str, PromptLearner]) -> None:
+        self._pairs = dict(pairs)
+
+    @classmethod
+    def draw(
+        cls, clip: Clip, texts: Mapping[str, tuple[str, str]], settings: Settings, generator: torch.Generator
+    ) -> Prompts:
+        """Prompts before training; texts: by layer (`PromptMethod.templates`)."""
+        return cls({layer: PromptLearner.draw(clip, pair, settings, generator) for layer, pair in texts.items()})
+
+    @classmethod
+    def restore(cls, clip: Clip, texts: Mapping[str, tuple[str, str]], tensors: Mapping[str, torch.Tensor]) -> Prompts:
+        """The trained tokens of a prompts file, on the model's device, before texts of any category."""
+
+        def part(layer: str, name: str) -> torch.Tensor:
+            return tensors[f"{layer}.{name}"].to(clip.device)
+
+        pairs = {}
+        for layer, pair in texts.items():
+            context = torch.stack([part(layer, "context_normal"), part(layer, "context_abnormal")])
+            if context.shape[2] != clip.text_width:
+                raise InputError(
+                    f"the prompts' tokens have {context.shape[2]} dimensions, the text tower of {clip.name!r} takes "
+                    f"{clip.text_width}; train them again"
+                )
+            pairs[layer] = PromptLearner(clip, pair, context, part(layer, "deep"))
+        return cls(pairs)
+
+    def parameters(self) -> list[torch.Tensor]:
+        return [part for pair in self._pairs.values() for part in (pair.context, pair.deep)]
+
+    def state(self) -> State:
+        """Text embeddings by layer."""
+        return {layer: pair.embeddings() for layer, pair in self._pairs.items()}
+
+    @torch.no_grad()
     def tensors(self) -> dict[str, torch.Tensor]:
-        """What a prompts file keeps of this pair."""
-        with torch.no_grad():
-            parts = {
-                "context_normal": self.context[0],
-                "context_abnormal": self.context[1],
-                "deep": self.deep,
-                "embeddings": self.embeddings(),
-            }
+        parts: dict[str, torch.Tensor] = {}
+        for layer, pair in self._pairs.items():
+            parts |= {f"{layer}.context_normal": pair.context[0], f"{layer}.context_abnormal": pair.context[1]}
+            parts |= {f"{layer}.deep": pair.deep, f"{layer}.embeddings": pair.embeddings()}
         return {name: part.detach().cpu().contiguous() for name, part in parts.items()}
+
+    def description(self) -> dict[str, Any]:
+        return {"texts": {layer: pair.texts for layer, pair in self._pairs.items()}}
 
 
 # Targets --------------------------------------------------------------------------------------------------------
@@ -131,6 +176,16 @@ class Targets:
     """Sums over each render's map: factors [K, P]."""
     points: DiceSums
     """Sums over the cloud's implicit scores: factors [K * P]. Only existing points count, no empty pixels."""
+
+
+@dataclass(frozen=True)
+class PointTargets:
+    """Ground truth of one scan for a system that reads clouds alone."""
+
+    defective: torch.Tensor
+    """bool [], label of the cloud."""
+    labels: torch.Tensor
+    """float32 [n], labels of the points."""
 
 
 def make_targets(sample: Sample, labels: torch.Tensor, masks: torch.Tensor, defective: bool) -> Targets:
@@ -180,7 +235,7 @@ def cloud_label(labels: torch.Tensor, defective: bool, scan: str) -> bool:
 # Training -------------------------------------------------------------------------------------------------------
 
 
-Scan = tuple[Sample, Targets]
+Scan = tuple[Sample, Targets] | tuple[PointSample, PointTargets]
 Load = Callable[[int], Scan]
 Batch = tuple[int, list[int]]
 
@@ -197,21 +252,22 @@ def batches(n_scans: int, settings: Settings, generator: torch.Generator) -> lis
 
 def train_step(
     method: TrainedMethod,
-    learners: Mapping[str, PromptLearner],
+    learner: Learner,
     optimizer: torch.optim.Optimizer,
     scans: Sequence[Scan] | Iterator[Scan],
     n_scans: int,
     settings: Settings,
     device: torch.device,
 ) -> dict[str, float]:
-    """One step on a batch of n_scans clouds, taken one after the other; updates the learners in place.
+    """One step on a batch of n_scans clouds, taken one after the other; updates the learner in place.
 
     Returns the unweighted terms and the weighted total, means over the batch. Where the total is not finite,
     nothing is updated.
     """
     weights = asdict(settings.loss_weights)
-    embeddings = {layer: learner.embeddings() for layer, learner in learners.items()}
-    leaves = {layer: embedding.detach().requires_grad_() for layer, embedding in embeddings.items()}
+    state = learner.state()
+    learnt = [name for name, part in state.items() if part.requires_grad]
+    leaves = {name: part.detach().requires_grad_(name in learnt) for name, part in state.items()}
     row: dict[str, float] = {}
     for sample, targets in scans:
         terms = method.loss_terms(leaves, sample.on(device), move(targets, device), settings)
@@ -221,14 +277,14 @@ def train_step(
             row[name] = row.get(name, 0.0) + term.item() / n_scans
     if math.isfinite(row["total"]):
         optimizer.zero_grad()
-        torch.autograd.backward(list(embeddings.values()), [leaf.grad for leaf in leaves.values()])
+        torch.autograd.backward([state[name] for name in learnt], [leaves[name].grad for name in learnt])
         optimizer.step()
     return row
 
 
 def train(
     method: TrainedMethod,
-    learners: Mapping[str, PromptLearner],
+    learner: Learner,
     load: Load,
     n_scans: int,
     settings: Settings,
@@ -236,16 +292,15 @@ def train(
     device: torch.device,
     watch: Callable[[list[Batch]], Iterable[Batch]] = iter,
 ) -> list[dict[str, float]]:
-    """Optimise the learners in place (Adam, Sec. 4); return a row per step: epoch, step (from 1), terms, total.
+    """Optimise the learner in place (Adam, Sec. 4); return a row per step: epoch, step (from 1), terms, total.
 
     load: gives the scan of an index 0..n_scans-1; generator: shuffles the clouds; watch: passes the steps through,
     for whoever shows progress. Raises InputError naming the step when the loss is no longer finite.
     """
-    parameters = [part for learner in learners.values() for part in (learner.context, learner.deep)]
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, betas=settings.betas)
+    optimizer = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate, betas=settings.betas)
     rows: list[dict[str, float]] = []
     for epoch, batch in watch(batches(n_scans, settings, generator)):
-        terms = train_step(method, learners, optimizer, map(load, batch), len(batch), settings, device)
+        terms = train_step(method, learner, optimizer, map(load, batch), len(batch), settings, device)
         rows.append({"epoch": epoch, "step": len(rows) + 1, **terms})
         if not math.isfinite(terms["total"]):
             raise InputError(
@@ -285,6 +340,13 @@ def cached(load: Load, budget: int = CACHE_BYTES) -> Load:
     return get
 
 
+def check_dimensions(state: State, reader: SampleReader, origin: object) -> None:
+    """Refuse text embeddings that do not fit the features; origin: where they come from, for the message."""
+    dim = int(reader.features.attributes["dim"])
+    if found := sorted({part.shape[1] for part in state.values()} - {dim}):
+        raise InputError(f"{origin}: text embeddings have {found} dimensions, {reader.features.path} has {dim}")
+
+
 # Stage and files --------------------------------------------------------------------------------------------------
 
 
@@ -303,27 +365,31 @@ def load_text_tower(model: Mapping[str, Any], device: torch.device) -> Clip:
 def make_prompts(
     system: str,
     clouds: str | os.PathLike[str],
-    renders: str | os.PathLike[str],
-    features: str | os.PathLike[str],
+    renders: str | os.PathLike[str] | None,
+    features: str | os.PathLike[str] | None,
     output: str | os.PathLike[str],
     curve: str | os.PathLike[str],
     options: Mapping[str, Any],
     model: Mapping[str, Any],
+    display: str | None,
     seed: int,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Train the prompts of a system on one category; write them (`output`) and the loss curve (`curve`, CSV).
+    """Train what a system learns on one category; write it (`output`) and the loss curve (`curve`, CSV).
 
-    clouds, renders, features: the category's stores. options: the method's entry in the config (`Settings`);
-    model: the features' entry, which names the CLIP. seed draws the first tokens and shuffles the clouds.
-    Raises InputError for a category without a defective scan, from whose labels nothing can be learnt.
+    clouds, renders, features: the category's stores, the latter two None for a system that reads clouds alone.
+    options: the method's entry in the config (`Settings`); model: the features' entry, which names the CLIP.
+    display: the category's name in prompts, None for a system whose prompts do not name it. seed draws the first
+    tokens and shuffles the clouds. Raises InputError for a category without a defective scan, from whose labels
+    nothing can be learnt.
     """
     kind = methods.find(system)
     method = methods.load_trained(system)
     settings = Settings.of(options)
+    if kind.class_names and not display:
+        raise InputError(f"system {system!r} names the category in its prompts; its display name is missing")
     device = jobs.pick_device()
-    alpha = float(model["alpha"])
-    with open_samples(clouds, renders, features, kind.stream, kind.explicit, alpha) as reader:
+    with open_samples(clouds, renders, features, kind.stream, kind.explicit, float(model["alpha"])) as reader:
         category = str(reader.clouds.attributes["category"])
         scans = reader.scans
         folders = [bool(reader.clouds.scan_attributes(scan)["defective"]) for scan in scans]
@@ -342,30 +408,26 @@ def make_prompts(
         def load(index: int) -> Scan:
             sample = reader.sample(scans[index])
             labels = torch.from_numpy(reader.cloud(scans[index], "labels")["labels"])
+            if isinstance(sample, PointSample):
+                return sample, PointTargets(torch.tensor(label(index)), labels.float())
             masks = torch.from_numpy(reader.masks(scans[index]))
             return sample, make_targets(sample, labels, masks, label(index))
 
-        clip = load_text_tower(model, device)
         generator = torch.Generator().manual_seed(seed)
-        learners = {
-            layer: PromptLearner(clip, texts, settings, generator)
-            for layer, texts in method.templates(category).items()
-        }
-        dim = int(reader.features.attributes["dim"])
-        if dim != clip.dim:
-            raise InputError(f"{features}: features have {dim} dimensions, model {clip.name!r} has {clip.dim}")
-
+        learner = _draw(system, method, display or "", settings, model, generator, device)
+        if kind.learns == "prompts":
+            check_dimensions(learner.state(), reader, f"model {model['model']!r}")
         watch = partial(jobs.progress, label=f"training on {category}", unit="step")
-        rows = train(method, learners, cached(load), len(scans), settings, generator, device, watch)
+        rows = train(method, learner, cached(load), len(scans), settings, generator, device, watch)
 
     write_prompts(
         output,
-        {f"{layer}.{name}": part for layer, learner in learners.items() for name, part in learner.tensors().items()},
+        learner.tensors(),
         {
             **provenance,
             "system": system,
             "category": category,
-            "texts": {layer: learner.texts for layer, learner in learners.items()},
+            **learner.description(),
             "settings": asdict(settings),
             "model": dict(model),
             "seed": seed,
@@ -381,13 +443,28 @@ def make_prompts(
         )
 
 
+def _draw(
+    system: str,
+    method: Any,
+    name: str,
+    settings: Settings,
+    model: Mapping[str, Any],
+    generator: torch.Generator,
+    device: torch.device,
+) -> Learner:
+    """What a system learns, before training on a category of this display name."""
+    if methods.find(system).learns == "network":
+        return method.draw(name, settings, model, generator, device)
+    return Prompts.draw(load_text_tower(model, device), method.templates(name), settings, generator)
+
+
 def write_prompts(
     path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], provenance: Mapping[str, Any]
 ) -> None:
     """Write a prompts file, whole or not at all; the same content gives the same bytes.
 
-    tensors: "<layer>.context_normal", ".context_abnormal" [E, dt], ".deep" [b, t, dt], ".embeddings" [2, d];
-    provenance: goes into the file's metadata as one JSON string under that name.
+    tensors: of prompts "<layer>.context_normal", ".context_abnormal" [E, dt], ".deep" [b, t, dt], ".embeddings"
+    [2, d]; provenance: goes into the file's metadata as one JSON string under that name.
     """
     # One entry only: safetensors writes several in no fixed order.
     metadata = {"provenance": json.dumps(provenance, sort_keys=True)}
@@ -396,18 +473,49 @@ def write_prompts(
         place.write_bytes(save(tensors, metadata=metadata))
 
 
-def read_prompts(path: str | os.PathLike[str], layers: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Text embeddings float32 [2, d] of the layers asked for, from a prompts file.
+def read_prompts(path: str | os.PathLike[str], layers: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
+    """All tensors of a prompts file, by name.
 
-    Raises InputError for a file that is missing, damaged, or lacks a layer.
+    Raises InputError for a file that is missing, damaged, or lacks the prompts of one of these layers.
     """
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such prompts")
     try:
         with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            if missing := [layer for layer in layers if f"{layer}.embeddings" not in names]:
-                raise InputError(f"{path}: has no prompts of the layers {missing}, only {sorted(names)}")
-            return {layer: file.get_tensor(f"{layer}.embeddings") for layer in layers}
+            names = sorted(file.keys())
+            if missing := [layer for layer in layers or () if f"{layer}.embeddings" not in names]:
+                raise InputError(f"{path}: has no prompts of the layers {missing}, only {names}")
+            return {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise InputError(f"{path}: not a readable prompts file ({error}); delete it and run again") from error
+
+
+def load_states(
+    system: str,
+    prompts: str | os.PathLike[str] | None,
+    settings: Settings,
+    model: Mapping[str, Any],
+    device: torch.device,
+) -> Callable[[str], State]:
+    """What a system scores with, for a category's display name, on the device.
+
+    prompts: the file of a trained system. The CLIP is loaded where text is still to be encoded: for a system that
+    learns nothing, and for prompts that name the category. Raises InputError for prompts that do not fit.
+    """
+    kind = methods.find(system)
+    method = methods.load(system)
+    if kind.trained and prompts is None:
+        raise InputError(f"system {system!r} is trained; its prompts are missing")
+    if kind.learns == "network":
+        tensors = read_prompts(prompts)  # type: ignore[arg-type]
+        return method.restore(tensors, settings, model, device)
+    if kind.learns == "nothing":
+        clip = load_text_tower(model, device)
+        return lambda name: {layer: clip.encode_text(texts) for layer, texts in method.templates(name).items()}
+    layers = list(method.templates(""))
+    tensors = read_prompts(prompts, layers)  # type: ignore[arg-type]
+    if kind.class_names:
+        clip = load_text_tower(model, device)
+        return lambda name: Prompts.restore(clip, method.templates(name), tensors).state()
+    fixed = {layer: tensors[f"{layer}.embeddings"].to(device) for layer in layers}
+    return lambda name: fixed

@@ -6,6 +6,7 @@ whether the view shows it. The image is drawn in a window of 1024 pixels a side 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ import torch
 
 from pointad_core import jobs, splatter, stores, visibility
 from pointad_core.errors import InputError
+from pointad_core.renderers import RENDERERS
 from pointad_core.views import Projection, project, rotations, view_angles
 
-RENDERERS = ("splat", "open3d")
 VISIBILITIES = ("soft", "strict")
 
 
@@ -42,12 +43,7 @@ class Renders:
 
 
 def _renderer(name: str) -> ModuleType:
-    if name == "open3d":
-        # Open3D is an optional renderer and slow to import.
-        from pointad_core import open3d_renderer
-
-        return open3d_renderer
-    return splatter
+    return importlib.import_module(f"pointad_core.{RENDERERS[name].module}")
 
 
 def render(
@@ -69,7 +65,8 @@ def render(
     Raises InputError for an empty or degenerate cloud, an unknown renderer or visibility, a point size below one
     pixel, a window smaller than the image, and where no view shows any point.
     """
-    for key, value, allowed in (("renderer", renderer, RENDERERS), ("visibility", visibility_test, VISIBILITIES)):
+    shaded = [name for name, entry in RENDERERS.items() if entry.shaded]
+    for key, value, allowed in (("renderer", renderer, shaded), ("visibility", visibility_test, VISIBILITIES)):
         if value not in allowed:
             raise InputError(f"{key}: {value!r} is not one of {', '.join(allowed)}")
     if point_size < 1 or point_size != int(point_size):
@@ -116,32 +113,43 @@ def make_renders(
 ) -> None:
     """Render every scan of a store of clouds into a store of renders, one scan at a time.
 
-    options: resolution, views {tilt, x, y} in degrees, point_size, renderer, visibility, window.
+    options: resolution, views {tilt, x, y} in degrees, renderer, and what that reads (`renderers`): point_size,
+    visibility, window.
     Raises InputError as `render` does, naming the store and the scan.
     """
-    angles = view_angles(**options["views"])
+    name = options["renderer"]
+    if name not in RENDERERS:
+        raise InputError(f"renderer: {name!r} is not one of {', '.join(RENDERERS)}")
+    shaded = RENDERERS[name].shaded
+    angles = view_angles(**options["views"]) if shaded else _renderer(name).view_list(options["views"])
     device = jobs.pick_device()
     with stores.read(clouds, "clouds") as reader:
         origin = {key: reader.attributes[key] for key in ("dataset", "category")}
+        names = ["points", "normals", "labels"]
+        if not shaded and reader.attributes["organised"]:
+            names.append("grid")
         attributes = {
             **origin,
             "views": angles,
-            **{key: options[key] for key in ("resolution", "point_size", "renderer", "visibility", "window")},
+            **{key: options[key] for key in ("resolution", "renderer", *RENDERERS[name].options)},
         }
         with stores.write(output, "renders", {**provenance, "device": device.type}, attributes) as writer:
             for scan in jobs.progress(reader.scans, f"renders {origin['category']}"):
-                cloud = reader.load(scan, ["points", "normals", "labels"])
+                cloud = reader.load(scan, names)
                 try:
-                    renders = render(
-                        **cloud,
-                        angles=angles,
-                        resolution=options["resolution"],
-                        point_size=options["point_size"],
-                        window=options["window"],
-                        renderer=options["renderer"],
-                        visibility_test=options["visibility"],
-                        device=device,
-                    )
+                    if shaded:
+                        renders = render(
+                            **cloud,
+                            angles=angles,
+                            resolution=options["resolution"],
+                            point_size=options["point_size"],
+                            window=options["window"],
+                            renderer=name,
+                            visibility_test=options["visibility"],
+                            device=device,
+                        )
+                    else:
+                        renders = _renderer(name).render(cloud, options, device)
                 except InputError as error:
                     raise InputError(f"{clouds}: scan {scan}: {error}") from error
                 arrays = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 
 from pointad_core import geometry, stores
 from pointad_core.errors import InputError
-from pointad_core.segmentation import Explicit, Sample
+from pointad_core.segmentation import Explicit, PointSample, Sample
 
 Path = str | os.PathLike[str]
 
@@ -22,11 +22,21 @@ class SampleReader:
     """The open stores of one category."""
 
     clouds: stores.StoreReader
-    renders: stores.StoreReader
-    features: stores.StoreReader
-    stream: str
+    _renders: stores.StoreReader | None
+    _features: stores.StoreReader | None
+    stream: str | None
     explicit: bool
     alpha: float
+
+    @property
+    def renders(self) -> stores.StoreReader:
+        assert self._renders is not None
+        return self._renders
+
+    @property
+    def features(self) -> stores.StoreReader:
+        assert self._features is not None
+        return self._features
 
     @property
     def scans(self) -> list[str]:
@@ -40,7 +50,13 @@ class SampleReader:
         """bool [K, S, S], the ground truth of the scan's renders."""
         return self.renders.load(scan, ["masks"])["masks"] > 0
 
-    def sample(self, scan: str) -> Sample:
+    def sample(self, scan: str) -> Sample | PointSample:
+        """The scan as a method with this stream of patch features sees it."""
+        if self.stream is None:
+            return PointSample(torch.from_numpy(self.cloud(scan, "points")["points"]))
+        return self._rendered(scan)
+
+    def _rendered(self, scan: str) -> Sample:
         """The scan's features, in the stores' precision, and its way from patches to points."""
         patches_name = f"patches_{self.stream}"
         maps = self.renders.load(scan, ["pixels", "visible"])
@@ -80,6 +96,8 @@ class SampleReader:
 
     def rgb(self, scan: str) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Global [d] and patch features [P, d] of the scan's photograph, or None for a scan without one."""
+        if self.stream is None:
+            return None
         names = ["rgb_global", f"rgb_patches_{self.stream}"]
         if names[0] not in self.features.arrays(scan):
             return None
@@ -89,19 +107,22 @@ class SampleReader:
 
 @contextmanager
 def open_samples(
-    clouds: Path, renders: Path, features: Path, stream: str, explicit: bool, alpha: float
+    clouds: Path, renders: Path | None, features: Path | None, stream: str | None, explicit: bool, alpha: float
 ) -> Iterator[SampleReader]:
-    """Open the three stores of a category; InputError where they are not of the same scans.
+    """Open the stores of a category; InputError where they are not of the same scans.
 
-    stream: "vv" or "plain", the patch features to read; explicit: read what G-aggregation needs as well;
-    alpha: the share of the neighbours with which the features' norms were computed.
+    stream: "vv" or "plain", the patch features to read; None to read clouds alone, renders and features being None;
+    explicit: read what G-aggregation needs as well; alpha: the share of the neighbours with which the features'
+    norms were computed.
     """
-    with (
-        stores.read(clouds, "clouds") as cloud_store,
-        stores.read(renders, "renders") as render_store,
-        stores.read(features, "features") as feature_store,
-    ):
-        for store in (render_store, feature_store):
-            if sorted(store.scans) != sorted(cloud_store.scans):
-                raise InputError(f"{store.path}: its scans are not those of {cloud_store.path}; make it again")
-        yield SampleReader(cloud_store, render_store, feature_store, stream, explicit, alpha)
+    with ExitStack() as stack:
+        cloud_store = stack.enter_context(stores.read(clouds, "clouds"))
+        others: list[stores.StoreReader | None] = [None, None]
+        if stream is not None:
+            for index, (path, kind) in enumerate(((renders, "renders"), (features, "features"))):
+                if path is None:
+                    raise InputError(f"{clouds}: the {kind} of this category are missing")
+                store = others[index] = stack.enter_context(stores.read(path, kind))
+                if sorted(store.scans) != sorted(cloud_store.scans):
+                    raise InputError(f"{store.path}: its scans are not those of {cloud_store.path}; make it again")
+        yield SampleReader(cloud_store, others[0], others[1], stream, explicit, alpha)

@@ -18,22 +18,14 @@ import torch
 
 from pointad_core import jobs, methods, stores
 from pointad_core.errors import InputError
-from pointad_core.methods import Method, Settings
-from pointad_core.prompts import load_text_tower, read_prompts
+from pointad_core.methods import Method, Settings, State
+from pointad_core.prompts import check_dimensions, load_states
 from pointad_core.samples import open_samples
-from pointad_core.segmentation import Sample, anomaly_logits, upsample
+from pointad_core.segmentation import PointSample, Sample, anomaly_logits, global_probability, upsample
 from pointad_core.smoothing import smooth_map, smooth_points
 
-
-def object_score(probability: float, smoothed: np.ndarray) -> float:
-    """A^s = 0.5 (mean over the views of P(g_a, f)) + 0.5 max A^m; with the fused map also A^s(mod)."""
-    return 0.5 * probability + 0.5 * float(smoothed.max())
-
-
-@torch.no_grad()
-def global_probability(views: torch.Tensor, embeddings: torch.Tensor, temperature: float) -> float:
-    """Mean of P(g_a, f) over global features float [K, d]; embeddings float [2, d] of the rendering layer."""
-    return float(torch.sigmoid(anomaly_logits(views, embeddings, temperature)).mean())
+ObjectScore = Callable[[float, np.ndarray], float]
+"""`Method.object_score`."""
 
 
 @torch.no_grad()
@@ -61,14 +53,20 @@ class Multimodal:
 
 
 def score_organised(
-    points: np.ndarray, grid: np.ndarray, resolution: int, probability: float, sigma: float, rgb: Multimodal | None
+    points: np.ndarray,
+    grid: np.ndarray,
+    resolution: int,
+    probability: float,
+    sigma: float,
+    object_score: ObjectScore,
+    rgb: Multimodal | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Smoothed maps and object scores of an organised cloud.
 
     points: float [n], the method's scores before smoothing; grid: integer [n], the points' pixels; probability:
-    the cloud's global one; sigma: pixels at 336. Returns arrays map_3d (A^m) and, with RGB, map_m3d = G(0.5 A^m +
-    0.5 G(S_a^rgb)), float32 [S, S]; and object_3d and, with RGB, object_m3d = 0.5 (0.5 p^rgb + 0.5 p^3d) +
-    0.5 max map_m3d.
+    the cloud's global one; sigma: pixels at 336; object_score: the method's. Returns arrays map_3d (A^m) and, with
+    RGB, map_m3d = G(0.5 A^m + 0.5 G(S_a^rgb)), float32 [S, S]; and object_3d and, with RGB, object_m3d, of the mean
+    of both probabilities and map_m3d.
     """
     smoothed = smooth_map(on_grid(points, grid, resolution), sigma)
     maps = {"map_3d": smoothed}
@@ -81,13 +79,18 @@ def score_organised(
 
 
 def score_unorganised(
-    points: np.ndarray, positions: np.ndarray, nearest: np.ndarray, probability: float, sigma: float
+    points: np.ndarray,
+    positions: np.ndarray,
+    nearest: np.ndarray,
+    probability: float,
+    sigma: float,
+    object_score: ObjectScore,
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Smoothed scores and object score of an unorganised cloud.
 
     points: float [n]; positions: float [n, 3]; nearest: integer [N], each original point's nearest kept one.
-    Returns arrays points_3d float32 [n] (A^m, filtered over neighbours in space) and original_3d float32 [N]; and
-    object_3d.
+    The others as in `score_organised`. Returns arrays points_3d float32 [n] (A^m, filtered over neighbours in space)
+    and original_3d float32 [N]; and object_3d.
     """
     smoothed = smooth_points(points, positions, sigma)
     return (
@@ -98,11 +101,23 @@ def score_unorganised(
 
 @torch.no_grad()
 def score_points(
-    method: Method, embeddings: dict[str, torch.Tensor], sample: Sample, settings: Settings
+    method: Method, state: State, sample: Sample | PointSample, settings: Settings
 ) -> tuple[np.ndarray, float]:
     """The method's point scores before smoothing, float32 [n], and the cloud's global probability."""
-    points = method.point_scores(embeddings, sample, settings).cpu().numpy()
-    return points, global_probability(sample.views, embeddings["rendering"], settings.temperature)
+    points = method.point_scores(state, sample, settings).cpu().numpy()
+    return points, float(method.global_score(state, sample, settings))
+
+
+@torch.no_grad()
+def score_rgb(
+    features: tuple[torch.Tensor, torch.Tensor], embeddings: torch.Tensor, temperature: float, resolution: int
+) -> Multimodal:
+    """P(g_a, f^rgb) and S_a^rgb of a photograph from its global [d] and patch features [P, d]."""
+    view, patches = (part.to(embeddings.device).float() for part in features)
+    return Multimodal(
+        float(global_probability(view[None], embeddings, temperature)),
+        rgb_map(patches, embeddings, temperature, resolution),
+    )
 
 
 def make_scores(
@@ -117,70 +132,52 @@ def make_scores(
     """Score every scan of the given categories with one system; write the scores store.
 
     prompts: the trained prompts' file, None for a system that learns none. categories: for each its name, display
-    (the name in prompts) and the paths of its stores (clouds, renders, features). options: the method's entry in
-    the config; model: the features' entry, which names the CLIP; it is loaded only where the category's name is
-    in the prompts. Raises InputError for prompts that do not fit the features.
+    (the name in prompts) and the paths of its stores (clouds; renders and features unless the system reads clouds
+    alone). options: the method's entry in the config; model: the features' entry, which names the CLIP; it is loaded
+    only where text is still to be encoded. Raises InputError for prompts that do not fit the features.
     """
     kind = methods.find(system)
     method = methods.load(system)
     settings = Settings.of(options)
+    sigma = settings.smoothing_sigma
     device = jobs.pick_device()
-    embeddings_of = _text_embeddings(system, prompts, model, device)
     alpha = float(model["alpha"])
+    with torch.no_grad():
+        state_of = load_states(system, prompts, settings, model, device)
 
     with stores.write(output, "scores", {**provenance, "device": device.type}, {"system": system}) as writer:
         for category in categories:
             name = category["name"]
-            embeddings = embeddings_of(category["display"])
-            paths = (category["clouds"], category["renders"], category["features"])
+            with torch.no_grad():
+                state = state_of(category["display"])
+            paths = (category["clouds"], category.get("renders"), category.get("features"))
             with open_samples(*paths, kind.stream, kind.explicit, alpha) as reader:
-                dims = {embedding.shape[1] for embedding in embeddings.values()}
-                if dims != {int(reader.features.attributes["dim"])}:
-                    raise InputError(
-                        f"{prompts or model['model']}: text embeddings have {sorted(dims)} dimensions, the features in "
-                        f"{category['features']} have {reader.features.attributes['dim']}"
-                    )
+                if kind.learns != "network":
+                    check_dimensions(state, reader, prompts or model["model"])
                 organised = bool(reader.clouds.attributes["organised"])
+                resolution = int(reader.clouds.attributes["resolution"])
                 for scan in jobs.progress(reader.scans, f"scoring {name}"):
                     sample = reader.sample(scan).on(device)
-                    points, probability = score_points(method, embeddings, sample, settings)
+                    points, probability = score_points(method, state, sample, settings)
                     if not np.isfinite(points).all():
-                        raise InputError(f"{category['features']}: scan {scan!r} gives scores that are not finite")
+                        raise InputError(
+                            f"{category.get('features', category['clouds'])}: scan {scan!r} gives scores that are not "
+                            "finite"
+                        )
                     if organised:
                         rgb = None
-                        if (features := reader.rgb(scan)) is not None:
-                            view, patches = (part.to(device).float() for part in features)
-                            tau = settings.temperature
-                            rgb = Multimodal(
-                                global_probability(view[None], embeddings["rendering"], tau),
-                                rgb_map(patches, embeddings["rendering"], tau, sample.resolution),
-                            )
+                        if kind.rgb and (features := reader.rgb(scan)) is not None:
+                            rgb = score_rgb(features, state["rendering"], settings.temperature, resolution)
                         grid = reader.cloud(scan, "grid")["grid"]
                         arrays, objects = score_organised(
-                            points, grid, sample.resolution, probability, settings.smoothing_sigma, rgb
+                            points, grid, resolution, probability, sigma, method.object_score, rgb
                         )
                     else:
                         cloud = reader.cloud(scan, "points", "nearest")
                         arrays, objects = score_unorganised(
-                            points, cloud["points"], cloud["nearest"], probability, settings.smoothing_sigma
+                            points, cloud["points"], cloud["nearest"], probability, sigma, method.object_score
                         )
                     defective = bool(reader.clouds.scan_attributes(scan)["defective"])
                     writer.add(
                         f"{name}/{scan}", arrays, {"category": name, "scan": scan, "defective": defective, **objects}
                     )
-
-
-def _text_embeddings(
-    system: str, prompts: str | os.PathLike[str] | None, model: Mapping[str, Any], device: torch.device
-) -> Callable[[str], dict[str, torch.Tensor]]:
-    """Text embeddings for a category's display name, on the device."""
-    kind = methods.find(system)
-    method = methods.load(system)
-    if kind.trained:
-        if prompts is None:
-            raise InputError(f"system {system!r} is trained; its prompts are missing")
-        trained = read_prompts(prompts, list(method.templates("")))
-        fixed = {layer: embedding.to(device) for layer, embedding in trained.items()}
-        return lambda name: fixed
-    clip = load_text_tower(model, device)
-    return lambda name: {layer: clip.encode_text(texts) for layer, texts in method.templates(name).items()}

@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -71,9 +72,31 @@ class Sample:
         return replace(moved, views=moved.views.float(), patches=moved.patches.float())
 
 
+@dataclass(frozen=True)
+class PointSample:
+    """One scan as methods see it that read clouds alone."""
+
+    points: torch.Tensor
+    """float32 [n, 3], in the data's units and orientation."""
+
+    def on(self, device: torch.device) -> PointSample:
+        """The same scan on a device."""
+        return move(self, device)
+
+
 def anomaly_logits(features: torch.Tensor, embeddings: torch.Tensor, temperature: float) -> torch.Tensor:
     """(cos_a - cos_n) / tau: features float [..., d] and embeddings float [2, d], both L2-normalised -> [...]."""
     return features @ ((embeddings[1] - embeddings[0]) / temperature)
+
+
+def global_probability(views: torch.Tensor, embeddings: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Mean of P(g_a, f) over global features float [K, d]; embeddings float [2, d]. Returns float []."""
+    return torch.sigmoid(anomaly_logits(views, embeddings, temperature)).mean()
+
+
+def object_score(probability: float, smoothed: np.ndarray) -> float:
+    """A^s = 0.5 (mean over the views of P(g_a, f)) + 0.5 max A^m; with the fused map also A^s(mod) (Sec. 3.6.2)."""
+    return 0.5 * probability + 0.5 * float(smoothed.max())
 
 
 def upsample(patch_maps: torch.Tensor, size: int) -> torch.Tensor:

@@ -72,12 +72,12 @@ def splat(projection: Projection, values: torch.Tensor, size: int) -> torch.Tens
     canvas = torch.full((views, side * side), -1, dtype=torch.int32, device=values.device)
     canvas = canvas.scatter_reduce_(1, start, values, "amax").view(views, side, side)
     for axis in (1, 2):
-        canvas = _largest_of(canvas, size, axis)
+        canvas = largest_of(canvas, size, axis)
     return canvas
 
 
-def _largest_of(canvas: torch.Tensor, size: int, axis: int) -> torch.Tensor:
-    # Maximum over `size` neighbours along an axis, in log2(size) steps of windows twice as long.
+def largest_of(canvas: torch.Tensor, size: int, axis: int) -> torch.Tensor:
+    """Maximum over `size` neighbours along an axis, which gets size - 1 shorter: in log2(size) doubling steps."""
     covered = 1
     while covered < size:
         step = min(covered, size - covered)

@@ -104,11 +104,11 @@ def _pairs(options: Mapping[str, Any], setting: str) -> list[tuple[str, str]]:
 
 
 def _compared(options: Mapping[str, Any], setting: str) -> dict[str, Mapping[str, Any]]:
-    """Methods of a setting's tables; cross-dataset compares those that are trained, as the paper does."""
+    """Methods of a setting's tables; cross-dataset compares those that the paper compares there."""
     return {
         name: entry
         for name, entry in options["methods"].items()
-        if setting == "one_vs_rest" or systems.find(entry["system"]).trained
+        if setting == "one_vs_rest" or systems.find(entry["system"]).compared_across
     }
 
 
@@ -173,14 +173,16 @@ def _tabular(
             for metric in own:
                 suffix = f"{metric}_{protocol}" if protocol else metric
                 values = [group.results[name][suffix] if name in group.results else None for name in methods]
+                papers = [_paper_value(number, entry, group, metric) for entry in methods.values()]
+                if protocol != "object":
+                    # Where the paper prints a dash, so do we; our value stands in the CSV.
+                    values = [None if paper == (True, None) else x for x, paper in zip(values, papers, strict=True)]
                 cells = [_NAMES[metric]]
-                for entry, value, command in zip(methods.values(), values, rank(values), strict=True):
+                for value, (_, paper), command in zip(values, papers, rank(values), strict=True):
                     text = "-" if value is None else percent(value)
                     cell = rf"\{command}{{{text}}}" if command else text
-                    known, paper = _paper_value(number, entry, group, metric)
-                    if known and protocol != "object":
-                        text = "-" if paper is None else percent(paper)
-                        cell += rf" {{\scriptsize\textcolor{{gray}}{{({text})}}}}"
+                    if paper is not None and protocol != "object":
+                        cell += rf" {{\scriptsize\textcolor{{gray}}{{({percent(paper)})}}}}"
                     cells.append(cell)
                 columns.append(cells)
         heads[0].append((title, width))
@@ -218,7 +220,24 @@ def _gather(described: Iterable[tuple[str, str]]) -> str:
     return "; ".join(f"{', '.join(names)}: {description}" for description, names in labels.items())
 
 
-def _describe_backbone(entry: Mapping[str, Any]) -> str:
+def _has_random_weights(method: Mapping[str, Any], features: Mapping[str, Any]) -> bool:
+    """Whether a method's numbers come from a backbone that was never trained."""
+    return not method.get("word_vectors") and _is_random(features[method["features"]])
+
+
+def _describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -> str:
+    clip = _describe_clip(features[method["features"]])
+    if systems.find(method["system"]).learns != "network":
+        return clip
+    words = f"word vectors of {Path(method['word_vectors']).name}" if method.get("word_vectors") else ""
+    weights = f"weights from {Path(method['pointnet']).name}" if method.get("pointnet") else ""
+    return (
+        f"PointNet {weights or 'trained on the auxiliary class'}, "
+        f"{words or f'the token embeddings of {clip} as word vectors'}"
+    )
+
+
+def _describe_clip(entry: Mapping[str, Any]) -> str:
     if entry.get("checkpoint"):
         weights = f"weights from checkpoint {Path(entry['checkpoint']).name}"
     elif entry.get("pretrained"):
@@ -247,7 +266,7 @@ def _caption(number: int, groups: Sequence[Group], options: Mapping[str, Any]) -
     involved = list(dict.fromkeys(name for group in groups for name in (group.source, group.dataset)))
     data = _gather((_label(datasets, name), _describe_data(datasets[name])) for name in involved)
     backbones = _gather(
-        (_label(compared, name), _describe_backbone(features[entry["features"]])) for name, entry in compared.items()
+        (_label(compared, name), _describe_backbone(entry, features)) for name, entry in compared.items()
     )
     parts.append(rf"\textbf{{Data.}} {escape(data)}.")
     parts.append(rf"\textbf{{Backbone.}} {escape(backbones)}.")
@@ -257,7 +276,7 @@ def _caption(number: int, groups: Sequence[Group], options: Mapping[str, Any]) -
     seeds = ", ".join(map(str, options["seeds"]))
     parts.append(rf"\textbf{{Seed{'s' if len(options['seeds']) > 1 else ''}.}} {escape(seeds)}.")
     generated = any(datasets[name].get("generated") for name in involved)
-    untrained = any(_is_random(features[entry["features"]]) for entry in compared.values())
+    untrained = any(_has_random_weights(entry, features) for entry in compared.values())
     if generated or untrained:
         cause = " and ".join(
             [text for text, holds in (("generated data", generated), ("untrained weights", untrained)) if holds]

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 
 from pointad_core.errors import InputError
 from pointad_core.splatter import splat
+from pointad_core.subsets import nearest
 from pointad_core.views import DEPTH_BITS, Projection, box, footprint
 
 TOLERANCE = 2.0
@@ -94,22 +94,3 @@ def fill_in(visible: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, 
     visible = visible.clone()
     visible[:, unseen] = visible[:, shown[nearest(points[unseen], points[shown])]]
     return visible, len(unseen)
-
-
-def nearest(queries: torch.Tensor, points: torch.Tensor, chunk: int = 1 << 28) -> torch.Tensor:
-    """Index i8[m] of the point [n,3] nearest to each query [m,3].
-
-    A closed object leaves half its points unseen: all distances to them are quick on a GPU, where `chunk` of them
-    are held at once, and far too slow on a CPU, where a KD-tree finds the same neighbours.
-    """
-    if queries.device.type == "cpu":
-        from scipy.spatial import KDTree  # imported at the first unseen point: a GPU machine does without it
-
-        # Cells as they are split, not shrunk to their points: for a hidden back, all of whose nearest points lie on a
-        # rim at about one distance, the search is ten times faster.
-        tree = KDTree(points.numpy().astype(np.float64), compact_nodes=False, balanced_tree=False)
-        found = tree.query(queries.numpy().astype(np.float64))[1]
-        return torch.from_numpy(found.astype(np.int64))
-    # Differences, not the expansion with a matrix product, which cancels for neighbours far from the origin.
-    parts = queries.split(max(1, chunk // len(points)))
-    return torch.cat([torch.cdist(q, points, compute_mode="donot_use_mm_for_euclid_dist").argmin(1) for q in parts])

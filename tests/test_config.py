@@ -51,8 +51,8 @@ def walk(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[t
     if "$ref" in schema:
         yield from walk(SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]], path)
     for key, value in schema.get("properties", {}).items():
-        # View sets have names of ours among the user's.
-        if path != ("view_sets",):
+        # View sets and renderings have names of ours among the user's.
+        if path not in (("view_sets",), ("renderings",)):
             yield (*path, key), value
             yield from walk(value, (*path, key))
     for branch in ("then", "else"):
@@ -101,7 +101,7 @@ def test_manual_describes_no_other_key() -> None:
     known = {part for path, _ in KEYS for part in path}
     # Named in the manual's tables as values, layouts or files.
     rows = re.findall(r"^\| `(\w+)` \|", MANUAL, flags=re.MULTILINE)
-    assert set(rows) - {"mvtec3d", "eyecandies", "real3d"} <= known
+    assert set(rows) - {"mvtec3d", "eyecandies", "real3d", *SYSTEMS} <= known
 
 
 def test_unknown_keys_are_refused_everywhere() -> None:
@@ -130,20 +130,25 @@ def test_type_stands_before_properties() -> None:
 
 
 def test_defaults_are_those_of_the_methods() -> None:
-    methods = {"trained": {"system": "pointad_plus"}}
+    methods = {"prompts": {"system": "pointad_plus"}, "network": {"system": "cheraghian"}}
     config = complete(merged(default(), {"methods": methods}))
     defaults = asdict(Settings())
-    assert {key: config["methods"]["trained"][key] for key in defaults} == {
-        **defaults,
-        "betas": list(defaults["betas"]),
-    }
+    defaults["betas"] = list(defaults["betas"])
+    found = {key: value for key, value in config["methods"]["prompts"].items() if key in defaults}
+    assert found == {key: value for key, value in defaults.items() if key not in ("word_vectors", "pointnet")}
+    found = {key: value for key, value in config["methods"]["network"].items() if key in defaults}
+    assert found == {key: defaults[key] for key in found}
+    assert {"word_vectors", "pointnet"} <= found.keys()
 
 
 def test_systems_are_those_of_the_library() -> None:
     method = SCHEMA["$defs"]["method"]
     assert method["properties"]["system"]["enum"] == list(SYSTEMS)
-    assert [name for name, system in SYSTEMS.items() if not system.trained] == [
-        method["if"]["properties"]["system"]["const"]
+    assert {name for name, system in SYSTEMS.items() if not system.trained} == set(
+        method["if"]["properties"]["system"]["enum"]
+    )
+    assert [name for name, system in SYSTEMS.items() if system.learns == "network"] == [
+        method["else"]["if"]["properties"]["system"]["const"]
     ]
 
 
@@ -195,7 +200,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"methods": {"pointad": {"learning_rate": "1e-3"}}}, "methods.pointad.learning_rate is '1e-3' (text; a number"),
     ({"methods": {"pointad": {"epoch": 3}}}, "methods.pointad has the unknown key 'epoch' (did you mean 'epochs'?)"),
     ({"methods": {"clip_rendering": {"epochs": 3}}}, "unknown key 'epochs'; known in a method of system 'clip_render"),
-    ({"methods": {"pointad": {"system": "pointnet"}}}, "is 'pointnet', expected one of clip_rendering, pointad, po"),
+    (
+        {"methods": {"pointad": {"system": "pointnet"}}},
+        "is 'pointnet', expected one of clip_rendering, cheraghian",
+    ),
     ({"methods": {"pointad": {"betas": [0.5]}}}, "methods.pointad.betas is [0.5], expected a list, of at least 2"),
     ({"methods": {"pointad": {"betas": [0.5, 1]}}}, "methods.pointad.betas[1] is 1, expected number >= 0 and < 1"),
     ({"methods": {"new": {}}}, "config: methods.new lacks the key 'system'"),
@@ -222,7 +230,20 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"features": {"standard": {"rendering": "x"}}}, "features.standard.rendering is 'x', expected one of renderings"),
     ({"features": {"standard": {"pretrained": "x"}}}, "features.standard has pretrained and random_seed of the keys"),
     ({"features": {"new": {"model": "x"}}}, "features.new has none of the keys pretrained, checkpoint, random_seed"),
-    ({"methods": {"pointad": {"features": "x"}}}, "methods.pointad.features is 'x', expected one of features: stan"),
+    (
+        {"methods": {"pointad": {"features": "x"}}},
+        "methods.pointad.features is 'x', expected one of features: depth, realistic, standard",
+    ),
+    (
+        {"methods": {"anomalyclip": {"features": "standard"}}},
+        "methods.anomalyclip.features is 'standard', features of the renderer 'splat'; system 'anomalyclip' reads "
+        "those of depth",
+    ),
+    (
+        {"methods": {"pointad": {"word_vectors": "words.txt"}}},
+        "methods.pointad has the unknown key 'word_vectors'; known in a method of system 'pointad'",
+    ),
+    ({"methods": {"pointclip_v2": {"epochs": 3}}}, "methods.pointclip_v2 has the unknown key 'epochs'"),
     (
         {"methods": {"pointad": {"published": "PointNet"}}},
         "methods.pointad.published is 'PointNet' (did you mean 'PointAD'?), expected",

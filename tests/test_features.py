@@ -102,8 +102,10 @@ OPTIONS = {
 }
 
 
-def make(paths, streams=("vv", "plain"), **changes):
-    make_features(**paths, options=OPTIONS | changes, streams=streams, provenance={"config": "test"})
+def make(paths, streams=("vv", "plain"), explicit=None, **changes):
+    explicit = "vv" in streams if explicit is None else explicit
+    provenance = {"config": "test"}
+    make_features(**paths, options=OPTIONS | changes, streams=streams, explicit=explicit, provenance=provenance)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from pointad_core.errors import InputError
 from pointad_core.methods import LossWeights, Settings, load_trained
 from pointad_core.prompts import (
     PromptLearner,
+    Prompts,
     batches,
     cached,
     cloud_label,
@@ -50,7 +51,7 @@ def toy(tmp_path_factory):
 
 
 def learner(clip, texts=("object.", "damaged object."), seed=0, **settings):
-    return PromptLearner(clip, texts, Settings(**settings), torch.Generator().manual_seed(seed))
+    return PromptLearner.draw(clip, texts, Settings(**settings), torch.Generator().manual_seed(seed))
 
 
 def make(toy, folder, system="pointad", seed=3, **options):
@@ -61,6 +62,7 @@ def make(toy, folder, system="pointad", seed=3, **options):
         curve=curve,
         options={"system": system, "epochs": 3, **options},
         model=MODEL,
+        display=None,
         seed=seed,
         provenance={"code": "abc"},
         **toy.paths,
@@ -213,7 +215,7 @@ def test_a_step_follows_the_gradient_of_the_whole_batch(clip):
         def step(self, closure=None):
             pass
 
-    row = train_step(method, {"rendering": pair}, Still([pair.context, pair.deep]), scans, 2, settings, CPU)
+    row = train_step(method, Prompts({"rendering": pair}), Still([pair.context, pair.deep]), scans, 2, settings, CPU)
     got = pair.context.grad, pair.deep.grad
     embeddings = {"rendering": pair.embeddings()}
     total = 0.0
@@ -248,7 +250,7 @@ def test_training_stops_at_a_loss_that_is_not_finite(clip):
     with pytest.raises(InputError, match=r"not finite at step 2 \(epoch 2\)"):
         train(
             SimpleNamespace(loss_terms=loss_terms),
-            {"rendering": learner(clip)},
+            Prompts({"rendering": learner(clip)}),
             scans.__getitem__,
             2,
             Settings(epochs=5),
@@ -312,9 +314,9 @@ def test_training_learns_a_separable_toy_and_writes_it_down(toy, tmp_path, syste
     assert (provenance["category"], provenance["seed"], provenance["settings"]["epochs"]) == ("toy", 3, 12)
     assert provenance["texts"]["rendering"] == ["object.", "damaged object."]
 
-    embeddings = read_prompts(output, layers)
-    for embedding in embeddings.values():
-        torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
+    tensors = read_prompts(output, layers)
+    for layer in layers:
+        torch.testing.assert_close(tensors[f"{layer}.embeddings"].norm(dim=1), torch.ones(2))
 
 
 def test_the_same_seed_gives_the_same_bytes(toy, tmp_path):
@@ -334,7 +336,7 @@ def test_stored_embeddings_are_those_of_the_stored_tokens(toy, tmp_path, clip):
     pair = learner(clip)
     pair.context = torch.stack([parts["context_normal"], parts["context_abnormal"]])
     pair.deep = parts["deep"]
-    torch.testing.assert_close(pair.embeddings(), read_prompts(output, ["rendering"])["rendering"])
+    torch.testing.assert_close(pair.embeddings(), read_prompts(output)["rendering.embeddings"])
 
 
 def test_a_category_without_defects_is_refused_and_nothing_is_written(tmp_path):
@@ -351,7 +353,9 @@ def test_a_category_without_good_scans_is_warned_about(tmp_path, caplog):
 
 
 def test_features_of_another_model_are_refused(tmp_path):
-    with pytest.raises(InputError, match="features have 64 dimensions, model 'pointad-pocket' has 128"):
+    with pytest.raises(
+        InputError, match=r"model 'pointad-pocket': text embeddings have \[128\] dimensions, .*toy_features.* has 64"
+    ):
         make(write_toy(tmp_path, dim=64, n_scans=2), tmp_path)
 
 

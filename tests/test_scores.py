@@ -180,7 +180,7 @@ def test_trained_prompts_need_no_model(organised, tmp_path):
 
 def test_bad_input_is_refused(organised, tmp_path):
     narrow = write_toy(tmp_path, "narrow", dim=64, n_scans=1)
-    with pytest.raises(InputError, match=r"text embeddings have \[128\] dimensions, the features in .* have 64"):
+    with pytest.raises(InputError, match=r"text embeddings have \[128\] dimensions, .*narrow_features.* has 64"):
         make(tmp_path, "pointad", [narrow])
     assert not (tmp_path / "scores.zarr.zip").exists()
     with pytest.raises(InputError, match="its prompts are missing"):

@@ -11,7 +11,7 @@ import pytest
 
 from pointad_core.errors import InputError
 from pointad_core.metrics import COLUMNS, METRICS
-from pointad_core.tables import TABLES, make_document, make_table, paper_numbers
+from pointad_core.tables import TABLES, _describe_backbone, make_document, make_table, paper_numbers
 
 CATEGORIES = {"solid": ["a", "b", "c"], "sweets": ["d", "e"], "scans": ["f", "g"]}
 AUXILIARY = {"solid": ["a", "b"], "sweets": ["d"], "scans": ["f"]}
@@ -205,11 +205,14 @@ def test_the_papers_numbers_stand_beside_published_data_alone(metrics, tmp_path)
     assert "Grey in parentheses" in tex
 
 
-def test_a_dash_of_the_paper_is_shown(metrics, tmp_path):
+def test_where_the_paper_has_a_dash_so_have_we(metrics, tmp_path):
     published = options(datasets__sweets__published="mvtec3d")
-    tex, _ = make(1, metrics, tmp_path, published)
-    ((_, cells), _) = read_tabulars(tex)
-    assert cells["CLIP + Rendering"][2].endswith(r"{\scriptsize\textcolor{gray}{(-)}}")
+    tex, rows = make(1, metrics, tmp_path, published)
+    ((_, cells), (_, object_cells)) = read_tabulars(tex)
+    assert cells["CLIP + Rendering"][2] == "-"
+    assert object_cells["CLIP + Rendering"][2] != "-"
+    (row,) = [row for row in rows if (row["dataset"], row["method"]) == ("sweets", "clip")]
+    assert row["p_auroc_paper"] != ""
     assert cells["CLIP + Rendering"][3].endswith("(54.4)}}")
 
 
@@ -369,3 +372,26 @@ def test_the_document_holds_every_table_and_stands_alone(metrics, tmp_path):
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
     assert text.count("Object points only") == 4
     assert r"\input" not in text
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {},
+            "PointNet trained on the auxiliary class, the token embeddings of pocket (random weights drawn from seed "
+            "111, never trained) as word vectors",
+        ),
+        (
+            {"word_vectors": "/data/words.txt", "pointnet": None},
+            "PointNet trained on the auxiliary class, word vectors of words.txt",
+        ),
+        (
+            {"word_vectors": "words.txt", "pointnet": "/data/weights.safetensors"},
+            "PointNet weights from weights.safetensors, word vectors of words.txt",
+        ),
+    ],
+)
+def test_a_network_names_its_weights_and_word_vectors(files, said):
+    method = {"system": "cheraghian", "features": "small", **files}
+    assert _describe_backbone(method, OPTIONS["features"]) == said

@@ -36,7 +36,7 @@ def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def scan_arrays(rng, defective, dim, organised, rgb, streams=("vv", "plain")):
+def scan_arrays(rng, defective, dim, organised, rgb, streams=("vv", "plain"), views=N_VIEWS):
     """Arrays of one scan's cloud, renders and features."""
     if organised:
         grid = np.sort(rng.choice(SIZE * SIZE, 350, replace=False)).astype(np.int32)
@@ -52,9 +52,9 @@ def scan_arrays(rng, defective, dim, organised, rgb, streams=("vv", "plain")):
     labels = mask.ravel()[grid]
 
     # Views are shifted by a pixel or two, and each hides some of the points.
-    shifts = rng.integers(-2, 3, (N_VIEWS, 2))
+    shifts = rng.integers(-2, 3, (views, 2))
     pixels = np.clip(np.stack([columns, rows], -1) + shifts[:, None], 0, SIZE - 1).astype(np.int16)
-    visible = rng.random((N_VIEWS, n)) < 0.6
+    visible = rng.random((views, n)) < 0.6
     visible[0, ~visible.any(0)] = True
     masks = np.stack([np.roll(mask, (dy, dx), (0, 1)) for dx, dy in shifts])
 
@@ -63,8 +63,8 @@ def scan_arrays(rng, defective, dim, organised, rgb, streams=("vv", "plain")):
     def features(view_masks):
         cells = view_masks.reshape(-1, GRID, SIZE // GRID, GRID, SIZE // GRID).mean((2, 4)).reshape(-1, GRID * GRID, 1)
         patches = unit(normal + cells * (abnormal - normal) + 0.3 * unit(rng.normal(size=(*cells.shape[:2], dim))))
-        views = view_masks.any((1, 2))[:, None]
-        whole = unit(np.where(views, abnormal, normal) + 0.3 * unit(rng.normal(size=(len(view_masks), dim))))
+        seen = view_masks.any((1, 2))[:, None]
+        whole = unit(np.where(seen, abnormal, normal) + 0.3 * unit(rng.normal(size=(len(view_masks), dim))))
         return whole.astype(np.float16), patches.astype(np.float16)
 
     whole, patches = features(masks)
@@ -93,7 +93,7 @@ def scan_arrays(rng, defective, dim, organised, rgb, streams=("vv", "plain")):
         "norms": np.linalg.norm(fused, axis=1).astype(np.float32),
     }
     renders = {
-        "images": rng.integers(0, 256, (N_VIEWS, SIZE, SIZE)).astype(np.uint8),
+        "images": rng.integers(0, 256, (views, SIZE, SIZE)).astype(np.uint8),
         "masks": masks,
         "pixels": pixels,
         "visible": visible,
@@ -122,6 +122,7 @@ def write_toy(
     organised: bool = True,
     rgb: bool = True,
     defective: tuple[bool, ...] | None = None,
+    views: int = N_VIEWS,
 ) -> Toy:
     """Write the stores of a category, half of whose scans (or as `defective` says) have a defect."""
     rng = np.random.default_rng(seed)
@@ -137,12 +138,12 @@ def write_toy(
     encoder = {"model": "pointad-pocket", "dim": dim, "grid": GRID, "streams": ["vv", "plain"]}
     with (
         stores.write(toy.clouds, "clouds", {}, attributes) as clouds,
-        stores.write(toy.renders, "renders", {}, {"resolution": SIZE, "views": [[0, 0, 0]] * N_VIEWS}) as renders,
+        stores.write(toy.renders, "renders", {}, {"resolution": SIZE, "views": [[0, 0, 0]] * views}) as renders,
         stores.write(toy.features, "features", {}, encoder) as features,
     ):
         for index, flag in enumerate(flags):
             scan = f"{'bent' if flag else 'good'}/{index:03d}"
-            cloud, render, encoded = scan_arrays(rng, flag, dim, organised, rgb)
+            cloud, render, encoded = scan_arrays(rng, flag, dim, organised, rgb, views=views)
             where = {"defective": bool(flag), "defect": "bent" if flag else "good", "n_original": len(cloud["points"])}
             clouds.add(scan, cloud, where)
             renders.add(scan, render, {"unseen": 0})

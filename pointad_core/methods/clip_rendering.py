@@ -5,9 +5,9 @@ The same renders, fusion over views and scores as PointAD, but CLIP's own attent
 
 from __future__ import annotations
 
-from pointad_core.methods.pointad import point_scores
+from pointad_core.methods.pointad import global_score, object_score, point_scores
 
-__all__ = ["point_scores", "templates"]
+__all__ = ["global_score", "object_score", "point_scores", "templates"]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:

@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from pointad_core import losses
-from pointad_core.methods import Settings
-from pointad_core.segmentation import Sample, anomaly_logits, implicit_scores, upsample
+from pointad_core.methods import Settings, State
+from pointad_core.segmentation import (
+    Sample,
+    anomaly_logits,
+    global_probability,
+    implicit_scores,
+    object_score,
+    upsample,
+)
 
 if TYPE_CHECKING:
     from pointad_core.prompts import Targets
+
+
+__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "rendering_terms", "templates"]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:
@@ -19,16 +29,21 @@ def templates(name: str) -> dict[str, tuple[str, str]]:
     return {"rendering": ("object.", "damaged object.")}
 
 
-def loss_terms(
-    embeddings: dict[str, torch.Tensor], sample: Sample, targets: Targets, settings: Settings
+def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> dict[str, torch.Tensor]:
+    """The four terms of L^r_hybrid for one cloud."""
+    logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
+    return rendering_terms(state, torch.sigmoid(logits), sample, targets, settings)
+
+
+def rendering_terms(
+    state: State, probabilities: torch.Tensor, sample: Sample, targets: Targets, settings: Settings
 ) -> dict[str, torch.Tensor]:
-    """The four terms of L^r_hybrid for one cloud.
+    """L^r_hybrid of the patches' probabilities float [K, P].
 
     Dice terms take sums of p over a map or over the points; these are linear in the patches' probabilities with
     factors that never change (`Targets`), so that only the focal loss needs the upsampled maps.
     """
-    logits = anomaly_logits(sample.views, embeddings["rendering"], settings.temperature)
-    probabilities = torch.sigmoid(anomaly_logits(sample.patches, embeddings["rendering"], settings.temperature))
+    logits = anomaly_logits(sample.views, state["rendering"], settings.temperature)
     focal = losses.focal(upsample(probabilities, sample.resolution), targets.masks)
     return {
         "global_3d": losses.global_3d(logits, targets.defective, settings.global_3d),
@@ -38,7 +53,12 @@ def loss_terms(
     }
 
 
-def point_scores(embeddings: dict[str, torch.Tensor], sample: Sample, settings: Settings) -> torch.Tensor:
+def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """S_a of Eq. 3."""
-    logits = anomaly_logits(sample.patches, embeddings["rendering"], settings.temperature)
+    logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
     return implicit_scores(torch.sigmoid(logits), sample.pixels, sample.visible, sample.resolution)
+
+
+def global_score(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
+    """Mean over the views of P(g_a, f)."""
+    return global_probability(sample.views, state["rendering"], settings.temperature)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from pointad_core import losses
-from pointad_core.methods import Settings, pointad
+from pointad_core.methods import Settings, State, pointad
+from pointad_core.methods.pointad import global_score, object_score
 from pointad_core.segmentation import Sample, anomaly_logits, explicit_scores
 
 if TYPE_CHECKING:
     from pointad_core.prompts import Targets
+
+
+__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "templates"]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:
@@ -19,29 +23,25 @@ def templates(name: str) -> dict[str, tuple[str, str]]:
     return {**pointad.templates(name), "geometry": ("point cloud.", "damaged point cloud.")}
 
 
-def _explicit(embeddings: dict[str, torch.Tensor], sample: Sample, settings: Settings) -> torch.Tensor:
+def _explicit(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """T_a of Eq. 5."""
     assert sample.explicit is not None
-    logits = anomaly_logits(sample.patches, embeddings["geometry"], settings.temperature)
+    logits = anomaly_logits(sample.patches, state["geometry"], settings.temperature)
     return explicit_scores(logits, sample.visible, sample.explicit)
 
 
-def loss_terms(
-    embeddings: dict[str, torch.Tensor], sample: Sample, targets: Targets, settings: Settings
-) -> dict[str, torch.Tensor]:
+def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> dict[str, torch.Tensor]:
     """The terms of Eq. 6 for one cloud; L^g is the local explicit loss, there is no global one."""
-    scores = _explicit(embeddings, sample, settings)
+    scores = _explicit(state, sample, settings)
     labels = targets.labels
     return {
-        **pointad.loss_terms(embeddings, sample, targets, settings),
+        **pointad.loss_terms(state, sample, targets, settings),
         "geometry": losses.dice_pair(scores.sum(), scores @ labels, labels.sum(), len(labels)),
-        "cross": losses.cross(
-            embeddings["geometry"], embeddings["rendering"], settings.cross_temperature, settings.cross_loss
-        ),
+        "cross": losses.cross(state["geometry"], state["rendering"], settings.cross_temperature, settings.cross_loss),
     }
 
 
-def point_scores(embeddings: dict[str, torch.Tensor], sample: Sample, settings: Settings) -> torch.Tensor:
+def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """0.5 S_a + 0.5 T_a, what Sec. 3.6.2 filters into A^m."""
-    implicit = pointad.point_scores(embeddings, sample, settings)
-    return 0.5 * implicit + 0.5 * _explicit(embeddings, sample, settings)
+    implicit = pointad.point_scores(state, sample, settings)
+    return 0.5 * implicit + 0.5 * _explicit(state, sample, settings)

@@ -107,7 +107,9 @@ def scalar_form(inputs: dict[str, Any]) -> tuple[Callable[[], list], Callable[[]
     def score() -> list:
         g = {layer: t[layer] for layer in ("rendering", "geometry")}
         points, probability = score_points(pointad_plus, g, sample.on(cpu), settings)
-        maps, objects = score_organised(points, inputs["grid"], SIZE, probability, settings.smoothing_sigma, None)
+        maps, objects = score_organised(
+            points, inputs["grid"], SIZE, probability, settings.smoothing_sigma, pointad_plus.object_score, None
+        )
         return [maps["map_3d"], objects["object_3d"]]
 
     return step, score

@@ -24,6 +24,8 @@ MODEL = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 3},
 }
 
+LEARNING = {"epochs": 1, "deep_blocks": 1}
+
 CONFIG: dict[str, Any] = {
     "resolution": 56,
     "datasets": {
@@ -42,11 +44,20 @@ CONFIG: dict[str, Any] = {
         },
     },
     "renderings": {"standard": {"window": 112}},
-    "features": {"standard": {"model": "pointad-mini", "random_seed": 1, "vv_blocks": 1}},
+    "features": {
+        name: {"rendering": name, "model": "pointad-mini", "random_seed": 1, "vv_blocks": 1}
+        for name in ("standard", "depth", "realistic")
+    },
     "methods": {
         "clip_rendering": {"system": "clip_rendering"},
-        "pointad": {"system": "pointad", "epochs": 1, "deep_blocks": 1},
-        "pointad_plus": {"system": "pointad_plus", "epochs": 1, "deep_blocks": 1},
+        "cheraghian": {"system": "cheraghian", "epochs": 1},
+        "pointclip_v2": {"system": "pointclip_v2", "features": "realistic"},
+        "pointclip_v2_a": {"system": "pointclip_v2_a", "features": "realistic", **LEARNING},
+        "anomalyclip": {"system": "anomalyclip", "features": "depth", **LEARNING},
+        "pointad_coop": {"system": "pointad_coop", **LEARNING},
+        "pointad": {"system": "pointad", **LEARNING},
+        "pointad_plus_coop": {"system": "pointad_plus_coop", **LEARNING},
+        "pointad_plus": {"system": "pointad_plus", **LEARNING},
     },
     "experiments": {
         "one_vs_rest": ["mvtec3d"],

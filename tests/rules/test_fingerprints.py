@@ -69,12 +69,13 @@ def recorded_params(miniature: Miniature, output: Path) -> str:
 
 
 def outputs() -> list[tuple[str, str, str | None]]:
-    """An output of every rule, with the module that its stage imports by name: a layout's reader, a system's."""
-    runs = {"clip_rendering": "none/none/0", "pointad": "mvtec3d/carrot/111", "pointad_plus": "mvtec3d/carrot/111"}
+    """An output of every rule, with the module that its stage imports by name: of a layout, a renderer or a system."""
     cases: list[tuple[str, str, str | None]] = [
         ("clouds", "clouds/mvtec3d/bagel.zarr.zip", "datasets.mvtec3d"),
         ("clouds", "clouds/real3d/diamond.zarr.zip", "datasets.real3d"),
-        ("renders", "renders/standard/mvtec3d/bagel.zarr.zip", None),
+        ("renders", "renders/standard/mvtec3d/bagel.zarr.zip", "splatter"),
+        ("renders", "renders/depth/mvtec3d/bagel.zarr.zip", "depth_renderer"),
+        ("renders", "renders/realistic/mvtec3d/bagel.zarr.zip", "realistic_projection"),
         ("features", "features/standard/mvtec3d/bagel.zarr.zip", None),
         ("metrics", "metrics/pointad/mvtec3d/carrot/111/mvtec3d.csv", None),
         ("summary_auxiliary", "summary/mvtec3d/carrot.csv", None),
@@ -82,8 +83,9 @@ def outputs() -> list[tuple[str, str, str | None]]:
         ("table", "tables/table1.tex", None),
         ("document", "tables/tables.tex", None),
     ]
-    for system, run in runs.items():
-        if SYSTEMS[system].trained:
+    for system, entry in SYSTEMS.items():
+        run = "mvtec3d/carrot/111" if entry.trained else "none/none/0"
+        if entry.trained:
             cases.append(("prompts", f"prompts/{system}/{run}.safetensors", f"methods.{system}"))
         cases.append(("scores", f"scores/{system}/{run}/mvtec3d.zarr.zip", f"methods.{system}"))
     return cases

@@ -17,6 +17,7 @@ from pointad_core.datasets import generated_files, list_files
 from pointad_core.errors import InputError
 from pointad_core.fingerprint import fingerprint
 from pointad_core.methods import SYSTEMS
+from pointad_core.renderers import RENDERERS
 
 try:
     validate(config, f"{workflow.basedir}/workflow/schemas/config.schema.yaml")
@@ -109,6 +110,12 @@ def pick(settings, *keys):
     return {key: settings[key] for key in keys if key in settings}
 
 
+def get_renderer_modules(wildcards):
+    """Modules behind a rendering."""
+    shared = ["renders", "renderers", "splatter", "subsets", "views", "visibility", "stores"]
+    return [*shared, RENDERERS[config["renderings"][wildcards.rendering]["renderer"]].module]
+
+
 def get_cloud_options(wildcards):
     settings = DATASETS[wildcards.dataset]
     return {
@@ -122,11 +129,13 @@ def get_render_options(wildcards):
     settings, rendering = DATASETS[wildcards.dataset], config["renderings"][wildcards.rendering]
     category = get_category(wildcards.dataset, wildcards.category)
     view_set = config["view_sets"][rendering["view_set"] or settings["view_set"]]
+    renderer = RENDERERS[rendering["renderer"]]
+    point_size = category.get("point_size", settings["point_size"])
     return {
         "resolution": config["resolution"],
-        "views": pick(view_set, "tilt", "x", "y"),
-        "point_size": category.get("point_size", settings["point_size"]),
-        **pick(rendering, "renderer", "visibility", "window"),
+        "views": pick(view_set, "tilt", *(("x", "y") if renderer.shaded else ())),
+        **pick(rendering, "renderer"),
+        **pick({**rendering, "point_size": point_size}, *renderer.options),
     }
 
 
@@ -158,10 +167,20 @@ def get_architecture(features):
     return [name] if os.path.exists(f"{workflow.basedir}/pointad_core/{name}") else []
 
 
+def get_readers(features):
+    """Systems that read these features."""
+    systems = [SYSTEMS[method["system"]] for method in METHODS.values() if method["features"] == features]
+    return [system for system in systems if system.stream]
+
+
 def get_streams(wildcards):
     """Streams of patch features that the methods on these features read."""
-    systems = [method["system"] for method in METHODS.values() if method["features"] == wildcards.features]
-    return sorted({SYSTEMS[system].stream for system in systems})
+    return sorted({system.stream for system in get_readers(wildcards.features)})
+
+
+def get_explicit(wildcards):
+    """Whether a method on these features has an explicit branch."""
+    return any(system.explicit for system in get_readers(wildcards.features))
 
 
 def get_system(wildcards):
@@ -172,22 +191,52 @@ def get_system(wildcards):
 CLIP_MODULES = ("clip", "checkpoints", "torchvision_compat")
 
 
+# What a system's own module uses, beside what all of them do.
+SHARED_MODULES = {
+    "anomalyclip": ["methods.pointad"],
+    "cheraghian": ["pointnet", "subsets", "words"],
+    "clip_rendering": ["methods.pointad"],
+    "pointad_coop": ["methods.pointad"],
+    "pointad_plus": ["methods.pointad"],
+    "pointad_plus_coop": ["methods.pointad", "methods.pointad_coop", "methods.pointad_plus"],
+    "pointclip_v2": ["methods.pointad"],
+    "pointclip_v2_a": ["methods.pointad", "methods.pointclip_v2"],
+}
+
+
 def get_method_modules(wildcards):
     """Modules of a method's system: an edit in one system's code leaves the others' results alone."""
-    shared = {"clip_rendering": ["methods.pointad"], "pointad_plus": ["methods.pointad"]}
     system = get_system(wildcards)
     architecture = get_architecture(METHODS[wildcards.method]["features"])
-    return ["methods", f"methods.{system}", *shared.get(system, []), *CLIP_MODULES, *architecture]
+    return ["methods", f"methods.{system}", *SHARED_MODULES.get(system, ()), *CLIP_MODULES, *architecture]
 
 
 def get_training_options(wildcards):
     keys = ("context_length", "deep_length", "deep_blocks", "temperature", "epochs", "batch_size", "learning_rate")
     keys += ("betas", "global_3d", "cross_loss", "cross_temperature", "loss_weights")
-    return pick(METHODS[wildcards.method], *keys)
+    return pick(METHODS[wildcards.method], *keys) | get_method_files(wildcards, "word_vectors", "pointnet")
 
 
 def get_scoring_options(wildcards):
-    return pick(METHODS[wildcards.method], "temperature", "smoothing_sigma")
+    options = pick(METHODS[wildcards.method], "temperature", "smoothing_sigma")
+    return options | get_method_files(wildcards, "word_vectors")
+
+
+def get_method_files(wildcards, *keys):
+    """Files of the user's own that a method reads, by key."""
+    return {key: os.path.expanduser(path) for key, path in pick(METHODS[wildcards.method], *keys).items() if path}
+
+
+def get_training_files(wildcards):
+    """Weights and words that training reads: another file there is another method."""
+    files = get_method_files(wildcards, "word_vectors", "pointnet")
+    return [*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()]
+
+
+def get_scoring_files(wildcards):
+    """Weights and words that scoring reads besides what was trained."""
+    files = get_method_files(wildcards, "word_vectors")
+    return [*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()]
 
 
 # Stores by category ----------------------------------------------------------------------------------------------
@@ -199,10 +248,12 @@ def get_renders(wildcards):
 
 
 def get_stores(method, dataset, categories):
-    """Clouds, renders and features of some categories, as a method reads them."""
+    """Clouds, renders and features of some categories, as far as a method reads them."""
     features = METHODS[method]["features"]
-    rendering = config["features"][features]["rendering"]
-    folders = {"clouds": "clouds", "renders": f"renders/{rendering}", "features": f"features/{features}"}
+    folders = {"clouds": "clouds"}
+    if SYSTEMS[METHODS[method]["system"]].stream:
+        rendering = config["features"][features]["rendering"]
+        folders |= {"renders": f"renders/{rendering}", "features": f"features/{features}"}
     return {
         stage: [f"results/{folder}/{dataset}/{category}.zarr.zip" for category in categories]
         for stage, folder in folders.items()
@@ -229,14 +280,28 @@ def get_tested_stores(wildcards):
     return get_stores(wildcards.method, wildcards.dataset, get_tested(wildcards))
 
 
-def get_method_renders(wildcards):
+def get_picture_renders(dataset, category):
+    """Renders that pictures show: shaded ones, whatever a method itself reads."""
+    used = [config["features"][method["features"]]["rendering"] for method in METHODS.values()]
+    shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
+    return f"results/renders/{(shaded or ['standard'])[0]}/{dataset}/{category}.zarr.zip"
+
+
+def get_tested_renders(wildcards):
     if wildcards.category not in get_tested(wildcards):
         raise WorkflowError(f"{wildcards.category} is not tested with prompts that were trained on it")
-    return get_stores(wildcards.method, wildcards.dataset, [wildcards.category])["renders"][0]
+    return get_picture_renders(wildcards.dataset, wildcards.category)
 
 
 def get_tested_clouds(wildcards):
     return get_tested_stores(wildcards)["clouds"]
+
+
+def get_auxiliary_display(wildcards):
+    """Name of the auxiliary class in prompts that name it."""
+    if SYSTEMS[get_system(wildcards)].class_names:
+        return get_display(wildcards.dataset, wildcards.auxiliary)
+    return None
 
 
 def get_tested_names(wildcards):
@@ -299,14 +364,14 @@ def get_dataset_metrics(wildcards):
 
 
 def get_table_metrics(wildcards):
-    """Metrics of one table: 1 and 2 show one-vs-rest, 3 and 4 cross-dataset, where only trained systems differ."""
+    """Metrics of one table: 1 and 2 show one-vs-rest, 3 and 4 cross-dataset, where the systems compared there."""
     if wildcards.number in ("1", "2"):
         pairs = [(dataset, dataset) for dataset in EXPERIMENTS["one_vs_rest"]]
         runs = [run for source, target in pairs for run in get_runs(source, target, DATASETS[source]["auxiliary"])]
     else:
         pairs = [(pair["source"], target) for pair in EXPERIMENTS["cross_dataset"] for target in pair["targets"]]
         runs = [run for source, target in pairs for run in get_runs(source, target, DATASETS[source]["auxiliary"])]
-        runs = [run for run in runs if run[1] != "none"]
+        runs = [run for run in runs if SYSTEMS[METHODS[run[0]]["system"]].compared_across]
     return get_metrics(runs)
 
 
@@ -331,7 +396,7 @@ def get_table_options():
             for name, dataset in DATASETS.items()
         },
         "methods": {
-            name: {"label": label, **pick(METHODS[name], "system", "published", "features")}
+            name: {"label": label, **pick(METHODS[name], "system", "published", "features", "word_vectors", "pointnet")}
             for name, label in zip(METHODS, get_labels())
         },
         "features": {
@@ -386,9 +451,8 @@ def get_gallery_stores(wildcards):
     stores = {"clouds": [], "renders": [], "scores": []}
     for entry in get_gallery():
         dataset = entry["dataset"]
-        own = get_stores(next(iter(METHODS)), dataset, [entry["category"]])
-        stores["clouds"] += own["clouds"]
-        stores["renders"] += own["renders"]
+        stores["clouds"].append(f"results/clouds/{dataset}/{entry['category']}.zarr.zip")
+        stores["renders"].append(get_picture_renders(dataset, entry["category"]))
         # One run a method: the first seed's, or the only one of an untrained system.
         runs = {run[0]: run for run in reversed(get_runs(dataset, dataset, DATASETS[dataset]["auxiliary"][:1]))}
         stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in METHODS]

@@ -20,6 +20,7 @@ rule features:
     params:
         options=get_feature_options,
         streams=get_streams,
+        explicit=get_explicit,
         code=lambda wildcards: fingerprint(
             "features", "geometry", "stores", *CLIP_MODULES, *get_architecture(wildcards.features)
         ),

@@ -3,7 +3,7 @@ rule heatmaps:
     input:
         scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
         clouds="results/clouds/{dataset}/{category}.zarr.zip",
-        renders=get_method_renders,
+        renders=get_tested_renders,
     output:
         heatmaps="results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png",
     log:

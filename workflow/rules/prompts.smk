@@ -1,8 +1,8 @@
 rule prompts:
-    """Train a method's prompts on one auxiliary class, from cached features."""
+    """Train a method's prompts, or its network, on one auxiliary class, from cached features."""
     input:
         unpack(get_training_stores),
-        checkpoint=lambda wildcards: get_checkpoint(METHODS[wildcards.method]["features"]),
+        files=get_training_files,
     output:
         prompts="results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors",
         curve="results/prompts/{method}/{dataset}/{auxiliary}/{seed}.csv",
@@ -21,6 +21,7 @@ rule prompts:
         system=get_system,
         options=get_training_options,
         model=get_method_model,
+        display=get_auxiliary_display,
         code=lambda wildcards: fingerprint(
             "prompts", "losses", "segmentation", "samples", "geometry", "stores", *get_method_modules(wildcards)
         ),

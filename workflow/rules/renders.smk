@@ -1,5 +1,5 @@
 rule renders:
-    """Render every cloud of a category from its view set; keep each point's pixel and visibility."""
+    """Render every cloud of a category; keep each point's pixel and visibility in each view."""
     input:
         clouds="results/clouds/{dataset}/{category}.zarr.zip",
     output:
@@ -16,7 +16,7 @@ rule renders:
         runtime=120,
     params:
         options=get_render_options,
-        code=fingerprint("renders", "splatter", "open3d_renderer", "views", "visibility", "stores"),
+        code=lambda wildcards: fingerprint(*get_renderer_modules(wildcards)),
     message:
         "Renders of {wildcards.dataset}/{wildcards.category} ({wildcards.rendering})"
     script:

@@ -3,7 +3,7 @@ rule scores:
     input:
         unpack(get_tested_stores),
         prompts=get_prompts,
-        checkpoint=lambda wildcards: get_checkpoint(METHODS[wildcards.method]["features"]),
+        files=get_scoring_files,
     output:
         scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
     log:

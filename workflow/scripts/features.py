@@ -17,5 +17,6 @@ with jobs.logged(snakemake.log[0]):
         output=snakemake.output.features,
         options=snakemake.params.options,
         streams=snakemake.params.streams,
+        explicit=snakemake.params.explicit,
         provenance=dict(snakemake.params.items()),
     )

@@ -14,12 +14,13 @@ with jobs.logged(snakemake.log[0]):
     make_prompts(
         system=snakemake.params.system,
         clouds=snakemake.input.clouds,
-        renders=snakemake.input.renders,
-        features=snakemake.input.features,
+        renders=snakemake.input.get("renders"),  # a system that reads clouds alone has none
+        features=snakemake.input.get("features"),
         output=snakemake.output.prompts,
         curve=snakemake.output.curve,
         options=snakemake.params.options,
         model=snakemake.params.model,
+        display=snakemake.params.display,
         seed=int(snakemake.wildcards.seed),
         provenance=dict(snakemake.params.items()),
     )

@@ -11,13 +11,14 @@ with jobs.logged(snakemake.log[0]):
     from pointad_core.scores import make_scores
 
     jobs.use_threads(snakemake.threads)
-    stores = zip(snakemake.input.clouds, snakemake.input.renders, snakemake.input.features, strict=True)
+    stages = [stage for stage in ("clouds", "renders", "features") if stage in dict(snakemake.input.items())]
+    stores = zip(*(snakemake.input[stage] for stage in stages), strict=True)
     make_scores(
         system=snakemake.params.system,
         prompts=snakemake.input.prompts or None,  # an untrained system has none
         categories=[
-            {**names, "clouds": clouds, "renders": renders, "features": features}
-            for names, (clouds, renders, features) in zip(snakemake.params.categories, stores, strict=True)
+            {**names, **dict(zip(stages, paths, strict=True))}
+            for names, paths in zip(snakemake.params.categories, stores, strict=True)
         ],
         output=snakemake.output.scores,
         options=snakemake.params.options,

@@ -1,0 +1,47 @@
+"""AnomalyCLIP on depth images (Sec. 4.1): object-agnostic prompts learnt on one frontal depth image of each cloud.
+
+Prompts, V-V features and hyper-parameters are PointAD's, which took them from AnomalyCLIP. Losses and scores are
+AnomalyCLIP's own: four times the local loss besides the global one, and the global probability alone as the object's
+score. Its global feature skips the image tower's last layer norm; as its author reports no difference, the features
+here keep the norm, and are shared with the other systems. With RGB the photograph is read with the same prompts, and
+its map and probability are averaged with the depth image's, as Table 2 implies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pointad_core import losses
+from pointad_core.methods import Settings, State
+from pointad_core.methods.pointad import global_score, point_scores, templates
+from pointad_core.segmentation import Sample, anomaly_logits, upsample
+
+if TYPE_CHECKING:
+    from pointad_core.prompts import Targets
+
+__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "templates"]
+
+LOCAL_WEIGHT = 4.0
+"""Weight of the local loss beside the global one in the published implementation."""
+
+
+def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> dict[str, torch.Tensor]:
+    """Cross entropy of the depth image's global feature, and 4 (focal + both Dice losses) of its upsampled map.
+
+    The image's label is the cloud's.
+    """
+    logits = anomaly_logits(sample.views, state["rendering"], settings.temperature)
+    probabilities = torch.sigmoid(anomaly_logits(sample.patches, state["rendering"], settings.temperature))
+    focal = losses.focal(upsample(probabilities, sample.resolution), targets.masks)
+    return {
+        "global_2d": losses.global_2d(logits, targets.defective.expand(len(logits))),
+        "local_2d": LOCAL_WEIGHT * (focal + targets.pixels.dice(probabilities).mean()),
+    }
+
+
+def object_score(probability: float, smoothed: np.ndarray) -> float:
+    """The global probability alone."""
+    return probability

@@ -1,0 +1,186 @@
+"""Cheraghian (Sec. 4.1): point features of a PointNet beside word vectors, without a vision-language model.
+
+A small network maps a category's word vectors to the features' space: 512, 768 and 1024 channels, each after batch
+normalisation and ReLU. The normal text is the vector of [c]; the abnormal one the mean of those of [c] and "damaged".
+The original compares a cloud's global feature; dense features, those of single points before the maximum, take its
+place in training and segmentation, and the global feature scores the object.
+
+The paper says no more. Weights of the original's PointNet, trained on other data sets' categories, can be given as a
+file (`pointnet`) and are then frozen. Without one the PointNet is drawn from the seed and learns from the auxiliary
+class, by the cross entropy of its points between the two texts. Word vectors come from a file (`word_vectors`); without
+one, CLIP's token embeddings of the same words take their place.
+
+As PointNet does, a cloud is represented by 1024 of its points; the others take the score of the nearest of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pointad_core import pointnet
+from pointad_core.errors import InputError
+from pointad_core.methods import Settings, State
+from pointad_core.segmentation import PointSample, anomaly_logits, object_score
+from pointad_core.subsets import choose, nearest
+from pointad_core.words import embed_by_tokens, embed_by_vectors
+
+if TYPE_CHECKING:
+    from pointad_core.prompts import PointTargets
+
+__all__ = ["draw", "global_score", "loss_terms", "object_score", "point_scores", "restore"]
+
+POINTS = 1024
+"""Points that represent a cloud."""
+HIDDEN = (512, 768)
+
+Embed = Callable[[str], torch.Tensor]
+
+
+def embedder(settings: Settings, model: Mapping[str, Any], device: torch.device) -> Embed:
+    """Word vectors float32 [2, v] for a category's display name: of [c], and the mean with that of "damaged"."""
+    path = settings.word_vectors
+    if path is not None:
+        vector: Embed = lambda name: embed_by_vectors(path, name)  # noqa: E731
+    else:
+        # The text tower's first layer is all that is needed, but it comes with the model.
+        from pointad_core.prompts import load_text_tower
+
+        clip = load_text_tower(model, device)
+        vector = lambda name: embed_by_tokens(clip, name)  # noqa: E731
+    damaged = vector("damaged").to(device)
+
+    def embed(name: str) -> torch.Tensor:
+        own = vector(name).to(device)
+        return torch.stack([own, (own + damaged) / 2])
+
+    return embed
+
+
+def projector(length: int) -> nn.Sequential:
+    """The network from word vectors of this length to the features' space."""
+    widths = (length, *HIDDEN, pointnet.WIDTHS[-1])
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class Network:
+    """The projector and the PointNet (a `methods.Learner`), with the words of one category."""
+
+    def __init__(self, words: torch.Tensor, projection: nn.Sequential, points: pointnet.Weights, frozen: bool) -> None:
+        self._words = words
+        self._projection = projection
+        self._points = dict(points)
+        self._frozen = frozen
+        if not frozen:
+            for part in self._points.values():
+                part.requires_grad_()
+
+    def parameters(self) -> list[torch.Tensor]:
+        return [*self._projection.parameters(), *(() if self._frozen else self._points.values())]
+
+    def state(self) -> State:
+        """The texts' features float [2, 1024] under "text", not normalised, and the PointNet's weights."""
+        return {"text": self._projection(self._words), **self._points}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        parts = {f"projector.{name}": part for name, part in self._projection.state_dict().items()}
+        parts |= {f"pointnet.{name}": part for name, part in self._points.items()}
+        return {name: part.detach().cpu().contiguous() for name, part in parts.items()}
+
+    def description(self) -> dict[str, Any]:
+        return {"pointnet": "from a file" if self._frozen else "trained on the auxiliary class"}
+
+
+def draw(
+    name: str, settings: Settings, model: Mapping[str, Any], generator: torch.Generator, device: torch.device
+) -> Network:
+    """The network before training on a category of this display name."""
+    words = embedder(settings, model, device)(name)
+    weights = pointnet.draw(generator) if settings.pointnet is None else pointnet.read(settings.pointnet)
+    projection = projector(words.shape[1])
+    for layer in projection:
+        if isinstance(layer, nn.Linear):
+            bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            nn.init.zeros_(layer.bias)
+    weights = {key: part.to(device) for key, part in weights.items()}
+    return Network(words, projection.to(device).train(), weights, settings.pointnet is not None)
+
+
+def restore(
+    tensors: Mapping[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device
+) -> Callable[[str], State]:
+    """What the network of a prompts file scores with, for a category's display name.
+
+    Raises InputError for word vectors of another length than it was trained with.
+    """
+    parts: dict[str, dict[str, torch.Tensor]] = {"projector": {}, "pointnet": {}}
+    for key, part in tensors.items():
+        owner, _, rest = key.partition(".")
+        parts.setdefault(owner, {})[rest] = part.to(device)
+    embed = embedder(settings, model, device)
+    length = len(embed("damaged")[0])
+    try:
+        projection = projector(length).to(device).eval()
+        projection.load_state_dict(parts["projector"])
+        for key in pointnet.draw(torch.Generator()):
+            parts["pointnet"][key]
+    except (RuntimeError, KeyError) as error:
+        raise InputError(
+            f"the trained network does not fit word vectors of {length} numbers, or is not whole; train it again"
+        ) from error
+
+    def state(name: str) -> State:
+        return {"text": projection(embed(name)), **parts["pointnet"]}
+
+    return state
+
+
+def _represent(state: State, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Normalised points [n, 3], the indices [m] of those that represent the cloud, and their features [m, 1024]."""
+    unit = pointnet.normalise(points)
+    chosen = choose(len(points), POINTS).to(points.device)
+    return unit, chosen, pointnet.point_features(state, unit[chosen])
+
+
+def _logits(features: torch.Tensor, text: torch.Tensor, temperature: float) -> torch.Tensor:
+    return anomaly_logits(F.normalize(features, dim=-1), F.normalize(text, dim=-1), temperature)
+
+
+def loss_terms(state: State, sample: PointSample, targets: PointTargets, settings: Settings) -> dict[str, torch.Tensor]:
+    """Two terms for one cloud, each a mean over the kinds of points it has, normal and abnormal.
+
+    "cross": mean square between a point's feature and its kind's text, which trains the projector; "local_3d": cross
+    entropy of the points between the two texts, which trains the PointNet where its weights are not given.
+    """
+    _, chosen, features = _represent(state, sample.points)
+    abnormal = targets.labels[chosen] > 0
+    logits = _logits(features, state["text"].detach(), settings.temperature)
+    kinds = [kind for kind in (0, 1) if bool((abnormal == kind).any())]
+    cross, local = [], []
+    for kind in kinds:
+        own = abnormal == kind
+        cross.append((features[own].detach() - state["text"][kind]).square().mean())
+        local.append(F.softplus(-logits[own] if kind else logits[own]).mean())
+    return {"local_3d": torch.stack(local).mean(), "cross": torch.stack(cross).mean()}
+
+
+def point_scores(state: State, sample: PointSample, settings: Settings) -> torch.Tensor:
+    """Softmax over the cosines of a point's feature and the two texts; that of its nearest representative."""
+    unit, chosen, features = _represent(state, sample.points)
+    scores = torch.sigmoid(_logits(features, state["text"], settings.temperature))
+    return scores[nearest(unit, unit[chosen])]
+
+
+def global_score(state: State, sample: PointSample, settings: Settings) -> torch.Tensor:
+    """The same of the cloud's global feature."""
+    _, _, features = _represent(state, sample.points)
+    return torch.sigmoid(_logits(pointnet.global_feature(features), state["text"], settings.temperature))

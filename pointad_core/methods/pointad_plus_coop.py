@@ -1,0 +1,17 @@
+"""PointAD+-CoOp: PointAD+ with the category's name in place of "object" and of "point cloud" (Sec. 4.1).
+
+Both layers then have the same texts; what tells them apart is each one's own context and deep tokens.
+"""
+
+from __future__ import annotations
+
+from pointad_core.methods import pointad_coop
+from pointad_core.methods.pointad_plus import global_score, loss_terms, object_score, point_scores
+
+__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "templates"]
+
+
+def templates(name: str) -> dict[str, tuple[str, str]]:
+    """PointAD-CoOp's texts for either layer."""
+    (texts,) = pointad_coop.templates(name).values()
+    return {"rendering": texts, "geometry": texts}
