@@ -31,7 +31,7 @@ from pointad_core.segmentation import PointSample, Sample, implicit_scores, move
 CONTEXT_STD = 0.02
 """Standard deviation of the learnable tokens at the start, as in the published implementation."""
 
-CACHE_BYTES = 1 << 30
+CACHE_BYTES = 4 << 30
 """Scans are kept in memory between epochs up to this size; the others are read anew each time."""
 
 logger = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ rule renders:
     resources:
         mem_mb=4000,
         runtime=120,
+        gpu=GPUS,
     params:
         options=get_render_options,
         code=lambda wildcards: fingerprint(*get_renderer_modules(wildcards)),
