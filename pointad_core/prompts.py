@@ -220,15 +220,17 @@ def make_targets(sample: Sample, labels: torch.Tensor, masks: torch.Tensor, defe
 
 
 def cloud_label(labels: torch.Tensor, defective: bool, scan: str) -> bool:
-    """max(y^3d) of a cloud, or its folder's label where no remaining point is labelled; warns where they disagree.
+    """max(y^3d) of a cloud, or its scan's label where no remaining point is labelled; warns where they disagree.
 
-    labels: [n]; defective: whether the scan lies in a defect's folder; scan: its name, for the warning.
+    labels: [n]; defective: the label in the clouds store, of the whole scan; scan: its name, for the warning.
     """
     labelled = bool((labels > 0).any())
     if labelled and not defective:
-        logger.warning("scan %s lies among the good ones but has labelled points; taken as defective", scan)
+        logger.warning("scan %s is called good but has labelled points; taken as defective", scan)
     if defective and not labelled:
-        logger.warning("scan %s lies among the defective ones but none of its points is labelled; taken as such", scan)
+        logger.warning(
+            "scan %s is defective, but none of its points that are left is labelled; taken as defective", scan
+        )
     return labelled or defective
 
 
