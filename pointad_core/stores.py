@@ -206,3 +206,9 @@ def read(path: str | os.PathLike[str], kind: str) -> Iterator[StoreReader]:
         yield StoreReader(path, group)
     finally:
         store.close()
+
+
+def check(path: str | os.PathLike[str], kind: str) -> None:
+    """Refuse a store as `read` does, without reading a scan: a job can do so before its slow imports."""
+    with read(path, kind):
+        pass

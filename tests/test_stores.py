@@ -192,3 +192,14 @@ def test_missing_scans_and_arrays_are_named(tmp_path):
 
 def test_package_versions_are_json():
     assert "torch" in json.loads(json.dumps(stores.package_versions()))
+
+
+def test_check_refuses_what_read_refuses(tmp_path):
+    path = tmp_path / "toy.zarr.zip"
+    write_example(path)
+    stores.check(path, "clouds")
+    with pytest.raises(InputError, match="expected 'renders'"):
+        stores.check(path, "renders")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"toy\.zarr\.zip"):
+        stores.check(path, "clouds")

@@ -1,6 +1,7 @@
 """The workflow as a user meets it: a fresh clone, other folders, mistakes, and the same bytes on any machine."""
 
 import copy
+import os
 import shutil
 import subprocess
 import sys
@@ -257,3 +258,18 @@ def test_default_profile_keeps_results_trustworthy() -> None:
     assert profile["show-failed-logs"] is True
     # The first would let half a result count as done, the second would miss edits of library and config.
     assert not {"keep-incomplete", "rerun-triggers"} & set(profile)
+
+
+@pytest.mark.parametrize("stage", ["clouds", "renders", "scores", "metrics"])
+def test_a_stage_without_clip_starts_its_work_at_once(stage: str) -> None:
+    """What a script imports before it looks at its input takes less than two seconds of a process."""
+    light = {
+        "clouds": "from pointad_core import clouds",
+        "renders": "from pointad_core import jobs, stores",
+        "scores": "from pointad_core import jobs, stores",
+        "metrics": "from pointad_core import metrics",
+    }[stage]
+    before = os.times()
+    subprocess.run([sys.executable, "-c", light], cwd=REPOSITORY, check=True)
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 2

@@ -8,6 +8,11 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
+    from pointad_core import stores
+
+    # What cannot be used is refused before torch is imported, which takes most of two seconds.
+    stores.check(snakemake.input.clouds, "clouds")
+
     from pointad_core.renders import make_renders
 
     jobs.use_threads(snakemake.threads)

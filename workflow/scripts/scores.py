@@ -8,17 +8,24 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
+    from pointad_core import stores
+
+    # What cannot be used is refused before torch is imported, which takes most of two seconds.
+    stages = [stage for stage in ("clouds", "renders", "features") if stage in dict(snakemake.input.items())]
+    for stage in stages:
+        for path in snakemake.input[stage]:
+            stores.check(path, stage)
+
     from pointad_core.scores import make_scores
 
     jobs.use_threads(snakemake.threads)
-    stages = [stage for stage in ("clouds", "renders", "features") if stage in dict(snakemake.input.items())]
-    stores = zip(*(snakemake.input[stage] for stage in stages), strict=True)
+    inputs = zip(*(snakemake.input[stage] for stage in stages), strict=True)
     make_scores(
         system=snakemake.params.system,
         prompts=snakemake.input.prompts or None,  # an untrained system has none
         categories=[
             {**names, **dict(zip(stages, paths, strict=True))}
-            for names, paths in zip(snakemake.params.categories, stores, strict=True)
+            for names, paths in zip(snakemake.params.categories, inputs, strict=True)
         ],
         output=snakemake.output.scores,
         options=snakemake.params.options,
