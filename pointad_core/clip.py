@@ -135,10 +135,16 @@ class Clip:
             raise ValueError(f"images are {list(images.shape)}, expected [B, 3, {size}, {size}]")
         if unknown := set(streams) - set(STREAMS):
             raise ValueError(f"unknown streams {sorted(unknown)}, allowed are {list(STREAMS)}")
-        visual = self.visual
-        z = visual._embeds((images.to(self.device) - self.mean) / self.std)
+        return self.encode_tokens(self.embed_patches(images), streams)
+
+    def embed_patches(self, images: torch.Tensor) -> torch.Tensor:
+        """Tokens [B, 1 + P, C] before the first block, of images as in `encode_images`; the class token first."""
+        return self.visual._embeds((images.to(self.device) - self.mean) / self.std)
+
+    def encode_tokens(self, z: torch.Tensor, streams: Sequence[str] = STREAMS) -> dict[str, torch.Tensor]:
+        """The blocks of `encode_images` on tokens float32 [B, 1 + p, C], all patches' or some."""
         y = z
-        blocks = visual.transformer.resblocks
+        blocks = self.visual.transformer.resblocks
         first = len(blocks) - self.vv_blocks
         for index, block in enumerate(blocks):
             if index == first:
@@ -256,7 +262,8 @@ def load_clip(
 
     model: a name that open_clip lists, or a model of this package ("pointad-pocket").
     vv_blocks: number of last vision blocks with V-V attention, 1 <= vv_blocks < depth (the paper's code: 19 of 24).
-    pretrained: a tag of open_clip, whose weights are downloaded once. checkpoint: a local file, see
+    pretrained: a tag of open_clip, whose weights are downloaded once, or of weights that come with this package
+    ("shapes" of "pointad-pocket"). checkpoint: a local file, see
     `checkpoints`. random_seed: weights drawn by the model's own initialisation; the global generators are left
     as they were. resolution: where given, must be the model's image size.
 
@@ -281,7 +288,10 @@ def load_clip(
     quick_gelu = bool(config.get("quick_gelu", False))
     tensors: dict[str, torch.Tensor] | None = None
     origin: str | Path = ""
-    if pretrained is not None:
+    if pretrained in (bundled := _bundled_weights(model)):
+        origin = bundled[pretrained]
+        tensors = read_checkpoint(origin)
+    elif pretrained is not None:
         tag = _pretrained_tag(open_clip, model, pretrained)
         # open_clip only warns where name and tag disagree, and builds the wrong activation.
         if quick_gelu and not tag.get("quick_gelu", False):
@@ -305,16 +315,21 @@ def load_clip(
     def constant(key: str) -> torch.Tensor:
         return torch.tensor(preprocess[key], dtype=torch.float32, device=device)[:, None, None]
 
-    with _quiet():
-        tokenizer = open_clip.get_tokenizer(model)
     return Clip(
         name=model,
         model=network,
-        tokenizer=tokenizer,
+        tokenizer=_tokenizer(open_clip, model),
         vv_blocks=vv_blocks,
         mean=constant("mean"),
         std=constant("std"),
     )
+
+
+def _tokenizer(open_clip: ModuleType, model: str) -> Any:
+    """A model of this package has a vocabulary of its own beside its description; the others have open_clip's."""
+    merges = _MODELS / f"{model}.bpe.gz"
+    with _quiet():
+        return open_clip.SimpleTokenizer(bpe_path=str(merges)) if merges.exists() else open_clip.get_tokenizer(model)
 
 
 def _close(name: str, known: Iterable[str]) -> str:
@@ -378,10 +393,15 @@ def _build(open_clip: ModuleType, model: str, quick_gelu: bool, seed: int | None
     return network
 
 
+def _bundled_weights(model: str) -> dict[str | None, Path]:
+    """Weights that come with this package, by their tag."""
+    return {path.stem.removeprefix(f"{model}-"): path for path in _MODELS.glob(f"{model}-*.safetensors")}
+
+
 def _pretrained_tag(open_clip: ModuleType, model: str, tag: str) -> dict[str, Any]:
     config = open_clip.get_pretrained_cfg(model, tag)
     if not config:
-        known = open_clip.list_pretrained_tags_by_model(model)
+        known = [*open_clip.list_pretrained_tags_by_model(model), *_bundled_weights(model)]
         raise InputError(
             f"model {model!r} has no pretrained weights {tag!r}, "
             + (_close(tag, known) if known else "nor any others: give a local checkpoint")

@@ -170,6 +170,10 @@ EYECANDIES_UNIT = 0.55
 EYECANDIES_DISTANCE = 2.2
 """Metres; the candy, about a metre across as in the published data, then fills the picture."""
 
+# Turned by 45 degrees about x, the camera's frame becomes the one from which the view set turns back by 45.
+_HALF = np.sqrt(0.5)
+EYECANDIES_POSE = np.array([[1, 0, 0, 0], [0, _HALF, -_HALF, 0.4], [0, _HALF, _HALF, -0.3], [0, 0, 0, 1]])
+
 EYECANDIES_LAMPS = {
     "bottom": (0.0, -1.0, 0.9, 0.85),
     "right": (1.0, 0.0, 0.9, 0.85),
@@ -206,10 +210,7 @@ def eyecandies_scan(category: str, defect: str, rng: Random) -> dict[str, bytes]
     files["depth.png"] = png(np.round((depth - low) / (high - low) * 65535).astype(np.uint16))
     files["info_depth.yaml"] = f"normalization:\n  max: {high!r}\n  min: {low!r}\n".encode()
     files["normals.png"] = png(to_bytes((picture.normals @ camera.axes.T.astype(np.float32)) * (1, -1, -1) / 2 + 0.5))
-    # Turned by 45 degrees about x, the camera's frame becomes the one from which the view set turns back by 45.
-    half = np.sqrt(0.5)
-    pose = np.array([[1, 0, 0, 0], [0, half, -half, 0.4], [0, half, half, -0.3], [0, 0, 0, 1]])
-    files["pose.txt"] = "".join(" ".join(f"{number:.18e}" for number in row) + "\n" for row in pose).encode()
+    files["pose.txt"] = "".join(" ".join(f"{number:.18e}" for number in row) + "\n" for row in EYECANDIES_POSE).encode()
 
     empty = np.zeros(side, np.uint8)
     mask = picture.defect.astype(np.uint8) * 255

