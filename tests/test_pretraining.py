@@ -1,5 +1,7 @@
 """Shapes for pre-training: others than the data sets' categories, the same for the same state, changed where marked."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -18,9 +20,9 @@ TOWARD = np.array([0.0, -0.6, 0.8])
 
 def both(family: str, kind: str, seed: int):
     """A shape without and with a defect."""
-    _, before = make_pretraining_shape(np.random.default_rng(seed), family)
     rng = np.random.default_rng(seed)
-    _, after = make_pretraining_shape(rng, family)
+    _, before = make_pretraining_shape(rng, family)
+    after = copy.deepcopy(before)
     assert add_pretraining_defect(after, TOWARD, rng, kind) == kind
     return before, after
 
