@@ -21,6 +21,8 @@ CELL = 2 * EXTENT / (CELLS - 1)
 
 Array = np.ndarray
 Random = np.random.Generator
+Form = Callable[[Array, Array, Random], tuple[Array, Array]]
+"""(x, y, generator) -> height, 0 or less where there is none, and colour."""
 
 
 @dataclass
@@ -45,13 +47,18 @@ def axes() -> tuple[Array, Array]:
 
 def make_shape(category: str, rng: Random) -> Shape:
     """A shape of a category, placed, sized, proportioned and coloured at random."""
+    return place_shape(SHAPES[category], rng)
+
+
+def place_shape(form: Form, rng: Random) -> Shape:
+    """A form, turned, shifted, sized and tinted at random."""
     x, y = axes()
     angle, size = rng.uniform(0, 2 * np.pi), rng.uniform(0.9, 1.02)
     shift_x, shift_y = rng.uniform(-0.05, 0.05, 2)
     cosine, sine = np.cos(angle), np.sin(angle)
     across = ((x - shift_x) * cosine + (y - shift_y) * sine).astype(np.float32) / np.float32(size)
     along = ((y - shift_y) * cosine - (x - shift_x) * sine).astype(np.float32) / np.float32(size)
-    height, colour = SHAPES[category](across, along, rng)
+    height, colour = form(across, along, rng)
     height = np.where(height > 0, height * np.float32(size), 0).astype(np.float32)
     tint = rng.uniform(0.94, 1.06, 3)
     colour = np.clip(colour * tint, 0, 1).astype(np.float32)
@@ -132,7 +139,7 @@ def window_of(x: Array, y: Array, cx: float, cy: float, reach: float) -> tuple[s
     return slice(low_row, high_row), slice(low_column, high_column)
 
 
-# The categories: (x, y, generator) -> height, 0 or less where there is none, and colour -------------------------------
+# The categories ------------------------------------------------------------------------------------------------------
 
 
 def bagel(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
@@ -328,7 +335,7 @@ def toffees(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     return np.where(t < 1, height, 0), paint((x, (0.7, 0.7, 0.7)))
 
 
-SHAPES: dict[str, Callable[[Array, Array, Random], tuple[Array, Array]]] = {
+SHAPES: dict[str, Form] = {
     "bagel": bagel,
     "cable_gland": cable_gland,
     "carrot": carrot,
@@ -354,21 +361,33 @@ def add_defect(shape: Shape, kind: str, toward: Array, rng: Random) -> None:
     """
     area = np.count_nonzero(shape.inside) * CELL**2 * rng.uniform(0.006, 0.02)
     radius = float(np.sqrt(area / np.pi))
-    cx, cy = find_place(shape, radius * 1.3, toward, rng)
+    window, u, v = patch_at(find_place(shape, radius * 1.3, toward, rng), radius, rng)
+    change_patch(shape, window, DEFECTS[kind](u, v, radius, rng))
+
+
+def patch_at(place: tuple[float, float], radius: float, rng: Random) -> tuple[tuple[slice, slice], Array, Array]:
+    """The part of the grid about a place in which a defect of this radius fits, with coordinates turned at random."""
     x, y = axes()
-    window = window_of(x + 0 * y, y + 0 * x, cx, cy, radius * 3.2)
+    window = window_of(x + 0 * y, y + 0 * x, *place, radius * 3.2)
     assert window is not None, "a place on the shape is a place on the grid"
-    dx, dy = x[:, window[1]] - cx, y[window[0]] - cy
+    dx, dy = x[:, window[1]] - place[0], y[window[0]] - place[1]
     turn = rng.uniform(0, np.pi)
     u = (dx * np.cos(turn) + dy * np.sin(turn)).astype(np.float32)
     v = (dy * np.cos(turn) - dx * np.sin(turn)).astype(np.float32)
-    distance, change, paint_over, opacity = DEFECTS[kind](u, v, radius, rng)
+    return window, u, v
+
+
+def change_patch(shape: Shape, window: tuple[slice, slice], part: DefectPart, floor: float = 0.03) -> None:
+    """Change geometry and colour in a part of the grid, and mark where.
+
+    What is taken away never goes through the ground, which would leave a scanner nothing to see, unless `floor` is 0.
+    """
+    distance, change, paint_over, opacity = part
     height, colour = shape.height[window], shape.colour[window]
     where = (distance < 1) & (height > 0)
-    # What is taken away never goes through the ground, which would leave a scanner nothing to see.
-    height[where] = np.maximum(height + change, 0.03)[where]
-    part = (opacity * where)[..., None]
-    colour += part * (np.asarray(paint_over, np.float32) - colour)
+    height[where] = np.maximum(height + change, floor)[where]
+    covered = (opacity * where)[..., None]
+    colour += covered * (np.asarray(paint_over, np.float32) - colour)
     shape.defect[window] |= where
 
 
