@@ -3,13 +3,15 @@
 Three kinds of file are read: safetensors; what torch.save wrote (through torch's restricted unpickler,
 `weights_only=True`); and TorchScript archives, the form in which OpenAI published CLIP. torch.load refuses the
 last kind under `weights_only`, and torch.jit.load is deprecated and runs the archive's code, so the tensors are
-taken out of the archive here, by an unpickler that knows tensors and nothing else.
+taken out of the archive here, by an unpickler that knows tensors and nothing else. Safetensors may hold large
+matrices in 8 bits, as `narrow` writes them.
 """
 
 from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +129,37 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
             raise InputError(f"{path}: {name!r} is of type {type(value).__name__}, a state dict holds tensors only")
     if all(name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): value for name, value in content.items()}
-    return dict(content)
+    return widen(content)
+
+
+_SCALE = ".scale"
+"""What the name of a matrix's scales ends in, beside the matrix in 8 bits."""
+
+
+def narrow(tensors: Mapping[str, torch.Tensor], names: Collection[str]) -> dict[str, torch.Tensor]:
+    """A state in less space: these matrices [r, c] as int8 with a scale per row, all else as float16.
+
+    A weight is rounded by at most half of 1/127 of its row's largest.
+    """
+    small: dict[str, torch.Tensor] = {}
+    for name, value in tensors.items():
+        value = value.detach().cpu().float()
+        if name in names:
+            scale = (value.abs().amax(1, keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+            small[name] = (value / scale).round().to(torch.int8)
+            small[name + _SCALE] = scale
+        else:
+            small[name] = value.half().contiguous()
+    return small
+
+
+def widen(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state that `narrow` took: matrices with scales beside them as float32, all else as it is."""
+    return {
+        name: value.float() * tensors[name + _SCALE] if name + _SCALE in tensors else value
+        for name, value in tensors.items()
+        if not (name.endswith(_SCALE) and name.removesuffix(_SCALE) in tensors)
+    }
 
 
 def is_openai_archive(tensors: dict[str, torch.Tensor]) -> bool:

@@ -228,10 +228,9 @@ def test_loading_leaves_the_root_logger_alone(models, monkeypatch):
 
 
 def test_the_pocket_model_is_what_the_default_needs():
-    clip = load_clip("pointad-pocket", 3, random_seed=111, resolution=336)
+    clip = load_clip("pointad-pocket", 1, random_seed=111, resolution=336)
     assert (clip.resolution, clip.grid, clip.context_length) == (336, 24, 77)
-    assert clip.text_blocks >= 9
-    assert (clip.dim, clip.text_width) == (128, 128)
+    assert (clip.dim, clip.text_width, clip.text_blocks) == (128, 64, 4)
     image = torch.ones(1, 3, 336, 336)
     image[..., 100:200, 100:200] = torch.rand(100, 100, generator=torch.Generator().manual_seed(0))
     features = clip.encode_images(image)["patches_vv"][0]

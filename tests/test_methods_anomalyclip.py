@@ -103,7 +103,9 @@ def run(tmp_path_factory):
     carrot = write_toy(folder, "carrot", n_scans=4, views=1)
     bagel = write_toy(folder, "bagel", seed=4, n_scans=2, views=1)
     prompts, curve = folder / "prompts.safetensors", folder / "prompts.csv"
-    make_prompts("anomalyclip", *carrot.paths.values(), prompts, curve, {"epochs": 8}, MODEL, None, 3, {})
+    make_prompts(
+        "anomalyclip", *carrot.paths.values(), prompts, curve, {"epochs": 8, "deep_blocks": 3}, MODEL, None, 3, {}
+    )
     make_scores("anomalyclip", prompts, [bagel.entry], folder / "scores.zarr.zip", {}, MODEL, {})
     return folder, bagel
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pointad_core.datasets.pretraining import DEFECT_WORDS, WORDS
+from pointad_core.pretraining.shapes import DEFECT_WORDS, WORDS
 
 NORMAL = ("normal", "flawless", "intact", "undamaged", "perfect", "good", "faultless", "unbroken", "regular", "clean")
 DAMAGED = ("damaged", "anomalous", "defective", "abnormal", "flawed", "faulty", "broken", "bad", "spoilt", "impaired")

@@ -57,8 +57,11 @@ def make_quality(weights: str | Path, held_out: str | Path, output: str | Path) 
         "random": load_clip(MODEL, VV_BLOCKS, random_seed=0, device=device),
     }
     with stores.read(held_out, "pretraining views") as shard:
-        rows = [{"weights": name, **measure(clip, shard)} for name, clip in clips.items()]
+        rows = [
+            {"weights": name, **{key: f"{value:.2f}" for key, value in measure(clip, shard).items()}}
+            for name, clip in clips.items()
+        ]
     with stores.replacing(output) as partial, open(partial, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows({key: round(value, 2) if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+        writer.writerows(rows)

@@ -114,9 +114,7 @@ def tower_weights(
         "conv1.weight": projection * factor[:, None, None],
         # The exporter has folded the class token and its position into separate constants.
         "class_embedding": teacher["embeddings.cls_token"].flatten(),
-        "positional_embedding": torch.cat(
-            [teacher["embeddings.class_position"][0], positions.flatten(2)[0].T + bias]
-        ),
+        "positional_embedding": torch.cat([teacher["embeddings.class_position"][0], positions.flatten(2)[0].T + bias]),
     }
     for index in range(blocks):
         source, target = f"encoder.layer.{index}", f"transformer.resblocks.{index}"

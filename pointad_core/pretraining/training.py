@@ -18,7 +18,7 @@ import csv
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,9 +29,10 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from pointad_core import jobs, stores
+from pointad_core.checkpoints import narrow
 from pointad_core.clip import STREAMS, Clip, load_clip
-from pointad_core.datasets.pretraining import DEFECT_WORDS, WORDS
 from pointad_core.pretraining import captions, teacher
+from pointad_core.pretraining.shapes import DEFECT_WORDS, WORDS
 
 TEMPERATURE = 0.07
 """Of the methods (Sec. 4)."""
@@ -50,24 +51,28 @@ class Recipe:
     """Hyper-parameters of the training."""
 
     seed: int = 1
-    steps: int = 1500
+    steps: tuple[int, ...] = (1500, 840)
+    """Of each round. A round begins at a high learning rate and ends near 0."""
     things: int = 4
     """Things a step, two views each."""
     pairs: int = 6
     """Pairs of sentences a step."""
     whole: float = 0.15
-    """Share of the steps, the last ones, that see every patch."""
+    """Share of a round's steps, the last ones, that see every patch."""
     patches: int = 256
     """Patches of a view that the other steps see."""
     frozen: int = 2
     """Lower blocks that stay as the teacher has them, with the patches' projection and positions."""
-    learning_rate: float = 2e-4
+    learning_rate: tuple[float, ...] = (2e-4, 4e-4)
+    """By round."""
     new_learning_rate: float = 1e-3
-    """Of what does not come from the teacher: the text tower and the projections."""
+    """Of what does not come from the teacher, the text tower and the projections, in the first round; in the others it
+    changes as the other one does."""
     warmup: int = 100
     photographs: float = 0.15
     """Share of photographs among the views of organised scans."""
-    positive_weight: float = 3.0
+    positive_weight: tuple[float, ...] = (3.0, 15.0)
+    """By round: first what tells damaged patches from others, then also probabilities that stand out."""
     background_weight: float = 0.2
     save_every: int = 100
 
@@ -115,6 +120,9 @@ class Views:
                     bits = arrays["masks"][view]
                     on_object = (arrays["images"][view] < 255).astype(np.float32)
                 mask = np.unpackbits(bits).reshape(side, side).astype(np.float32)
+                # A stain changes the colour alone, of which a render shows nothing.
+                if about["kinds"] == ["stain"] and bits is not arrays.get("photograph_mask"):
+                    mask[:] = 0
                 if rng.random() < 0.5:
                     image, mask, on_object = (array[:, ::-1] for array in (image, mask, on_object))
                 if rng.random() < 0.5:
@@ -133,6 +141,15 @@ class Views:
             torch.tensor(family),
             torch.tensor(kind),
         )
+
+
+def round_of(step: int, steps: Sequence[int]) -> tuple[int, int]:
+    """The round that a step is in, and its number within it; the step after the last counts as the last round's."""
+    turn = 0
+    while turn < len(steps) - 1 and step >= steps[turn]:
+        step -= steps[turn]
+        turn += 1
+    return turn, step
 
 
 def patch_means(array: np.ndarray, grid: int) -> np.ndarray:
@@ -164,10 +181,10 @@ def encode(clip: Clip, texts: Sequence[str], context: int, generator: torch.Gene
     return clip.encode_prompts(embeddings, ends + context, noise(clip.text_blocks - 1, min(context, 4)))
 
 
-def patch_loss(logits: torch.Tensor, batch: Batch, recipe: Recipe) -> torch.Tensor:
+def patch_loss(logits: torch.Tensor, batch: Batch, positive_weight: float, background_weight: float) -> torch.Tensor:
     """Weighted cross entropy and Dice of the patches' logits [M,B,p], M pairs of sentences."""
     target = (2 * batch.damage).clamp(max=1)
-    weight = torch.where(batch.object, 1.0, recipe.background_weight) * (1 + (recipe.positive_weight - 1) * target)
+    weight = torch.where(batch.object, 1.0, background_weight) * (1 + (positive_weight - 1) * target)
     entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
     entropy = (entropy * weight).sum((1, 2)) / weight.sum()
     probability = torch.sigmoid(logits)
@@ -176,8 +193,10 @@ def patch_loss(logits: torch.Tensor, batch: Batch, recipe: Recipe) -> torch.Tens
     return (entropy + 0.5 * dice.mean(1)).mean()
 
 
-def losses(clip: Clip, batch: Batch, recipe: Recipe, kept: torch.Tensor | None, rng: np.random.Generator) -> dict:
-    """The terms of a step."""
+def losses(
+    clip: Clip, batch: Batch, recipe: Recipe, turn: int, kept: torch.Tensor | None, rng: np.random.Generator
+) -> dict[str, torch.Tensor]:
+    """The terms of a step in round `turn`; kept: the patches to see, all where None."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     tokens = clip.embed_patches(batch.images)
     if kept is not None:
@@ -206,7 +225,7 @@ def losses(clip: Clip, batch: Batch, recipe: Recipe, kept: torch.Tensor | None, 
     terms = {}
     for stream in STREAMS:
         logits = torch.einsum("bpd,md->mbp", features[f"patches_{stream}"], direction)
-        terms[stream] = patch_loss(logits, batch, recipe)
+        terms[stream] = patch_loss(logits, batch, recipe.positive_weight[turn], recipe.background_weight)
     seen = (batch.damage > 0.1).any(1).float()
     logits = direction @ features["global"].T
     terms["global"] = F.binary_cross_entropy_with_logits(logits, seen.expand_as(logits))
@@ -236,7 +255,8 @@ def start(recipe: Recipe, wheel: str | Path, device: torch.device) -> Clip:
         clip.std.flatten().cpu(),
     )
     missing, unexpected = clip.visual.load_state_dict(weights, strict=False)
-    assert sorted(missing) == ["ln_post.bias", "ln_post.weight", "proj"] and not unexpected, (missing, unexpected)
+    assert sorted(missing) == ["ln_post.bias", "ln_post.weight", "proj"], missing
+    assert not unexpected, unexpected
     clip.model.requires_grad_(True)
     visual = clip.visual
     for part in (visual.conv1, *visual.transformer.resblocks[: recipe.frozen]):
@@ -254,7 +274,7 @@ def train(
     recipe: Recipe,
     state: str | Path,
 ) -> None:
-    """Train the model and write its weights, float16, and the terms of every step.
+    """Train the model and write its weights, as small as `narrow` makes them, and the terms of every step.
 
     state: file with everything a run that was cut off needs to go on as if it had not been; it counts only for the
     same recipe. A step's random choices depend on the recipe's seed and the step's number.
@@ -267,14 +287,16 @@ def train(
     others = [value for value in model.parameters() if value.requires_grad and id(value) not in known]
     trained = [*taught, *others]
     optimizer = torch.optim.AdamW(
-        [{"params": taught, "lr": recipe.learning_rate}, {"params": others, "lr": recipe.new_learning_rate}],
+        [{"params": taught, "lr": recipe.learning_rate[0]}, {"params": others, "lr": recipe.new_learning_rate}],
         betas=(0.9, 0.98),
         weight_decay=0.02,
     )
 
     def pace(step: int) -> float:
+        turn, step = round_of(step, recipe.steps)
         warm = min(1.0, (step + 1) / recipe.warmup)
-        return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / recipe.steps[turn]))
+        return recipe.learning_rate[turn] / recipe.learning_rate[0] * warm * (0.02 + 0.98 * cosine)
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, pace)
     rows: list[dict[str, float]] = []
@@ -290,23 +312,25 @@ def train(
     with ExitStack() as stack:
         views = Views([stack.enter_context(stores.read(shard, "pretraining views")) for shard in shards])
         per_epoch = len(views) // recipe.things
-        for step in jobs.progress(range(len(rows), recipe.steps), "training", "step"):
+        for step in jobs.progress(range(len(rows), sum(recipe.steps)), "training", "step"):
             epoch, place = divmod(step, per_epoch)
             order = np.random.default_rng([recipe.seed, 1, epoch]).permutation(len(views))
             rng = np.random.default_rng([recipe.seed, 2, step])
             numbers = order[place * recipe.things : (place + 1) * recipe.things]
             batch = views.batch(numbers, clip.grid, recipe.photographs, rng)
-            whole = step >= (1 - recipe.whole) * recipe.steps
+            turn, at = round_of(step, recipe.steps)
+            whole = at >= (1 - recipe.whole) * recipe.steps[turn]
             generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
             kept = None if whole else select(batch, recipe.patches, generator)
-            terms = losses(clip, batch, recipe, kept, rng)
+            terms = losses(clip, batch, recipe, turn, kept, rng)
             total = sum(WEIGHTS[name] * term for name, term in terms.items())
             optimizer.zero_grad()
             total.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
-            rows.append({"step": step + 1, **{name: term.item() for name, term in terms.items()}, "total": total.item()})
+            terms["total"] = total
+            rows.append({"step": step + 1, **{name: term.item() for name, term in terms.items()}})
             if step % 20 == 19:
                 recent = {name: np.mean([row[name] for row in rows[-20:]]) for name in rows[-1]}
                 logger.info("step %d: %s", step + 1, {name: round(float(value), 4) for name, value in recent.items()})
@@ -327,8 +351,10 @@ def train(
         writer.writeheader()
         writer.writerows(rows)
     with stores.replacing(weights) as partial:
-        save_file(half(model.state_dict()), partial)
+        save_file(narrow(model.state_dict(), large_matrices(clip)), partial)
 
 
-def half(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu().half().contiguous() for name, value in state.items()}
+def large_matrices(clip: Clip) -> set[str]:
+    """Names of the matrices in the image tower's blocks: nine tenths of the weights."""
+    blocks = "visual.transformer.resblocks."
+    return {name for name, value in clip.model.state_dict().items() if name.startswith(blocks) and value.ndim == 2}

@@ -37,8 +37,8 @@ from pointad_core.datasets.generate import (
     small_turn,
     to_bytes,
 )
-from pointad_core.datasets.pretraining import FAMILIES, add_pretraining_defect, make_pretraining_shape
 from pointad_core.datasets.shapes import Shape
+from pointad_core.pretraining.shapes import FAMILIES, add_pretraining_defect, make_pretraining_shape
 from pointad_core.renders import render
 
 Random = np.random.Generator
@@ -187,8 +187,8 @@ def make_shard(
 ) -> None:
     """Write the views of things `first` to `first + count - 1` as a store; the families take turns.
 
-    A thing depends on its family, the seed and its number alone. Arrays of a thing: images u1[K,S,S], masks bits [K,S*S/8]; with a photograph also photograph
-    u1[S,S,3] and photograph_mask bits [S*S/8]. Attributes: family, kinds.
+    A thing depends on its family, the seed and its number alone. Arrays of a thing: images u1[K,S,S], masks bits
+    [K,S*S/8]; with a photograph also photograph u1[S,S,3] and photograph_mask bits [S*S/8]. Attributes: family, kinds.
     """
     with stores.write(output, "pretraining views", provenance, {"resolution": RESOLUTION}) as writer:
         for number in jobs.progress(range(first, first + count), f"views {Path(output).name}", "thing"):

@@ -10,6 +10,7 @@ import gzip
 import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 MERGES = 510
 """With 256 bytes, in and at the end of words, and the start and end tokens: a vocabulary of 1,024."""
@@ -26,7 +27,7 @@ def learn_merges(texts: Iterable[str], count: int = MERGES) -> list[tuple[str, s
     while len(merges) < count:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, number in words.items():
-            for pair in zip(word, word[1:], strict=False):
+            for pair in pairwise(word):
                 pairs[pair] += number
         if not pairs:
             raise ValueError(f"the texts give {len(merges)} merges, {count} are needed")

@@ -30,8 +30,8 @@ CONFIG: dict[str, Any] = {
             "categories": {"cable_gland": {"display": "cable gland", "point_size": 12}},
         },
     },
-    "features": {"standard": {"model": "pointad-pocket", "random_seed": 111, "vv_blocks": 3}},
-    "methods": {"pointad": {"system": "pointad"}, "pointad_plus": {"system": "pointad_plus"}},
+    "features": {"standard": {"model": "pointad-pocket", "pretrained": "shapes", "vv_blocks": 1}},
+    "methods": {name: {"system": name, "deep_blocks": 3} for name in ("pointad", "pointad_plus")},
     "experiments": {"cross_dataset": [{"source": "generated", "targets": ["sample"]}]},
 }
 

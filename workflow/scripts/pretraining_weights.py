@@ -17,7 +17,7 @@ with jobs.logged(snakemake.log[0]):
         snakemake.input.wheel,
         weights=snakemake.output.weights,
         curve=snakemake.output.curve,
-        recipe=Recipe(**snakemake.params.recipe),
+        recipe=Recipe(seed=snakemake.params.recipe["seed"], steps=tuple(snakemake.params.recipe["steps"])),
         # Not an output: what a run that was cut off has reached must outlive it.
         state=Path(snakemake.output.weights).with_name("training.pt"),
     )

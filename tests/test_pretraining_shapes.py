@@ -5,14 +5,14 @@ import copy
 import numpy as np
 import pytest
 
-from pointad_core.datasets.pretraining import (
+from pointad_core.datasets.shapes import CELL, DEFECTS, SHAPES, make_shape
+from pointad_core.pretraining.shapes import (
     DEFECT_WORDS,
     FAMILIES,
     WORDS,
     add_pretraining_defect,
     make_pretraining_shape,
 )
-from pointad_core.datasets.shapes import CELL, DEFECTS, SHAPES, make_shape
 from pointad_core.words import split
 
 TOWARD = np.array([0.0, -0.6, 0.8])

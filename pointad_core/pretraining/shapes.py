@@ -1021,7 +1021,7 @@ def scratch(u: Array, v: Array, radius: float, rng: Random, height: Array) -> De
     if rng.random() < 0.4:
         across = np.minimum(across, np.abs(v - line - width * rng.uniform(1.2, 3) - 0.1 * u))
     distance = np.maximum(across / (width / 2), np.abs(u) / half)
-    change = -max(rng.uniform(0.3, 0.8) * width, 0.012) * np.clip(1.2 - distance, 0, 1)
+    change = -rng.uniform(0.3, 0.8) * width * np.clip(1.2 - distance, 0, 1)
     shade = rng.uniform(0.1, 0.9)
     return distance, change, (shade, shade, shade), pick(rng, 0, 0.5) * np.clip(1.5 - distance, 0, 1)
 

@@ -4,16 +4,18 @@ import re
 
 import numpy as np
 
-from pointad_core.datasets.pretraining import DEFECT_WORDS, FAMILIES, WORDS
 from pointad_core.datasets.shapes import SHAPES
 from pointad_core.pretraining import captions
+from pointad_core.pretraining.shapes import DEFECT_WORDS, FAMILIES, WORDS
 
 
 def test_pairs_differ_in_the_state_alone() -> None:
     rng = np.random.default_rng()
     for _ in range(300):
         normal, damaged = captions.state_pair("gear", rng)
-        assert normal != damaged and "gear" in normal and "gear" in damaged
+        assert normal != damaged
+        assert "gear" in normal
+        assert "gear" in damaged
         states = {*captions.NORMAL, *captions.DAMAGED}
         states |= {word for phrase in (*captions.WITHOUT, *captions.WITH) for word in phrase.split()}
         rest = [[word for word in re.findall(r"\w+", text) if word not in states] for text in (normal, damaged)]
@@ -44,4 +46,6 @@ def test_names_come_from_the_family_from_general_words_and_from_nowhere() -> Non
     rng = np.random.default_rng(0)
     for family in FAMILIES:
         names = {captions.name_of(family, rng) for _ in range(100)}
-        assert names & set(WORDS[family]) and names & set(captions.GENERAL) and names - {*WORDS[family], *captions.GENERAL}
+        assert names & set(WORDS[family])
+        assert names & set(captions.GENERAL)
+        assert names - {*WORDS[family], *captions.GENERAL}
