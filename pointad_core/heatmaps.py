@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pointad_core import stores
+from pointad_core import files, stores
 from pointad_core.errors import InputError
 from pointad_core.jobs import progress
 
@@ -202,7 +202,7 @@ def _sheet(n_rows: int, n_columns: int, extra_width: float) -> tuple[Figure, np.
 
 
 def _save(figure: Figure, output: str | Path) -> None:
-    with stores.replacing(output) as partial:
+    with files.replacing(output) as partial:
         # The software's version would change the bytes without changing the picture.
         figure.savefig(partial, format="png", metadata={"Software": None})
 

@@ -15,13 +15,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
-from pointad_core import jobs, losses, methods, stores
+from pointad_core import files, jobs, losses, methods, stores
 from pointad_core.clip import Clip, load_clip
 from pointad_core.errors import InputError
 from pointad_core.methods import Learner, Settings, State, TrainedMethod
@@ -437,7 +437,7 @@ def make_prompts(
             "packages": stores.package_versions(),
         },
     )
-    with stores.replacing(curve) as place, open(place, "w", newline="") as file:
+    with files.replacing(curve) as place, open(place, "w", newline="") as file:
         table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(
@@ -468,11 +468,11 @@ def write_prompts(
     tensors: of prompts "<layer>.context_normal", ".context_abnormal" [E, dt], ".deep" [b, t, dt], ".embeddings"
     [2, d]; provenance: goes into the file's metadata as one JSON string under that name.
     """
-    # One entry only: safetensors writes several in no fixed order.
-    metadata = {"provenance": json.dumps(provenance, sort_keys=True)}
-    with stores.replacing(path) as place:
+    # One entry only: safetensors writes several in no fixed order. It keeps no checksum either.
+    metadata = {"provenance": json.dumps({"checksum": files.BLANK_SEAL, **provenance}, sort_keys=True)}
+    with files.replacing(path) as place:
         # Written here and not by the library, whose errors would hide a full disk.
-        place.write_bytes(save(tensors, metadata=metadata))
+        place.write_bytes(files.seal(save(tensors, metadata=metadata)))
 
 
 def read_prompts(path: str | os.PathLike[str], layers: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
@@ -482,14 +482,13 @@ def read_prompts(path: str | os.PathLike[str], layers: Sequence[str] | None = No
     """
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such prompts")
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = sorted(file.keys())
-            if missing := [layer for layer in layers or () if f"{layer}.embeddings" not in names]:
-                raise InputError(f"{path}: has no prompts of the layers {missing}, only {names}")
-            return {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a readable prompts file ({error}); delete it and run again") from error
+    content = Path(path).read_bytes()
+    if not files.is_sealed(content):
+        raise InputError(f"{path}: the prompts are damaged (not as they were written); delete the file and run again")
+    tensors = load(content)
+    if missing := [layer for layer in layers or () if f"{layer}.embeddings" not in tensors]:
+        raise InputError(f"{path}: has no prompts of the layers {missing}, only {sorted(tensors)}")
+    return tensors
 
 
 def load_states(

@@ -382,8 +382,15 @@ def test_damaged_prompts_are_refused(toy, tmp_path):
     output, _ = make(toy, tmp_path, epochs=1)
     with pytest.raises(InputError, match="no prompts of the layers"):
         read_prompts(output, ["rendering", "geometry"])
-    output.write_bytes(output.read_bytes()[:-100])
-    with pytest.raises(InputError, match="not a readable prompts file"):
-        read_prompts(output, ["rendering"])
+    content = output.read_bytes()
+    rng = np.random.default_rng(1)
+    cuts = [content[:length] for length in rng.integers(0, len(content), 20)]
+    flips = [
+        content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] for at in (*rng.integers(0, len(content), 50), -2)
+    ]
+    for damaged in (b"", *cuts, *flips):
+        output.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"prompts\.safetensors: the prompts are damaged"):
+            read_prompts(output, ["rendering"])
     with pytest.raises(InputError, match="no such prompts"):
         read_prompts(tmp_path / "none", ["rendering"])

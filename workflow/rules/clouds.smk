@@ -18,7 +18,7 @@ rule clouds:
         root=get_root,
         layout=lambda wildcards: DATASETS[wildcards.dataset]["layout"],
         options=get_cloud_options,
-        code=lambda wildcards: fingerprint("clouds", "clusters", "stores", *get_reader_modules(wildcards)),
+        code=lambda wildcards: fingerprint("clouds", "clusters", "files", "stores", *get_reader_modules(wildcards)),
     message:
         "Clouds of {wildcards.dataset}/{wildcards.category}"
     script:

@@ -18,6 +18,7 @@ from pointad_core.errors import InputError
 from pointad_core.fingerprint import fingerprint
 from pointad_core.methods import SYSTEMS
 from pointad_core.renderers import RENDERERS
+from pointad_core.runs import forget_killed, hold
 
 try:
     validate(config, f"{workflow.basedir}/workflow/schemas/config.schema.yaml")
@@ -27,6 +28,19 @@ except InputError as error:
 except WorkflowError as error:
     # The validator's own error stands behind Snakemake's, and knows the key.
     raise WorkflowError(explain(error.__context__)) from None
+
+# Jobs on a cluster read this file as well, while the run goes on.
+if workflow.is_main_process:
+    forget_killed()
+
+
+def hold_folder():
+    """Refuse to run where another run is going on."""
+    try:
+        hold()
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
 
 DATASETS = config["datasets"]
 METHODS = config["methods"]
@@ -112,7 +126,7 @@ def pick(settings, *keys):
 
 def get_renderer_modules(wildcards):
     """Modules behind a rendering."""
-    shared = ["renders", "renderers", "splatter", "subsets", "views", "visibility", "stores"]
+    shared = ["renders", "renderers", "splatter", "subsets", "views", "visibility", "files", "stores"]
     return [*shared, RENDERERS[config["renderings"][wildcards.rendering]["renderer"]].module]
 
 

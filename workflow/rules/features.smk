@@ -22,7 +22,7 @@ rule features:
         streams=get_streams,
         explicit=get_explicit,
         code=lambda wildcards: fingerprint(
-            "features", "geometry", "stores", *CLIP_MODULES, *get_architecture(wildcards.features)
+            "features", "geometry", "files", "stores", *CLIP_MODULES, *get_architecture(wildcards.features)
         ),
     message:
         "Features of {wildcards.dataset}/{wildcards.category} ({wildcards.features})"

@@ -23,7 +23,7 @@ for dataset, settings in DATASETS.items():
                 layout=settings["layout"],
                 category=category,
                 options=pick(settings["generated"], "scans", "seed"),
-                code=fingerprint("datasets.generate", "datasets.camera", "datasets.shapes", "datasets"),
+                code=fingerprint("datasets.generate", "datasets.camera", "datasets.shapes", "datasets", "files"),
             message:
                 f"Raw scans of {dataset}/{category}, generated"
             script:

@@ -15,7 +15,7 @@ rule heatmaps:
         mem_mb=4000,
         runtime=30,
     params:
-        code=fingerprint("heatmaps", "stores"),
+        code=fingerprint("heatmaps", "files", "stores"),
     message:
         "Heat maps of {wildcards.method} on {wildcards.dataset}/{wildcards.category}"
     script:
@@ -39,6 +39,6 @@ rule gallery:
     params:
         entries=get_gallery(),
         methods=get_labels(),
-        code=fingerprint("heatmaps", "stores"),
+        code=fingerprint("heatmaps", "files", "stores"),
     script:
         "../scripts/gallery.py"

@@ -17,7 +17,7 @@ rule metrics:
         runtime=60,
     params:
         categories=get_tested,
-        code=fingerprint("metrics", "stores"),
+        code=fingerprint("metrics", "files", "stores"),
     message:
         "Metrics of {wildcards.method} on {wildcards.dataset}, prompts of {wildcards.source}/{wildcards.auxiliary}"
     script:

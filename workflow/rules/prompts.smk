@@ -23,7 +23,14 @@ rule prompts:
         model=get_method_model,
         display=get_auxiliary_display,
         code=lambda wildcards: fingerprint(
-            "prompts", "losses", "segmentation", "samples", "geometry", "stores", *get_method_modules(wildcards)
+            "prompts",
+            "losses",
+            "segmentation",
+            "samples",
+            "geometry",
+            "files",
+            "stores",
+            *get_method_modules(wildcards),
         ),
     message:
         "Prompts of {wildcards.method}, learned on {wildcards.dataset}/{wildcards.auxiliary} (seed {wildcards.seed})"

@@ -30,6 +30,7 @@ rule scores:
             "segmentation",
             "samples",
             "geometry",
+            "files",
             "stores",
             *get_method_modules(wildcards),
         ),

@@ -14,7 +14,7 @@ rule summary_auxiliary:
         runtime=10,
     params:
         methods=get_systems(),
-        code=fingerprint("summary", "metrics", "methods", "stores"),
+        code=fingerprint("summary", "metrics", "methods", "files", "stores"),
     script:
         "../scripts/summary_auxiliary.py"
 
@@ -36,6 +36,6 @@ rule summary_dataset:
     params:
         sources=get_sources,
         methods=get_systems(),
-        code=fingerprint("summary", "metrics", "methods", "stores"),
+        code=fingerprint("summary", "metrics", "methods", "files", "stores"),
     script:
         "../scripts/summary_dataset.py"

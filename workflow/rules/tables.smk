@@ -15,7 +15,7 @@ rule table:
         runtime=10,
     params:
         options=get_table_options(),
-        code=fingerprint("tables", "paper_numbers.csv", "latex", "summary", "metrics", "methods", "stores"),
+        code=fingerprint("tables", "paper_numbers.csv", "latex", "summary", "metrics", "methods", "files", "stores"),
     script:
         "../scripts/table.py"
 
@@ -35,6 +35,6 @@ rule document:
         mem_mb=1000,
         runtime=10,
     params:
-        code=fingerprint("tables", "paper_numbers.csv", "latex", "summary", "metrics", "methods", "stores"),
+        code=fingerprint("tables", "paper_numbers.csv", "latex", "summary", "metrics", "methods", "files", "stores"),
     script:
         "../scripts/document.py"
