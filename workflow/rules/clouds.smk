@@ -12,8 +12,8 @@ rule clouds:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=grows(4000),
+        runtime=grows(15, 0.5),
     params:
         root=get_root,
         layout=lambda wildcards: DATASETS[wildcards.dataset]["layout"],

@@ -4,6 +4,7 @@ A function here returns plain values (text, numbers, lists, dicts): change detec
 hold the keys that a stage depends on and no other, so that a change of a key reruns what depends on it alone.
 """
 
+import math
 import os
 import re
 import shutil
@@ -46,8 +47,8 @@ DATASETS = config["datasets"]
 METHODS = config["methods"]
 EXPERIMENTS = config["experiments"]
 
-# A job that computes on the CPU must not wait for a GPU's turn. On a cluster whose login node has no GPU, the
-# profile says which rules get one (`set-resources`).
+# A job that computes on the CPU must not wait for a GPU's turn. On a cluster, whose login node may lack the GPUs that
+# its other nodes have, the profile says which rules get one (`set-resources`).
 GPUS = int(shutil.which("nvidia-smi") is not None)
 
 
@@ -330,6 +331,52 @@ def get_prompts(wildcards):
     if source == "none" or auxiliary not in DATASETS[source]["auxiliary"]:
         raise WorkflowError(f"{auxiliary!r} is no auxiliary class of data set {source!r}")
     return f"results/prompts/{method}/{source}/{auxiliary}/{seed}.safetensors"
+
+
+# What a job asks for -----------------------------------------------------------------------------------------------
+
+# Ending of the one file in each scan that holds its points, by layout.
+POINTS = {"mvtec3d": (".tiff", ".tif"), "eyecandies": "_depth.png", "real3d": ".pcd"}
+
+
+@cache
+def count_scans(dataset, category):
+    """Scans of a category. Known before any store is written, so that a dry run shows what jobs will ask for."""
+    return sum(file.endswith(POINTS[DATASETS[dataset]["layout"]]) for file in list_raw(dataset, category))
+
+
+def scans_of_category(wildcards):
+    return count_scans(wildcards.dataset, wildcards.category)
+
+
+def scans_of_auxiliary(wildcards):
+    return count_scans(wildcards.dataset, wildcards.auxiliary)
+
+
+def training_steps(wildcards):
+    """How often a scan is trained on."""
+    return scans_of_auxiliary(wildcards) * METHODS[wildcards.method]["epochs"]
+
+
+def scans_tested(wildcards):
+    return sum(count_scans(wildcards.dataset, category) for category in get_tested(wildcards))
+
+
+def scans_of_largest_tested(wildcards):
+    return max(count_scans(wildcards.dataset, category) for category in get_tested(wildcards))
+
+
+def grows(least, each=0, of=scans_of_category):
+    """A resource of `least`, and `each` more for every one `of` what the job works on; doubled with every attempt.
+
+    So a job that was killed for its memory or its time asks for twice as much when it is submitted again. How much a
+    job really takes stands in docs/cluster.md.
+    """
+
+    def resource(wildcards, attempt):
+        return math.ceil((least + (each * of(wildcards) if each else 0)) * 2 ** (attempt - 1))
+
+    return resource
 
 
 # Runs: what summaries and tables average ---------------------------------------------------------------------------

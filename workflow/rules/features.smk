@@ -14,8 +14,8 @@ rule features:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=grows(8000),
+        runtime=grows(30, 1.5),
         gpu=GPUS,
     params:
         options=get_feature_options,

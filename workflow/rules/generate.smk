@@ -16,8 +16,8 @@ for dataset, settings in DATASETS.items():
                 "../../envs/pointad.yaml"
             threads: 1
             resources:
-                mem_mb=2000,
-                runtime=30,
+                mem_mb=grows(2000),
+                runtime=grows(10, 0.1, of=lambda _: settings["generated"]["scans"]),
             params:
                 dataset=dataset,
                 layout=settings["layout"],

@@ -12,8 +12,8 @@ rule heatmaps:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=grows(4000),
+        runtime=grows(30),
     params:
         code=fingerprint("heatmaps", "files", "stores"),
     message:
@@ -34,8 +34,8 @@ rule gallery:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=grows(4000),
+        runtime=grows(30),
     params:
         entries=get_gallery(),
         methods=get_labels(),

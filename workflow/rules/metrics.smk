@@ -13,8 +13,8 @@ rule metrics:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=grows(1000, 20, of=scans_of_largest_tested),
+        runtime=grows(10, 0.05, of=scans_tested),
     params:
         categories=get_tested,
         code=fingerprint("metrics", "files", "stores"),

@@ -14,8 +14,8 @@ rule prompts:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=480,
+        mem_mb=grows(6000, 30, of=scans_of_auxiliary),
+        runtime=grows(30, 0.1, of=training_steps),
         gpu=GPUS,
     params:
         system=get_system,
