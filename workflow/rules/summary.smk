@@ -1,3 +1,9 @@
+# They take a second, less than a place in a cluster's queue.
+localrules:
+    summary_auxiliary,
+    summary_dataset,
+
+
 rule summary_auxiliary:
     """One auxiliary split, one-vs-rest: every unseen category and their mean."""
     input:

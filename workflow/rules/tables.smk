@@ -1,3 +1,9 @@
+# They take a second, less than a place in a cluster's queue.
+localrules:
+    table,
+    document,
+
+
 rule table:
     """One of the paper's Tables 1-4."""
     input:
