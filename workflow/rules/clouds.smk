@@ -12,8 +12,8 @@ rule clouds:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=grows(4000),
-        runtime=grows(15, 0.5),
+        mem_mb=grows(2000),
+        runtime=grows(15, 0.3),
     params:
         root=get_root,
         layout=lambda wildcards: DATASETS[wildcards.dataset]["layout"],

@@ -105,9 +105,15 @@ def list_raw(dataset, category):
         raise WorkflowError(f"datasets.{dataset}: {error}") from None
 
 
+def in_place(files):
+    """Files of the user's own as inputs: read where they are, whatever storage a profile has for results."""
+    return [local(file) for file in files]
+
+
 def get_raw(wildcards):
     """Every raw file of a category, so that a scan that is changed, added or deleted is noticed."""
-    return list_raw(wildcards.dataset, wildcards.category)
+    files = list_raw(wildcards.dataset, wildcards.category)
+    return files if "generated" in DATASETS[wildcards.dataset] else in_place(files)
 
 
 def get_reader_modules(wildcards):
@@ -245,13 +251,13 @@ def get_method_files(wildcards, *keys):
 def get_training_files(wildcards):
     """Weights and words that training reads: another file there is another method."""
     files = get_method_files(wildcards, "word_vectors", "pointnet")
-    return [*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()]
+    return in_place([*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()])
 
 
 def get_scoring_files(wildcards):
     """Weights and words that scoring reads besides what was trained."""
     files = get_method_files(wildcards, "word_vectors")
-    return [*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()]
+    return in_place([*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()])
 
 
 # Stores by category ----------------------------------------------------------------------------------------------

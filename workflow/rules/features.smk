@@ -3,7 +3,7 @@ rule features:
     input:
         clouds="results/clouds/{dataset}/{category}.zarr.zip",
         renders=get_renders,
-        checkpoint=lambda wildcards: get_checkpoint(wildcards.features),
+        checkpoint=lambda wildcards: in_place(get_checkpoint(wildcards.features)),
     output:
         features="results/features/{features}/{dataset}/{category}.zarr.zip",
     log:

@@ -12,7 +12,7 @@ rule renders:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=grows(3000),
+        mem_mb=grows(2000),
         runtime=grows(15, 0.2),
         gpu=GPUS,
     params:
