@@ -42,6 +42,10 @@ include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/targets.smk"
 
 
+onstart:
+    hold_folder()
+
+
 localrules:
     all,
 
