@@ -369,7 +369,7 @@ def scans_tested(wildcards):
 
 
 def scans_of_largest_tested(wildcards):
-    return max(count_scans(wildcards.dataset, category) for category in get_tested(wildcards))
+    return max((count_scans(wildcards.dataset, category) for category in get_tested(wildcards)), default=0)
 
 
 def grows(least, each=0, of=scans_of_category):
