@@ -70,6 +70,9 @@ NodeName=node1 Name=gpu File=/dev/null
 NodeName=node1 Name=gpu File=/dev/zero
 """
 
+# Whatever is started here dies with these tests, also where they are killed.
+MORTAL = ["setpriv", "--pdeathsig", "KILL"]
+
 # What this Slurm has no accounting for, and waiting that suits a test.
 HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
 HERE += ["--seconds-between-status-checks", "2", "--latency-wait", "5"]
@@ -77,7 +80,7 @@ HERE += ["--seconds-between-status-checks", "2", "--latency-wait", "5"]
 
 def obstacle() -> str:
     """Why there can be no Slurm here; nothing where there can be one."""
-    programs = ("munged", "slurmctld", "slurmd", "sbatch", "unshare", "nsenter")
+    programs = ("munged", "slurmctld", "slurmd", "sbatch", "unshare", "nsenter", "setpriv")
     if lacking := [program for program in programs if shutil.which(program) is None]:
         return f"not installed: {', '.join(lacking)}"
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
@@ -128,7 +131,7 @@ class Cluster:
     def start(self) -> None:
         # The plugin takes SLURM_CONF out of a job's environment: the file has to be where Slurm looks by itself.
         mount = f"mount --bind {self.root}/etc /etc/slurm && touch {self.root}/mounted && exec sleep infinity"
-        self.parts["mounts"] = subprocess.Popen(["unshare", "--mount", "sh", "-c", mount])
+        self.parts["mounts"] = subprocess.Popen([*MORTAL, "unshare", "--mount", "sh", "-c", mount])
         wait_for("a private /etc/slurm", (self.root / "mounted").exists)
         files = {name: self.root / f"munge{end}" for name, end in (("key-file", ".key"), ("socket", ".socket"))}
         files |= {name: self.root / name for name in ("pid-file", "log-file", "seed-file")}
@@ -159,7 +162,7 @@ class Cluster:
             part.wait()
 
     def inside(self) -> list[str]:
-        return ["nsenter", f"--mount=/proc/{self.parts['mounts'].pid}/ns/mnt", "--"]
+        return [*MORTAL, "nsenter", f"--mount=/proc/{self.parts['mounts'].pid}/ns/mnt", "--"]
 
     def call(self, *command: str) -> str:
         done = subprocess.run([*self.inside(), *command], capture_output=True, text=True)
@@ -268,15 +271,6 @@ def test_the_cluster_gives_the_local_runs_bytes(
     arguments = ["--profile", profile, "all_tables", "--configfile", config]
     result = finish(cluster.snakemake(*arguments, snakefile=snakefile, directory=tmp_path))
     assert result.code == 0, result.text
-    local = {file.relative_to(miniature.directory) for file in (miniature.directory / "results").rglob("*.*")}
-    files = {file.relative_to(tmp_path) for file in (tmp_path / "results").rglob("*.*")}
-    assert {"tables", "summary", "metrics"} <= {file.parts[1] for file in files}
-    # Pictures are no part of `all_tables`; another test may have drawn them locally.
-    assert files == {file for file in local if file.parts[1] != "heatmaps"}
-    paths = [file for file in files if (tmp_path / file).is_file()]
-    differing = [file for file in paths if (tmp_path / file).read_bytes() != (miniature.directory / file).read_bytes()]
-    assert not differing
-
     jobs = cluster.jobs(n_before)
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
     # What takes a second is not worth a place in the queue.
@@ -287,6 +281,15 @@ def test_the_cluster_gives_the_local_runs_bytes(
     assert {job["NodeList"] for job in with_gpu} == {"node1"}, "a job was given a GPU where there is none"
     with_gpu.sort(key=lambda job: job["StartTime"])
     assert any(second["StartTime"] < first["EndTime"] for first, second in pairwise(with_gpu)), "a GPU was left idle"
+
+    local = {file.relative_to(miniature.directory) for file in (miniature.directory / "results").rglob("*.*")}
+    files = {file.relative_to(tmp_path) for file in (tmp_path / "results").rglob("*.*")}
+    assert {"tables", "summary", "metrics"} <= {file.parts[1] for file in files}
+    # Pictures are no part of `all_tables`; another test may have drawn them locally.
+    assert files == {file for file in local if file.parts[1] != "heatmaps"}
+    paths = [file for file in files if (tmp_path / file).is_file()]
+    differing = [file for file in paths if (tmp_path / file).read_bytes() != (miniature.directory / file).read_bytes()]
+    assert not differing
 
 
 def test_a_killed_node_costs_its_jobs_a_second_run(case: Case, miniature: Miniature) -> None:
