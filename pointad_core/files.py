@@ -30,7 +30,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for other in path.parent.glob(glob.escape(path.name) + ".*.partial"):
+    for other in path.parent.glob(f"{glob.escape(path.name)}.{8 * '[0-9a-f]'}.partial"):
         other.unlink(missing_ok=True)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
