@@ -16,6 +16,7 @@ rule clouds:
         runtime=grows(15, 0.3),
     params:
         root=get_root,
+        content=get_content,
         layout=lambda wildcards: DATASETS[wildcards.dataset]["layout"],
         options=get_cloud_options,
         code=lambda wildcards: fingerprint("clouds", "clusters", "files", "stores", *get_reader_modules(wildcards)),

@@ -9,12 +9,13 @@ import os
 import re
 import shutil
 from functools import cache
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from pointad_core.config import check, explain
-from pointad_core.datasets import generated_files, list_files
+from pointad_core.datasets import generated_files, hash_content, list_files, refuse_links
 from pointad_core.errors import InputError
 from pointad_core.fingerprint import fingerprint
 from pointad_core.methods import SYSTEMS
@@ -86,9 +87,12 @@ def get_display(dataset, category):
 
 
 def get_root(wildcards):
-    """Folder of a data set: the user's, or the one it is generated in."""
+    """Folder of a data set: the user's, or the one it is generated in.
+
+    A Path, which change detection passes over: what counts is what lies there, and not where it lies.
+    """
     dataset = DATASETS[wildcards.dataset]
-    return os.path.expanduser(dataset.get("root", f"results/generated/{wildcards.dataset}"))
+    return Path(os.path.expanduser(dataset.get("root", f"results/generated/{wildcards.dataset}")))
 
 
 @cache
@@ -98,7 +102,11 @@ def list_raw(dataset, category):
     get_category(dataset, category)
     try:
         if "generated" not in settings:
-            return list_files(settings["layout"], os.path.expanduser(settings["root"]), category)
+            root = os.path.expanduser(settings["root"])
+            files = list_files(settings["layout"], root, category)
+            if not settings["follow_links"]:
+                refuse_links(root, files)
+            return files
         files = generated_files(settings["layout"], category, settings["generated"]["scans"])
         return [f"results/generated/{dataset}/{file}" for file in files]
     except InputError as error:
@@ -111,9 +119,16 @@ def in_place(files):
 
 
 def get_raw(wildcards):
-    """Every raw file of a category, so that a scan that is changed, added or deleted is noticed."""
+    """Raw files that the workflow makes. A user's are looked for, but no input: their paths change with the folder's."""
     files = list_raw(wildcards.dataset, wildcards.category)
-    return files if "generated" in DATASETS[wildcards.dataset] else in_place(files)
+    return files if "generated" in DATASETS[wildcards.dataset] else []
+
+
+def get_content(wildcards):
+    """What lies in the user's folder, so that a scan that is changed, added or deleted is noticed."""
+    if "generated" in DATASETS[wildcards.dataset]:
+        return None
+    return hash_content(get_root(wildcards), list_raw(wildcards.dataset, wildcards.category))
 
 
 def get_reader_modules(wildcards):
