@@ -25,6 +25,19 @@ T = TypeVar("T")
 logger = logging.getLogger("pointad_core")
 
 
+def printable(text: str) -> str:
+    """Text as it can be shown: what came out of a file moves no cursor and looks like no line of the log's own."""
+    return "".join(
+        character if character.isprintable() else "\n    " if character == "\n" else repr(character)[1:-1]
+        for character in text
+    )
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 @contextmanager
 def logged(path: str | Path) -> Iterator[None]:
     """Send the package's log to a file for the length of a job.
@@ -35,7 +48,7 @@ def logged(path: str | Path) -> Iterator[None]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.info("started")
@@ -43,13 +56,10 @@ def logged(path: str | Path) -> Iterator[None]:
     try:
         yield
         logger.info("finished after %.1f s", time.perf_counter() - start)
-    except InputError as error:
-        logger.error("%s", error)
-        sys.exit(f"Error: {error}")
-    except OSError as error:
+    except (InputError, OSError) as error:
         # A full disk or a forbidden folder is the user's to mend as well; the error names the file.
         logger.error("%s", error)
-        sys.exit(f"Error: {error}")
+        sys.exit(f"Error: {printable(str(error))}")
     except Exception:
         logger.error("%s", traceback.format_exc())
         raise

