@@ -224,7 +224,7 @@ def get_system(wildcards):
 
 
 # Modules behind the CLIP model, for the stages that load it.
-CLIP_MODULES = ("clip", "checkpoints", "torchvision_compat")
+CLIP_MODULES = ("clip", "checkpoints", "open_clip_import")
 
 
 # What a system's own module uses, beside what all of them do.
