@@ -1,6 +1,7 @@
 """Readers and file lists against small files written byte by byte in the published layouts."""
 
 import io
+import os
 import time
 from pathlib import Path
 
@@ -167,6 +168,14 @@ def test_damaged_pictures_are_named(tmp_path, role, content, message):
     with pytest.raises(InputError, match=message) as error:
         reader("mvtec3d").read(scan)
     assert str(files[role]) in str(error.value)
+
+
+def test_a_category_is_listed_without_its_siblings(mvtec, monkeypatch):
+    listed, listdir = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(Path(path)) or listdir(path))
+    list_files("mvtec3d", mvtec, "bolt")
+    assert mvtec / "bolt/test" in listed
+    assert mvtec not in listed
 
 
 def test_ten_thousand_files_are_listed_quickly(tmp_path):

@@ -129,10 +129,10 @@ def refuse_links(root: str | os.PathLike[str], files: Iterable[str]) -> None:
 def category_folder(root: str | os.PathLike[str], category: str) -> Path:
     """Folder of a category; InputError for a missing root or category, which names the categories there are."""
     root = Path(root)
-    names = list_folder(root)
     folder = root / category
+    # The root is listed for the message alone: for every category of thousands, that would be millions of names.
     if not folder.is_dir():
-        folders = [name for name in names if (root / name).is_dir()]
+        folders = [name for name in list_folder(root) if (root / name).is_dir()]
         raise InputError(f"{folder}: no such category; {root} has {', '.join(folders) or 'no folders'}")
     return folder
 

@@ -58,11 +58,16 @@ def any_of(names):
     return "|".join(re.escape(str(name)) for name in sorted(set(names))) or "(?!)"
 
 
+# Categories, and auxiliary classes among them, can be thousands: a list of them would stand in the pattern of every
+# file of every job. The functions below refuse a name that is in no data set.
+NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
+
+
 wildcard_constraints:
     dataset=any_of(DATASETS),
     source=any_of([*DATASETS, "none"]),
-    category=any_of(name for dataset in DATASETS.values() for name in dataset["categories"]),
-    auxiliary=any_of([*(name for dataset in DATASETS.values() for name in dataset["auxiliary"]), "none"]),
+    category=NAME,
+    auxiliary=NAME,
     rendering=any_of(config["renderings"]),
     features=any_of(config["features"]),
     method=any_of(METHODS),
@@ -296,7 +301,13 @@ def get_stores(method, dataset, categories):
     }
 
 
+def check_auxiliary(dataset, auxiliary):
+    if dataset not in DATASETS or auxiliary not in DATASETS[dataset]["auxiliary"]:
+        raise WorkflowError(f"{auxiliary!r} is no auxiliary class of data set {dataset!r}")
+
+
 def get_training_stores(wildcards):
+    check_auxiliary(wildcards.dataset, wildcards.auxiliary)
     stores = get_stores(wildcards.method, wildcards.dataset, [wildcards.auxiliary])
     return {stage: files[0] for stage, files in stores.items()}
 
@@ -324,7 +335,8 @@ def get_picture_renders(dataset, category):
 
 
 def get_tested_renders(wildcards):
-    if wildcards.category not in get_tested(wildcards):
+    get_category(wildcards.dataset, wildcards.category)
+    if (wildcards.source, wildcards.auxiliary) == (wildcards.dataset, wildcards.category):
         raise WorkflowError(f"{wildcards.category} is not tested with prompts that were trained on it")
     return get_picture_renders(wildcards.dataset, wildcards.category)
 
@@ -349,8 +361,7 @@ def get_prompts(wildcards):
     method, source, auxiliary, seed = wildcards.method, wildcards.source, wildcards.auxiliary, wildcards.seed
     if not SYSTEMS[METHODS[method]["system"]].trained:
         return []
-    if source == "none" or auxiliary not in DATASETS[source]["auxiliary"]:
-        raise WorkflowError(f"{auxiliary!r} is no auxiliary class of data set {source!r}")
+    check_auxiliary(source, auxiliary)
     return f"results/prompts/{method}/{source}/{auxiliary}/{seed}.safetensors"
 
 
@@ -424,8 +435,7 @@ def get_metrics(runs):
 
 def get_split_metrics(wildcards):
     """Metrics of one auxiliary split, one-vs-rest."""
-    if wildcards.auxiliary not in DATASETS[wildcards.dataset]["auxiliary"]:
-        raise WorkflowError(f"{wildcards.auxiliary!r} is no auxiliary class of data set {wildcards.dataset!r}")
+    check_auxiliary(wildcards.dataset, wildcards.auxiliary)
     return get_metrics(get_runs(wildcards.dataset, wildcards.dataset, [wildcards.auxiliary]))
 
 
