@@ -95,11 +95,8 @@ def main() -> None:
             parsing = call(config, "--list-rules").seconds
             run = call(config, "all_tables", "-n")
         seconds = run.seconds - parsing
-        print(
-            f"{n_categories:10d} {run.jobs:7d} {parsing:7.1f} s {seconds:7.1f} s {1000 * seconds / n_categories:8.1f} ms "
-            f"{run.megabytes:5.0f} MB",
-            flush=True,
-        )
+        row = f"{n_categories:10d} {run.jobs:7d} {parsing:7.1f} s {seconds:7.1f} s"
+        print(f"{row} {1000 * seconds / n_categories:8.1f} ms {run.megabytes:5.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
