@@ -1,8 +1,9 @@
-# make tables     everything on the embedded default, from nothing
-# make test       the tests
-# make figure     the README's picture, from the embedded default
-# make lint       formatting, types, workflow
-# make benchmark  what the speed and memory claims rest on
+# make tables        everything on the embedded default, from nothing
+# make test          the tests
+# make test-cluster  the tests that take long, or start a Slurm on this machine
+# make figure        the README's picture, from the embedded default
+# make lint          formatting, types, workflow
+# make benchmark     what the speed and memory claims rest on
 #
 # PYTHON is the interpreter that .venv is made from; CORES is what the workflow may use.
 
@@ -12,10 +13,11 @@ CORES ?= all
 BIN := .venv/bin
 SETUP := .venv/setup.stamp
 SETUP_DEV := .venv/setup-dev.stamp
+SETUP_CLUSTER := .venv/setup-cluster.stamp
 # The one pin that is installed by itself, see below.
 TORCH = $(shell grep '^torch==' envs/requirements.txt)
 
-.PHONY: tables heatmaps figure test lint benchmark setup setup-dev
+.PHONY: tables heatmaps figure test test-cluster lint benchmark setup setup-dev setup-cluster
 
 tables: setup
 	$(BIN)/snakemake --cores $(CORES) all_tables
@@ -31,6 +33,9 @@ figure: setup
 test: setup-dev
 	$(BIN)/python -m pytest -q
 
+test-cluster: setup-cluster
+	$(BIN)/python -m pytest -q -m cluster
+
 lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -44,6 +49,8 @@ benchmark: setup-dev
 setup: $(SETUP)
 
 setup-dev: $(SETUP_DEV)
+
+setup-cluster: $(SETUP_CLUSTER)
 
 # A stamp, so that a second run starts at once. torch comes first and by itself: pip then takes a build for the CPU
 # where one is at hand, and torchvision and open_clip find it installed.
@@ -59,4 +66,9 @@ $(SETUP): envs/requirements.txt pyproject.toml envs/system.py
 $(SETUP_DEV): $(SETUP) envs/requirements-dev.txt
 	$(BIN)/python envs/system.py --latex
 	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.txt
+	touch $@
+
+$(SETUP_CLUSTER): $(SETUP_DEV) envs/requirements-slurm.txt
+	$(BIN)/python envs/system.py --slurm
+	$(BIN)/python -m pip install --quiet -r envs/requirements-slurm.txt
 	touch $@

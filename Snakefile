@@ -44,6 +44,10 @@ include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/targets.smk"
 
 
+onstart:
+    hold_folder()
+
+
 localrules:
     all,
 

@@ -1,10 +1,10 @@
 """Check the system libraries that Open3D needs, and install what is missing where that is possible.
 
-    python envs/system.py [--latex]
+    python envs/system.py [--latex] [--slurm]
 
 As root on Debian or Ubuntu the packages are installed; elsewhere the one command to run is printed. --latex looks for
-pdflatex too, which only the test that compiles the tables needs. The exit status is 0 even with something missing:
-what cannot do without it says so itself.
+pdflatex too, which only the test that compiles the tables needs; --slurm for Slurm's daemons, which the tests of the
+cluster start. The exit status is 0 even with something missing: what cannot do without it says so itself.
 """
 
 import ctypes
@@ -12,6 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Library: package of Debian and Ubuntu that has it.
@@ -26,6 +28,10 @@ LIBRARIES = {
 MESA = "libgl1-mesa-dri"
 DRIVERS = ("usr/lib*/dri", "usr/lib/*-linux-gnu/dri", "usr/lib*/libgallium*", "usr/lib/*-linux-gnu/libgallium*")
 LATEX = ("texlive-latex-base", "texlive-latex-recommended")
+# Program: package of Slurm that has it.
+SLURM = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
+# While this file says so, Debian starts no daemon that it installs; the tests start their own.
+NO_DAEMONS = Path("/usr/sbin/policy-rc.d")
 
 
 def loads(library: str) -> bool:
@@ -36,26 +42,43 @@ def loads(library: str) -> bool:
     return True
 
 
-def missing(latex: bool) -> list[str]:
+def missing(latex: bool, slurm: bool) -> list[str]:
     packages = [package for library, package in LIBRARIES.items() if not loads(library)]
     if not any(any(Path("/").glob(pattern)) for pattern in DRIVERS):
         packages.append(MESA)
     if latex and shutil.which("pdflatex") is None:
         packages += LATEX
+    if slurm:
+        packages += [package for program, package in SLURM.items() if shutil.which(program) is None]
     return packages
 
 
+@contextmanager
+def no_daemons() -> Iterator[None]:
+    """Keep the package manager from starting what it installs, unless the system has its own word on that."""
+    if NO_DAEMONS.exists():
+        yield
+        return
+    NO_DAEMONS.write_text("#!/bin/sh\nexit 101\n")
+    NO_DAEMONS.chmod(0o755)
+    try:
+        yield
+    finally:
+        NO_DAEMONS.unlink()
+
+
 def main() -> None:
-    latex = "--latex" in sys.argv[1:]
-    packages = missing(latex)
+    options = [f"--{name}" in sys.argv[1:] for name in ("latex", "slurm")]
+    packages = missing(*options)
     if not packages:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if shutil.which("apt-get") and os.geteuid() == 0:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update"], env=environment, check=False)
-        subprocess.run(command, env=environment, check=False)
-        packages = missing(latex)
+        with no_daemons():
+            subprocess.run(["apt-get", "update"], env=environment, check=False)
+            subprocess.run(command, env=environment, check=False)
+        packages = missing(*options)
     if packages:
         print(f"Missing on this system: {' '.join(packages)}", file=sys.stderr)
         print(f"On Debian or Ubuntu: sudo apt-get install {' '.join(packages)}", file=sys.stderr)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from pointad_core.checkpoints import is_openai_archive, read_checkpoint
 from pointad_core.errors import InputError
-from pointad_core.torchvision_compat import prepare_torchvision
+from pointad_core.open_clip_import import import_open_clip
 
 STREAMS = ("vv", "plain")
 
@@ -42,10 +42,8 @@ _MODELS = Path(__file__).parent / "models"
 
 
 def _open_clip() -> ModuleType:
-    """open_clip, with the models of this package registered. Imported late: it costs two seconds."""
-    prepare_torchvision()
-    import open_clip
-
+    """open_clip, with the models of this package registered. Imported late: it costs half a second."""
+    open_clip = import_open_clip()
     # open_clip registers by scanning the folder; once is enough.
     if not {config.stem for config in _MODELS.glob("*.json")} <= set(open_clip.list_models()):
         open_clip.add_model_config(_MODELS)
@@ -330,6 +328,19 @@ def _tokenizer(open_clip: ModuleType, model: str) -> Any:
     merges = _MODELS / f"{model}.bpe.gz"
     with _quiet():
         return open_clip.SimpleTokenizer(bpe_path=str(merges)) if merges.exists() else open_clip.get_tokenizer(model)
+
+
+def load_model(model: Mapping[str, Any], device: str | torch.device) -> Clip:
+    """The CLIP that an entry of the config's `features` names; with the key `resolution`, of that image size."""
+    return load_clip(
+        model["model"],
+        model["vv_blocks"],
+        pretrained=model.get("pretrained"),
+        checkpoint=model.get("checkpoint"),
+        random_seed=model.get("random_seed"),
+        resolution=model.get("resolution"),
+        device=device,
+    )
 
 
 def _close(name: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from pointad_core import stores
-from pointad_core.clip import STREAMS, Clip, load_clip
+from pointad_core.clip import STREAMS, Clip, load_model
 from pointad_core.errors import InputError
 from pointad_core.geometry import fused_norms, kernel_weights, patch_indices
 from pointad_core.jobs import pick_device, progress
@@ -145,7 +145,7 @@ def make_features(
     Arrays of a scan: global [K, d], patches_<stream> [K, P, d] float16; with RGB rgb_global [d],
     rgb_patches_<stream> [P, d]; neighbours int32 [n, k], weights float32 [n, k], norms float32 [n].
     Raises InputError for stores that do not belong together, a cloud with too few points, and whatever
-    `load_clip` refuses.
+    `load_model` refuses.
     """
     streams = [stream for stream in STREAMS if stream in streams]
     if not streams:
@@ -155,15 +155,7 @@ def make_features(
     with stores.read(clouds, "clouds") as cloud_store, stores.read(renders, "renders") as render_store:
         if cloud_store.scans != render_store.scans:
             raise InputError(f"{renders}: its scans are not those of {clouds}; make it again")
-        clip = load_clip(
-            options["model"],
-            options["vv_blocks"],
-            pretrained=options.get("pretrained"),
-            checkpoint=options.get("checkpoint"),
-            random_seed=options.get("random_seed"),
-            resolution=options["resolution"],
-            device=pick_device(),
-        )
+        clip = load_model(options, pick_device())
         batch = batch_size(clip)
         logger.info("model %s on %s, %d image(s) at a time", clip.name, clip.device, batch)
         attributes = {"model": clip.name, "dim": clip.dim, "grid": clip.grid, "streams": streams}

@@ -7,7 +7,7 @@ stores give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pointad_core import stores
+from pointad_core import files, stores
 from pointad_core.errors import InputError
 from pointad_core.jobs import progress
 
@@ -179,6 +179,11 @@ def _limits(maps: Sequence[np.ndarray]) -> tuple[float, float]:
     return float(low), float(high) if high > low else float(low) + 1e-6
 
 
+def _write(place: Callable[..., Any], text: str, size: int) -> None:
+    # Names of scans and labels are text, not formulas, whatever dollars they have.
+    place(text, fontsize=size, parse_math=False)
+
+
 def _bare(axes: Axes) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
@@ -202,7 +207,7 @@ def _sheet(n_rows: int, n_columns: int, extra_width: float) -> tuple[Figure, np.
 
 
 def _save(figure: Figure, output: str | Path) -> None:
-    with stores.replacing(output) as partial:
+    with files.replacing(output) as partial:
         # The software's version would change the bytes without changing the picture.
         figure.savefig(partial, format="png", metadata={"Software": None})
 
@@ -267,10 +272,10 @@ def make_heatmaps(
     drawn = None
     for panels, picture in zip(axes, pictures, strict=True):
         drawn = _draw_row(panels, picture, columns, dict.fromkeys(names, shared)) or drawn
-        panels[0].set_ylabel(f"{picture.scan}\n{'defective' if picture.defective else 'good'}", fontsize=7)
+        _write(panels[0].set_ylabel, f"{picture.scan}\n{'defective' if picture.defective else 'good'}", 7)
     for panel, column in zip(axes[0], columns, strict=True):
-        panel.set_title(column, fontsize=9)
-    figure.suptitle(title, fontsize=10)
+        _write(panel.set_title, column, 9)
+    _write(figure.suptitle, title, 10)
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=axes, shrink=0.6, extend="both", label="anomaly score, one range for all maps")
         bar.ax.tick_params(labelsize=7)
@@ -312,7 +317,7 @@ def make_gallery(
     figure, axes = _sheet(len(rows), len(columns), extra_width=0.6)
     for panels, (label, picture) in zip(axes, rows, strict=True):
         _draw_row(panels, picture, columns, {name: _limits([image]) for name, image in picture.maps.items()})
-        panels[0].set_ylabel(f"{label}\n{picture.scan}", fontsize=7)
+        _write(panels[0].set_ylabel, f"{label}\n{picture.scan}", 7)
     for panel, column in zip(axes[0], columns, strict=True):
-        panel.set_title(column, fontsize=9)
+        _write(panel.set_title, column, 9)
     _save(figure, output)

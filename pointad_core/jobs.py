@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +25,19 @@ T = TypeVar("T")
 logger = logging.getLogger("pointad_core")
 
 
+def printable(text: str) -> str:
+    """Text as it can be shown: what came out of a file moves no cursor and looks like no line of the log's own."""
+    return "".join(
+        character if character.isprintable() else "\n    " if character == "\n" else repr(character)[1:-1]
+        for character in text
+    )
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 @contextmanager
 def logged(path: str | Path) -> Iterator[None]:
     """Send the package's log to a file for the length of a job.
@@ -31,7 +48,7 @@ def logged(path: str | Path) -> Iterator[None]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.info("started")
@@ -39,13 +56,10 @@ def logged(path: str | Path) -> Iterator[None]:
     try:
         yield
         logger.info("finished after %.1f s", time.perf_counter() - start)
-    except InputError as error:
-        logger.error("%s", error)
-        sys.exit(f"Error: {error}")
-    except OSError as error:
+    except (InputError, OSError) as error:
         # A full disk or a forbidden folder is the user's to mend as well; the error names the file.
         logger.error("%s", error)
-        sys.exit(f"Error: {error}")
+        sys.exit(f"Error: {printable(str(error))}")
     except Exception:
         logger.error("%s", traceback.format_exc())
         raise
@@ -69,15 +83,55 @@ def progress(items: Iterable[T], label: str, unit: str = "scan") -> Iterator[T]:
             bar.update()
 
 
-def use_threads(threads: int) -> None:
-    """Let torch compute with this many threads; results repeat to the byte for the same number."""
+def use(threads: int, gpus: int) -> None:
+    """Compute with what the job has asked for: so many threads, and a GPU or none.
+
+    Results repeat to the byte for the same number of threads. Whoever has set CUDA_VISIBLE_DEVICES, a cluster or the
+    user, has assigned a GPU, whatever the job has asked for.
+    """
+    if not gpus:
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     import torch
 
     torch.set_num_threads(threads)
 
 
+@cache
 def pick_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """The device of this process: the CPU, the only GPU that it sees, or one of several that no other job holds."""
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    if count == 1:
+        return torch.device("cuda")
+    index = hold_one([str(torch.cuda.get_device_properties(index).uuid) for index in range(count)])
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+def hold_one(gpus: Sequence[str]) -> int:
+    """Index of a GPU, of these by their ids, that no other process of this user holds; waits where all are held.
+
+    It is held by a lock on a file, which the kernel takes back when the process ends, however it ends. The file is
+    named after the GPU itself: its number depends on what a process may see.
+    """
+    folder = Path(tempfile.gettempdir()) / f"pointad-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    waiting = False
+    while True:
+        for index, gpu in enumerate(gpus):
+            # Left open on purpose: the lock lives as long as the file is open.
+            file = os.open(folder / f"{gpu}.lock", os.O_RDWR | os.O_CREAT, mode=0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(file)
+                continue
+            logger.info("GPU %d of %d (%s)", index, len(gpus), gpu)
+            return index
+        if not waiting:
+            logger.info("waiting for a GPU: other jobs hold all %d", len(gpus))
+            waiting = True
+        time.sleep(1)

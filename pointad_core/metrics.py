@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pointad_core import stores
+from pointad_core import files, stores
 from pointad_core.errors import InputError
 from pointad_core.jobs import progress
 
@@ -273,7 +273,7 @@ def make_metrics(scores: str | Path, clouds: Mapping[str, str | Path], output: s
         for category, path in clouds.items():
             rows += _category_rows(scored, category, Path(path))
             logger.info("%s: %s", category, "; ".join(_describe(row) for row in rows if row["category"] == category))
-    with stores.replacing(output) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with files.replacing(output) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

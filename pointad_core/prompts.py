@@ -15,14 +15,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
+from torch.optim.adam import adam
 
-from pointad_core import jobs, losses, methods, stores
-from pointad_core.clip import Clip, load_clip
+from pointad_core import files, jobs, losses, methods, stores
+from pointad_core.clip import Clip, load_model
 from pointad_core.errors import InputError
 from pointad_core.methods import Learner, Settings, State, TrainedMethod
 from pointad_core.samples import SampleReader, open_samples
@@ -242,6 +243,29 @@ Load = Callable[[int], Scan]
 Batch = tuple[int, list[int]]
 
 
+class Adam:
+    """torch.optim.Adam by the function behind it: the class imports torch's compiler, a second and a half of a job."""
+
+    def __init__(self, parameters: Sequence[torch.Tensor], learning_rate: float, betas: tuple[float, float]) -> None:
+        self._learning_rate = learning_rate
+        self._betas = betas
+        self._state = [(part, torch.zeros_like(part), torch.zeros_like(part), torch.tensor(0.0)) for part in parameters]
+
+    def zero_grad(self) -> None:
+        for part, *_ in self._state:
+            part.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Change every parameter that has a gradient."""
+        constants: dict[str, Any] = {"amsgrad": False, "weight_decay": 0.0, "eps": 1e-8, "maximize": False}
+        beta1, beta2 = self._betas
+        for part, mean, square, count in self._state:
+            if part.grad is not None:
+                moments = ([mean], [square], [], [count])
+                adam([part], [part.grad], *moments, beta1=beta1, beta2=beta2, lr=self._learning_rate, **constants)
+
+
 def batches(n_scans: int, settings: Settings, generator: torch.Generator) -> list[Batch]:
     """Epoch (from 1) and scan indices of every step: shuffled each epoch, the last batch kept however small."""
     steps = []
@@ -255,7 +279,7 @@ def batches(n_scans: int, settings: Settings, generator: torch.Generator) -> lis
 def train_step(
     method: TrainedMethod,
     learner: Learner,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     scans: Sequence[Scan] | Iterator[Scan],
     n_scans: int,
     settings: Settings,
@@ -279,7 +303,8 @@ def train_step(
             row[name] = row.get(name, 0.0) + term.item() / n_scans
     if math.isfinite(row["total"]):
         optimizer.zero_grad()
-        torch.autograd.backward([state[name] for name in learnt], [leaves[name].grad for name in learnt])
+        # A scalar whose gradient is the leaves': for gradients that are given, autograd imports half of a compiler.
+        torch.stack([(state[name] * leaves[name].grad).sum() for name in learnt]).sum().backward()
         optimizer.step()
     return row
 
@@ -299,7 +324,7 @@ def train(
     load: gives the scan of an index 0..n_scans-1; generator: shuffles the clouds; watch: passes the steps through,
     for whoever shows progress. Raises InputError naming the step when the loss is no longer finite.
     """
-    optimizer = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate, betas=settings.betas)
+    optimizer = Adam(learner.parameters(), settings.learning_rate, settings.betas)
     rows: list[dict[str, float]] = []
     for epoch, batch in watch(batches(n_scans, settings, generator)):
         terms = train_step(method, learner, optimizer, map(load, batch), len(batch), settings, device)
@@ -350,18 +375,6 @@ def check_dimensions(state: State, reader: SampleReader, origin: object) -> None
 
 
 # Stage and files --------------------------------------------------------------------------------------------------
-
-
-def load_text_tower(model: Mapping[str, Any], device: torch.device) -> Clip:
-    """The CLIP that an entry of the config's `features` names."""
-    return load_clip(
-        model["model"],
-        model["vv_blocks"],
-        pretrained=model.get("pretrained"),
-        checkpoint=model.get("checkpoint"),
-        random_seed=model.get("random_seed"),
-        device=device,
-    )
 
 
 def make_prompts(
@@ -437,7 +450,7 @@ def make_prompts(
             "packages": stores.package_versions(),
         },
     )
-    with stores.replacing(curve) as place, open(place, "w", newline="") as file:
+    with files.replacing(curve) as place, open(place, "w", newline="") as file:
         table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(
@@ -457,7 +470,7 @@ def _draw(
     """What a system learns, before training on a category of this display name."""
     if methods.find(system).learns == "network":
         return method.draw(name, settings, model, generator, device)
-    return Prompts.draw(load_text_tower(model, device), method.templates(name), settings, generator)
+    return Prompts.draw(load_model(model, device), method.templates(name), settings, generator)
 
 
 def write_prompts(
@@ -468,11 +481,11 @@ def write_prompts(
     tensors: of prompts "<layer>.context_normal", ".context_abnormal" [E, dt], ".deep" [b, t, dt], ".embeddings"
     [2, d]; provenance: goes into the file's metadata as one JSON string under that name.
     """
-    # One entry only: safetensors writes several in no fixed order.
-    metadata = {"provenance": json.dumps(provenance, sort_keys=True)}
-    with stores.replacing(path) as place:
+    # One entry only: safetensors writes several in no fixed order. It keeps no checksum either.
+    metadata = {"provenance": json.dumps({"checksum": files.BLANK_SEAL, **provenance}, sort_keys=True)}
+    with files.replacing(path) as place:
         # Written here and not by the library, whose errors would hide a full disk.
-        place.write_bytes(save(tensors, metadata=metadata))
+        place.write_bytes(files.seal(save(tensors, metadata=metadata)))
 
 
 def read_prompts(path: str | os.PathLike[str], layers: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
@@ -482,14 +495,13 @@ def read_prompts(path: str | os.PathLike[str], layers: Sequence[str] | None = No
     """
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such prompts")
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = sorted(file.keys())
-            if missing := [layer for layer in layers or () if f"{layer}.embeddings" not in names]:
-                raise InputError(f"{path}: has no prompts of the layers {missing}, only {names}")
-            return {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a readable prompts file ({error}); delete it and run again") from error
+    content = Path(path).read_bytes()
+    if not files.is_sealed(content):
+        raise InputError(f"{path}: the prompts are damaged (not as they were written); delete the file and run again")
+    tensors = load(content)
+    if missing := [layer for layer in layers or () if f"{layer}.embeddings" not in tensors]:
+        raise InputError(f"{path}: has no prompts of the layers {missing}, only {sorted(tensors)}")
+    return tensors
 
 
 def load_states(
@@ -512,12 +524,12 @@ def load_states(
         tensors = read_prompts(prompts)  # type: ignore[arg-type]
         return method.restore(tensors, settings, model, device)
     if kind.learns == "nothing":
-        clip = load_text_tower(model, device)
+        clip = load_model(model, device)
         return lambda name: {layer: clip.encode_text(texts) for layer, texts in method.templates(name).items()}
     layers = list(method.templates(""))
     tensors = read_prompts(prompts, layers)  # type: ignore[arg-type]
     if kind.class_names:
-        clip = load_text_tower(model, device)
+        clip = load_model(model, device)
         return lambda name: Prompts.restore(clip, method.templates(name), tensors).state()
     fixed = {layer: tensors[f"{layer}.embeddings"].to(device) for layer in layers}
     return lambda name: fixed

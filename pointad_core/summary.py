@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pointad_core import files
 from pointad_core import methods as systems
-from pointad_core import stores
 from pointad_core.errors import InputError
 from pointad_core.metrics import COLUMNS, METRICS, MODALITIES
 
@@ -54,15 +54,18 @@ def read_rows(metrics: Iterable[str | Path]) -> list[Row]:
             )
         method, source, auxiliary, seed = path.parts[-5:-1]
         try:
-            with open(path, newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                if tuple(reader.fieldnames or ()) != COLUMNS:
-                    raise InputError(f"{path}: columns are {reader.fieldnames}, expected {list(COLUMNS)}")
-                for line in reader:
-                    values = {name: float(line[name]) if line[name] else None for name in METRICS}
-                    rows.append(
-                        Row(method, source, auxiliary, seed, path.stem, line["category"], line["modality"], values)
-                    )
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            reader = csv.DictReader(lines)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise InputError(f"{path}: columns are {reader.fieldnames}, expected {list(COLUMNS)}")
+            if not lines[-1].endswith("\n"):
+                raise ValueError("cut short in its last line")
+            for line in reader:
+                # A row that is cut short lacks fields; where a metric is undefined one is empty.
+                if None in line or None in line.values():
+                    raise ValueError(f"line {reader.line_num} has not {len(COLUMNS)} fields")
+                values = {name: float(line[name]) if line[name] else None for name in METRICS}
+                rows.append(Row(method, source, auxiliary, seed, path.stem, line["category"], line["modality"], values))
         except (OSError, UnicodeDecodeError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
@@ -148,7 +151,7 @@ def average(
 
 def write_csv(output: str | Path, columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> None:
     """Write a CSV whole or not at all; None becomes an empty field, numbers keep their shortest exact form."""
-    with stores.replacing(output) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with files.replacing(output) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)

@@ -19,8 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pointad_core import files
 from pointad_core import methods as systems
-from pointad_core import stores
 from pointad_core.errors import InputError
 from pointad_core.latex import escape, fit_width, percent, rank
 from pointad_core.metrics import METRICS
@@ -369,7 +369,7 @@ def make_table(
             lines.append(line)
     head = ("table", "setting", "modality", "data", "source", "dataset", "method")
     write_csv(csv_output, (*head, *METRICS, *(f"published_{metric}" for metric in _NAMES)), lines)
-    with stores.replacing(tex) as partial:
+    with files.replacing(tex) as partial:
         partial.write_text(_table_tex(number, groups, options), encoding="utf-8")
 
 
@@ -391,5 +391,5 @@ def make_document(tables: Sequence[str | Path], output: str | Path) -> None:
             "",
         ]
     )
-    with stores.replacing(output) as partial:
+    with files.replacing(output) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointad_core import jobs, methods, pointnet, stores
+from pointad_core import methods, pointnet, stores
 from pointad_core.errors import InputError
 from pointad_core.methods import Settings, cheraghian
 from pointad_core.prompts import PointTargets, make_prompts, read_prompts
@@ -122,7 +122,7 @@ def score(toy, prompts, output, options, display="other thing"):
 @pytest.mark.parametrize("with_file", [True, False])
 @pytest.mark.parametrize("organised", [True, False])
 def test_training_and_scoring(tmp_path, words, with_file, organised):
-    jobs.use_threads(1)
+    torch.set_num_threads(1)
     toy = write_toy(tmp_path, n_scans=4, organised=organised)
     options = {"epochs": 5, "batch_size": 2, "learning_rate": 1e-3, "word_vectors": str(words) if with_file else None}
     prompts, totals = train(toy, tmp_path, options)

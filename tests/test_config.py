@@ -94,7 +94,8 @@ def test_manual_names_the_default(path: tuple[str, ...], value: Any) -> None:
     row = next((line for line in rows if line.startswith(f"| `{path[-1]}`")), rows[0])
     if len(path) > 3:
         row = next(line for line in rows if line.startswith(f"| `{path[2]}`"))
-    assert re.search(rf"(?<![\w.]){re.escape(str(value))}(?![\w])", row.rsplit(" | ", 1)[1])
+    written = str(value).lower() if isinstance(value, bool) else str(value)
+    assert re.search(rf"(?<![\w.]){re.escape(written)}(?![\w])", row.rsplit(" | ", 1)[1])
 
 
 def test_manual_describes_no_other_key() -> None:

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -66,15 +68,95 @@ def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch):
         assert ("renders" in stream.getvalue()) is drawn
 
 
-def test_threads_are_set():
+def test_threads_are_set(monkeypatch):
     import torch
 
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     before = torch.get_num_threads()
     try:
-        jobs.use_threads(1)
+        jobs.use(threads=1, gpus=0)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+# GPUs: a process with a torch whose GPUs are those that CUDA_VISIBLE_DEVICES names, of three in the machine.
+TAKE = """
+import os, sys, types
+
+def visible():
+    return [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "A,B,C").split(",") if name]
+
+cuda = types.SimpleNamespace(
+    is_available=lambda: bool(visible()),
+    device_count=lambda: len(visible()),
+    get_device_properties=lambda index: types.SimpleNamespace(uuid=visible()[index]),
+    set_device=lambda index: None,
+)
+sys.modules["torch"] = types.SimpleNamespace(
+    cuda=cuda,
+    device=lambda kind, index=None: visible()[index or 0] if kind == "cuda" else kind,
+    set_num_threads=lambda threads: None,
+)
+from pointad_core import jobs
+jobs.use(1, int(sys.argv[1]))
+assert jobs.pick_device() == jobs.pick_device()
+print(jobs.pick_device(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def take(tmp_path):
+    """Start a job that takes a device and keeps it; its first line of output is the device."""
+    started = []
+
+    def start(visible=None, gpus=1):
+        environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+        environment["TMPDIR"] = str(tmp_path)
+        if visible is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = visible
+        command = [sys.executable, "-c", TAKE, str(gpus)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, cwd=ROOT, env=environment, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def device(process):
+    return process.stdout.readline().strip()
+
+
+def test_jobs_side_by_side_hold_different_gpus(take):
+    assert sorted(device(process) for process in [take() for _ in range(3)]) == ["A", "B", "C"]
+
+
+def test_a_killed_job_gives_its_gpu_to_one_that_waits(take):
+    first, second = take("A,B"), take("A,B")
+    assert {device(first), device(second)} == {"A", "B"}
+    third = take("B,A")
+    assert select.select([third.stdout], [], [], 2) == ([], [], []), "a third job took one of two GPUs"
+    fourth = take()
+    assert device(fourth) == "C"
+    first.kill()
+    held = device(third)
+    second.communicate("")
+    assert {held, device(take("A,B"))} == {"A", "B"}
+    fourth.communicate("")
+
+
+def test_what_a_cluster_assigns_is_taken_whoever_holds_it(take):
+    for visible in ("B", "B"):
+        assert device(take(visible)) == "B"
+    assert device(take("B", gpus=0)) == "B"
+
+
+def test_a_job_that_asks_for_no_gpu_takes_none(take):
+    assert device(take(gpus=0)) == "cpu"
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -20,6 +20,7 @@ from pointad_core.clip import load_clip
 from pointad_core.errors import InputError
 from pointad_core.methods import LossWeights, Settings, load_trained
 from pointad_core.prompts import (
+    Adam,
     PromptLearner,
     Prompts,
     batches,
@@ -207,17 +208,39 @@ def test_batches_visit_every_scan_once_an_epoch():
     assert orders[0] != orders[1]
 
 
+def test_adam_is_torchs_own():
+    draw = [torch.randn(shape, generator=torch.Generator().manual_seed(3)) for shape in ((7,), (0, 4, 5), (9,), (2, 3))]
+    ours, theirs = ([part.clone().requires_grad_() for part in draw] for _ in range(2))
+    adam, expected = Adam(ours, 0.01, (0.5, 0.999)), torch.optim.Adam(theirs, lr=0.01, betas=(0.5, 0.999))
+    for _ in range(5):
+        for optimizer, parts in ((adam, ours), (expected, theirs)):
+            optimizer.zero_grad()
+            # One without elements, and one without a gradient: deep tokens that are switched off.
+            torch.stack([(part.sin() * part * part).sum() for part in (*parts[:2], parts[3])]).sum().backward()
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert [torch.equal(a, b) for a, b in zip(ours, draw, strict=True)] == [False, True, True, False]
+
+
 def test_a_step_follows_the_gradient_of_the_whole_batch(clip):
     """Clouds one after the other, text tower once: the same gradient as all at once."""
     scans = [(sample, make_targets(sample, labels, masks, True)) for sample, labels, masks in map(random_batch, (1, 2))]
     method, settings = load_trained("pointad"), Settings(loss_weights=LossWeights(local_2d=0.5, global_2d=2))
     pair = learner(clip)
 
-    class Still(torch.optim.SGD):
-        def step(self, closure=None):
+    class Still(Adam):
+        def step(self):
             pass
 
-    row = train_step(method, Prompts({"rendering": pair}), Still([pair.context, pair.deep]), scans, 2, settings, CPU)
+    row = train_step(
+        method,
+        Prompts({"rendering": pair}),
+        Still([pair.context, pair.deep], 0.1, (0.5, 0.999)),
+        scans,
+        2,
+        settings,
+        CPU,
+    )
     got = pair.context.grad, pair.deep.grad
     embeddings = {"rendering": pair.embeddings()}
     total = 0.0
@@ -384,8 +407,15 @@ def test_damaged_prompts_are_refused(toy, tmp_path):
     output, _ = make(toy, tmp_path, epochs=1)
     with pytest.raises(InputError, match="no prompts of the layers"):
         read_prompts(output, ["rendering", "geometry"])
-    output.write_bytes(output.read_bytes()[:-100])
-    with pytest.raises(InputError, match="not a readable prompts file"):
-        read_prompts(output, ["rendering"])
+    content = output.read_bytes()
+    rng = np.random.default_rng(1)
+    cuts = [content[:length] for length in rng.integers(0, len(content), 20)]
+    flips = [
+        content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] for at in (*rng.integers(0, len(content), 50), -2)
+    ]
+    for damaged in (b"", *cuts, *flips):
+        output.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"prompts\.safetensors: the prompts are damaged"):
+            read_prompts(output, ["rendering"])
     with pytest.raises(InputError, match="no such prompts"):
         read_prompts(tmp_path / "none", ["rendering"])

@@ -134,6 +134,9 @@ def test_the_only_category_cannot_be_unseen(tmp_path):
         make_summary_auxiliary(paths, tmp_path / "out.csv", "set", "a", {"clip": METHODS["clip"]})
 
 
+WHOLE = ",".join(COLUMNS).encode() + b"\nbagel,3d,1,1,0.5,0.5,0.5,0.5,0.5,0.5\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -141,13 +144,17 @@ def test_the_only_category_cannot_be_unseen(tmp_path):
         (b"", "columns are"),
         (",".join(COLUMNS).encode() + b"\nbagel,3d,1,1,x,,,,,\n", "not a readable table"),
         (b"\xff\xfe", "not a readable table"),
+        # Cut short: a metric that is not defined is an empty field, not a missing one; a number may end anywhere.
+        (WHOLE[:-3], "cut short"),
+        (WHOLE[: WHOLE.rindex(b",0.")] + b"\n", "line 2 has not 10 fields"),
+        (WHOLE[:-1] + b",0.5\n", "line 2 has not 10 fields"),
     ],
 )
 def test_damaged_metrics_are_named(tmp_path, content, message):
     path = tmp_path / "m" / "s" / "a" / "1" / "set.csv"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"set\.csv: {message}"):
+    with pytest.raises(InputError, match=rf"set\.csv: .*{message}"):
         read_rows([path])
     with pytest.raises(InputError, match=r"gone\.csv: not a readable"):
         read_rows([path.with_name("gone.csv")])

@@ -11,6 +11,7 @@ own, imported by `reader` when a scan is read.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 from collections import Counter
@@ -94,22 +95,44 @@ def visible(names: Iterable[str]) -> list[str]:
 
 
 def list_folder(path: Path) -> list[str]:
-    """Visible names in a folder, sorted; InputError where there is no such folder."""
+    """Visible names in a folder, sorted; InputError where there is no such folder, or for a name that cannot be shown.
+
+    Names go into logs, stores and pictures: control characters, and bytes that are no text, stay outside.
+    """
     try:
-        return visible(os.listdir(path))
+        names = visible(os.listdir(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such folder") from None
     except NotADirectoryError:
         raise InputError(f"{path}: is a file, expected a folder") from None
+    for name in names:
+        if not name.isprintable():
+            raise InputError(f"{path}: holds {name!r}, a name with characters that cannot be shown; rename it")
+    return names
+
+
+def refuse_links(root: str | os.PathLike[str], files: Iterable[str]) -> None:
+    """InputError for a file that a link leads out of the data set's folder to; that folder may be a link itself."""
+    inside = os.path.join(os.path.realpath(root), "")
+    folders: dict[str, str] = {}
+    for file in files:
+        folder, name = os.path.split(file)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        place = os.path.realpath(file) if os.path.islink(file) else os.path.join(folders[folder], name)
+        if not place.startswith(inside):
+            raise InputError(
+                f"{file}: a link leads to {place}, outside of {root}; where that is meant, set `follow_links: true`"
+            )
 
 
 def category_folder(root: str | os.PathLike[str], category: str) -> Path:
     """Folder of a category; InputError for a missing root or category, which names the categories there are."""
     root = Path(root)
-    names = list_folder(root)
     folder = root / category
+    # The root is listed for the message alone: for every category of thousands, that would be millions of names.
     if not folder.is_dir():
-        folders = [name for name in names if (root / name).is_dir()]
+        folders = [name for name in list_folder(root) if (root / name).is_dir()]
         raise InputError(f"{folder}: no such category; {root} has {', '.join(folders) or 'no folders'}")
     return folder
 
@@ -187,7 +210,7 @@ def find_real3d(root: str | os.PathLike[str], category: str) -> list[Scan]:
     test = folder / "test"
     found = [name for name in list_folder(folder) if name in ("gt", "GT")]
     labels = folder / (found[0] if found else "gt")
-    texts = {name for name in visible(os.listdir(labels)) if name.endswith(".txt")} if labels.is_dir() else set()
+    texts = {name for name in list_folder(labels) if name.endswith(".txt")} if labels.is_dir() else set()
     stems = [name[:-4] for name in list_folder(test) if name.endswith(".pcd")]
     # Prototypes belong to training, wherever they lie.
     stems = [stem for stem in stems if "temp" not in stem and "prototype" not in stem]
@@ -233,6 +256,18 @@ def list_files(layout: str, root: str | os.PathLike[str], category: str) -> list
     """
     check_layout(layout)
     return sorted(str(path) for scan in FIND[layout](root, category) for path in scan.files.values())
+
+
+def hash_content(root: str | os.PathLike[str], files: Iterable[str]) -> str:
+    """A hash over files' names from `root` on, sizes and dates in seconds: the same wherever the folder lies.
+
+    Contents are not read, which for a data set of its usual size takes minutes.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        stat = os.stat(file)
+        digest.update(f"{os.path.relpath(file, root)}\0{stat.st_size}\0{int(stat.st_mtime)}\0".encode())
+    return digest.hexdigest()[:16]
 
 
 # Generated data sets -------------------------------------------------------------------------------------------------

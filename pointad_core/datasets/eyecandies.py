@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import os
 from pathlib import Path
+from reprlib import Repr
 
 import numpy as np
 import yaml
@@ -19,6 +20,11 @@ from pointad_core.datasets.images import describe, read_image, read_mask, read_r
 from pointad_core.errors import InputError
 
 logger = logging.getLogger(__name__)
+
+# A few lines of YAML can stand for more than memory holds: errors show the beginning.
+_short = Repr()
+_short.maxlevel = 2
+shorten = _short.repr
 
 SIZE = 512
 FOCAL_LENGTH = 711.11
@@ -39,7 +45,9 @@ def is_anomalous(scan: Scan) -> bool:
         content = read_yaml(scan.files["metadata"])
         if "anomalous" in content:
             if content["anomalous"] not in (0, 1):
-                raise InputError(f"{scan.files['metadata']}: anomalous is {content['anomalous']!r}, expected 0 or 1")
+                raise InputError(
+                    f"{scan.files['metadata']}: anomalous is {shorten(content['anomalous'])}, expected 0 or 1"
+                )
             return bool(content["anomalous"])
     return bool(read_mask(scan.files["mask"], (SIZE, SIZE), scan.path).any())
 
@@ -81,10 +89,10 @@ def unproject(depth: np.ndarray, pose: np.ndarray) -> np.ndarray:
 def read_yaml(path: Path) -> dict:
     try:
         content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not readable as yaml ({error})") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds {content!r}, expected keys and values")
+        raise InputError(f"{path}: holds {shorten(content)}, expected keys and values")
     return content
 
 
@@ -94,7 +102,9 @@ def read_range(path: Path) -> tuple[float, float]:
     try:
         low, high = (float(content["normalization"][key]) for key in ("min", "max"))
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: expected `normalization: {{min: ..., max: ...}}`, found {content!r}") from None
+        raise InputError(
+            f"{path}: expected `normalization: {{min: ..., max: ...}}`, found {shorten(content)}"
+        ) from None
     if not (np.isfinite([low, high]).all() and low <= high):
         raise InputError(f"{path}: normalization runs from {low} to {high}, expected min below max")
     return low, high

@@ -20,6 +20,7 @@ from pointad_core import jobs
 from pointad_core.datasets import GOOD, KINDS, generated_defects, generated_extra, generated_scans
 from pointad_core.datasets.camera import Camera, Picture, cell_index, interpolate, surface_normals, take_picture
 from pointad_core.datasets.shapes import CELL, CELLS, EXTENT, Shape, add_defect, make_shape
+from pointad_core.files import replacing
 
 Random = np.random.Generator
 
@@ -49,13 +50,8 @@ def scan_random(seed: int, category: str, index: int, use: str) -> Random:
 
 def write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with replacing(path) as partial:
         partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def make_scanned(category: str, defect: str, toward: np.ndarray, rng: Random) -> Shape:

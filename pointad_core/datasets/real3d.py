@@ -44,6 +44,7 @@ def read_points(path: Path) -> np.ndarray:
     """Points f8[N,3] of a pcd, ASCII or binary."""
     import open3d as o3d
 
+    check_size(path)
     # Open3D prints a warning and returns an empty cloud where it cannot read; the error below says so instead.
     with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
         points = np.asarray(o3d.io.read_point_cloud(path, format="pcd").points)
@@ -54,6 +55,19 @@ def read_points(path: Path) -> np.ndarray:
     if bad:
         raise InputError(f"{path}: {bad} of {len(points)} points are NaN or infinite")
     return points
+
+
+def check_size(path: Path) -> None:
+    """InputError where a pcd's header says more points than the file can hold: Open3D takes the memory for them all."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        for line in file:
+            words = line.split()
+            # Even compressed, a point takes more than a hundredth of a byte.
+            if words[:1] == [b"POINTS"] and words[1:2] and words[1].isdigit() and int(words[1]) > 100 * size:
+                raise InputError(f"{path}: the header says {int(words[1])} points, but the file has {size} bytes")
+            if words[:1] == [b"DATA"]:
+                return
 
 
 def check_rows(path: Path, count: int) -> None:
@@ -68,7 +82,7 @@ def check_rows(path: Path, count: int) -> None:
             if words[:1] in ([b"FIELDS"], [b"COLUMNS"]):
                 width = len(words) - 1
             elif words[:1] == [b"COUNT"]:
-                width = sum(map(int, words[1:]))
+                width = sum(int(word) for word in words[1:] if word.isdigit())
             elif words[:1] == [b"DATA"]:
                 if words[1:] != [b"ascii"]:
                     return

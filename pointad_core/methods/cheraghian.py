@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pointad_core import pointnet
+from pointad_core.clip import load_model
 from pointad_core.errors import InputError
 from pointad_core.methods import Settings, State
 from pointad_core.segmentation import PointSample, anomaly_logits, object_score
@@ -49,9 +50,7 @@ def embedder(settings: Settings, model: Mapping[str, Any], device: torch.device)
         vector: Embed = lambda name: embed_by_vectors(path, name)  # noqa: E731
     else:
         # The text tower's first layer is all that is needed, but it comes with the model.
-        from pointad_core.prompts import load_text_tower
-
-        clip = load_text_tower(model, device)
+        clip = load_model(model, device)
         vector = lambda name: embed_by_tokens(clip, name)  # noqa: E731
     damaged = vector("damaged").to(device)
 

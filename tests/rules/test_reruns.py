@@ -1,25 +1,54 @@
-"""A change reruns what it concerns, what follows from it, and nothing else."""
+"""A change reruns what it concerns, what follows from it, and nothing else: the table in docs/reruns.md, held to it."""
 
 import copy
+import re
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from miniature import CONFIG, Miniature, changed
+import yaml
+from miniature import CONFIG, REPOSITORY, Miniature, changed, snakemake
 
-from pointad_core.methods import SYSTEMS
+Plan = Callable[[Miniature], Counter[str]]
 
-# Jobs of the miniature: mvtec3d has two categories, one of them the auxiliary class of the trained systems; real3d has
-# one category, a target of their prompts. There is a method of every system.
-METHODS = len(SYSTEMS)
-TRAINED = sum(system.trained for system in SYSTEMS.values())
-# Cheraghian reads clouds alone; the others read features of standard, depth or realistic renders.
-PROMPTS = TRAINED - 1
-READERS = METHODS - 1
-STANDARD, DEPTH = 5, 1
-TABLES = Counter(table=4, document=1)
-SUMMARIES = Counter(summary_auxiliary=1, summary_dataset=2)
+COLUMNS = {
+    "raw scans": ("generate_",),
+    "clouds": ("clouds",),
+    "renders": ("renders",),
+    "features": ("features",),
+    "prompts": ("prompts",),
+    "scores": ("scores",),
+    "metrics": ("metrics",),
+    "summaries": ("summary_auxiliary", "summary_dataset"),
+    "tables": ("table", "document"),
+}
+"""Rules behind the table's columns, by what their names begin with."""
+
+
+def read_table() -> dict[str, dict[str, int]]:
+    """Jobs by column for each change in the docs' table."""
+    text = (REPOSITORY / "docs/reruns.md").read_text()
+    header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
+    names = [cell.strip() for cell in header.strip("|").split("|")]
+    assert names[1:] == list(COLUMNS)
+    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return {change: dict(zip(COLUMNS, map(int, counts), strict=True)) for change, *counts in cells}
+
+
+def count(planned: Counter[str]) -> dict[str, int]:
+    """Planned jobs by column; every job must be in one."""
+    counted = {
+        column: sum(jobs for rule, jobs in planned.items() if rule.startswith(prefixes))
+        for column, prefixes in COLUMNS.items()
+    }
+    assert sum(counted.values()) == planned.total(), planned
+    return counted
+
+
+# Each change ----------------------------------------------------------------------------------------------------------
 
 
 def with_value(value: Any, *keys: str) -> dict[str, Any]:
@@ -31,42 +60,74 @@ def with_value(value: Any, *keys: str) -> dict[str, Any]:
     return config
 
 
-def test_finished_run_has_nothing_to_do(miniature: Miniature) -> None:
-    assert miniature.plan() == Counter()
+def config(value: Any, *keys: str) -> Plan:
+    return lambda miniature: miniature.plan(with_value(value, *keys))
+
+
+def raw(miniature: Miniature, category: str, kind: str) -> Path:
+    return sorted((miniature.directory / "results/generated/mvtec3d" / category).rglob(f"{kind}/*"))[0]
+
+
+def scan(category: str, kind: str) -> Plan:
+    def plan(miniature: Miniature) -> Counter[str]:
+        path = raw(miniature, category, kind)
+        with changed(path, path.read_bytes() + b"\0"):
+            return miniature.plan()
+
+    return plan
+
+
+def code(module: str) -> Plan:
+    def plan(miniature: Miniature) -> Counter[str]:
+        path = miniature.package / module
+        with changed(path, path.read_bytes() + b"\n# edited\n"):
+            return miniature.plan()
+
+    return plan
+
+
+CHANGES: dict[str, Plan] = {
+    "nothing": Miniature.plan,
+    "a scan of bagel": scan("bagel", "xyz"),
+    "its ground truth": scan("bagel", "gt"),
+    "a scan of carrot, on which prompts learn": scan("carrot", "xyz"),
+    "a view angle of `real3d`": config(
+        {"tilt": 180, "x": [-144, -108, -72, -36, 0, 36, 72, 108, 145]}, "view_sets", "real3d"
+    ),
+    "the point size of bagel": config({"point_size": 3}, "datasets", "mvtec3d", "categories", "bagel"),
+    "the learning rate of one method": config(0.002, "methods", "pointad", "learning_rate"),
+    "the smoothing of one method's scores": config(2, "methods", "pointad_plus", "smoothing_sigma"),
+    "one more seed": config([111, 112], "seeds"),
+    "one more category, cookie": config(None, "datasets", "mvtec3d", "categories", "cookie"),
+    "one more auxiliary class, bagel": config(["carrot", "bagel"], "datasets", "mvtec3d", "auxiliary"),
+    "another backbone for shaded views": config(2, "features", "standard", "random_seed"),
+    "the `label` of a method": config("Ours", "methods", "pointad", "label"),
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), read_table().items())
+def test_a_change_runs_what_the_docs_say(miniature: Miniature, change: str, expected: dict[str, int]) -> None:
+    module = re.match(r"code: `(.*?)`", change)
+    plan = code(module[1]) if module else CHANGES[change]
+    assert count(plan(miniature)) == expected
+
+
+def test_the_docs_name_every_change_and_every_stage() -> None:
+    changes = read_table()
+    assert CHANGES.keys() <= changes.keys()
+    edited = {match[1] for change in changes if (match := re.match(r"code: `(\w+).*?`", change))}
+    stages = {"clouds", "renders", "features", "prompts", "scores", "metrics", "summary", "tables"}
+    assert stages | {"datasets"} <= edited
 
 
 def test_first_run_did_every_job_once(miniature: Miniature) -> None:
-    generate = Counter({f"generate_{name}": 1 for name in ("mvtec3d_bagel", "mvtec3d_carrot", "real3d_diamond")})
-    stages = Counter(clouds=3, renders=9, features=9, prompts=TRAINED)
-    stages += Counter(scores=2 * METHODS, metrics=2 * METHODS)
-    assert miniature.result.jobs == generate + stages + SUMMARIES + TABLES + Counter(all_tables=1)
-
-
-def raw_scan(miniature: Miniature, category: str) -> Path:
-    return sorted((miniature.directory / "results/generated/mvtec3d" / category).rglob("gt/*.png"))[0]
-
-
-def test_a_changed_scan_concerns_its_category(miniature: Miniature) -> None:
-    scan = raw_scan(miniature, "bagel")
-    with changed(scan, scan.read_bytes() + b"\0"):
-        planned = miniature.plan()
-    # bagel is only tested on: no prompts; Tables 3 and 4 show real3d.
-    stages = Counter(clouds=1, renders=3, features=3, scores=METHODS, metrics=METHODS)
-    assert planned == stages + Counter(summary_auxiliary=1, summary_dataset=1, table=2, document=1)
-
-
-def test_a_changed_scan_of_an_auxiliary_class_concerns_its_prompts(miniature: Miniature) -> None:
-    scan = raw_scan(miniature, "carrot")
-    with changed(scan, scan.read_bytes() + b"\0"):
-        planned = miniature.plan()
-    # Trained systems score mvtec3d and real3d with these prompts; untrained ones score carrot itself.
-    scores = 2 * TRAINED + (METHODS - TRAINED)
-    stages = Counter(clouds=1, renders=3, features=3, prompts=TRAINED, scores=scores, metrics=scores)
-    assert planned == stages + SUMMARIES + TABLES
+    jobs = count(miniature.result.jobs - Counter(all_tables=1))
+    everything = read_table()["code: `datasets/generate.py`"]
+    assert jobs == everything
 
 
 def test_a_deleted_scan_is_generated_again_when_it_is_needed(miniature: Miniature) -> None:
-    with changed(raw_scan(miniature, "bagel"), None):
+    with changed(raw(miniature, "bagel", "gt"), None):
         assert miniature.plan() == Counter()
         planned = miniature.plan(with_value({"radius": 0.2}, "datasets", "mvtec3d", "normals"))
     assert planned["clouds"] == 2
@@ -74,60 +135,44 @@ def test_a_deleted_scan_is_generated_again_when_it_is_needed(miniature: Miniatur
     assert not planned["generate_mvtec3d_carrot"] + planned["generate_real3d_diamond"]
 
 
-def test_a_training_hyper_parameter_concerns_its_method(miniature: Miniature) -> None:
-    planned = miniature.plan(with_value(0.002, "methods", "pointad", "learning_rate"))
-    assert planned == Counter(prompts=1, scores=2, metrics=2) + SUMMARIES + TABLES
+# A folder of the user's own -------------------------------------------------------------------------------------------
 
 
-def test_a_scoring_parameter_leaves_prompts_alone(miniature: Miniature) -> None:
-    planned = miniature.plan(with_value(2, "methods", "pointad_plus", "smoothing_sigma"))
-    assert planned == Counter(scores=2, metrics=2) + SUMMARIES + TABLES
+def test_a_moved_folder_runs_nothing_and_a_changed_one_its_category(miniature: Miniature, tmp_path: Path) -> None:
+    target = "results/clouds/mvtec3d/bagel.zarr.zip"
+    config = copy.deepcopy(CONFIG)
+    del config["datasets"]["mvtec3d"]["generated"]
 
+    def run(root: Path, *arguments: str) -> Counter[str]:
+        config["datasets"]["mvtec3d"]["root"] = str(root)
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        arguments = (target, *arguments, "--configfile", str(path))
+        result = snakemake(*arguments, snakefile=miniature.snakefile, directory=tmp_path / "run")
+        assert result.code == 0, result.text
+        return result.jobs
 
-def test_a_view_angle_concerns_its_view_set(miniature: Miniature) -> None:
-    views = {"tilt": 180, "x": [-144, -108, -72, -36, 0, 36, 72, 108, 145]}
-    planned = miniature.plan(with_value(views, "view_sets", "real3d"))
-    # Prompts of mvtec3d stay, their scores on real3d do not; Tables 1 and 2 show mvtec3d. Other images have no angles.
-    stages = Counter(renders=1, features=1, scores=STANDARD, metrics=STANDARD, summary_dataset=1)
-    assert planned == stages + Counter(table=2, document=1)
+    first, second = tmp_path / "first", tmp_path / "else where/second"
+    shutil.copytree(miniature.directory / "results/generated/mvtec3d", first)
+    assert run(first) == {"clouds": 1}
+    shutil.copytree(first, second)
+    shutil.rmtree(first)
+    assert run(second, "-n") == {}
+    # Nor does it change a byte where all is run anew: the results name no place and no date.
+    before = (tmp_path / "run" / target).read_bytes()
+    assert run(second, "--forceall") == {"clouds": 1}
+    assert (tmp_path / "run" / target).read_bytes() == before
 
-
-def test_a_point_size_concerns_its_category(miniature: Miniature) -> None:
-    planned = miniature.plan(with_value({"point_size": 3}, "datasets", "mvtec3d", "categories", "bagel"))
-    # Realistic projection has no squares.
-    concerned = STANDARD + DEPTH
-    stages = Counter(renders=2, features=2, scores=concerned, metrics=concerned)
-    assert planned == stages + Counter(summary_auxiliary=1, summary_dataset=1, table=2, document=1)
-
-
-def test_a_label_concerns_the_tables(miniature: Miniature) -> None:
-    assert miniature.plan(with_value("Ours", "methods", "pointad", "label")) == TABLES
-
-
-ALL = Counter(scores=2 * METHODS, metrics=2 * METHODS) + SUMMARIES + TABLES
-FROM_RENDERS = Counter(prompts=PROMPTS, scores=2 * READERS, metrics=2 * READERS) + SUMMARIES + TABLES
-
-
-@pytest.mark.parametrize(
-    ("module", "planned"),
-    [
-        ("clouds", Counter(clouds=3, renders=9, features=9, prompts=TRAINED) + ALL),
-        ("views", Counter(renders=9, features=9) + FROM_RENDERS),
-        ("depth_renderer", Counter(renders=3, features=3, prompts=1, scores=2, metrics=2) + SUMMARIES + TABLES),
-        ("features", Counter(features=9) + FROM_RENDERS),
-        ("prompts", Counter(prompts=TRAINED) + ALL),
-        # PointAD+ itself, and PointAD+-CoOp, which has its losses.
-        ("methods/pointad_plus", Counter(prompts=2, scores=4, metrics=4) + SUMMARIES + TABLES),
-        ("methods/anomalyclip", Counter(prompts=1, scores=2, metrics=2) + SUMMARIES + TABLES),
-        ("scores", ALL),
-        ("metrics", Counter(metrics=2 * METHODS) + SUMMARIES + TABLES),
-        ("tables", TABLES),
-        ("jobs", Counter()),
-    ],
-)
-def test_code_of_a_stage_concerns_that_stage_and_what_follows(
-    miniature: Miniature, module: str, planned: Counter[str]
-) -> None:
-    path = miniature.package / f"{module}.py"
-    with changed(path, path.read_bytes() + b"\n# edited\n"):
-        assert miniature.plan() == planned
+    scans = sorted((second / "bagel/test/good").rglob("000.*"))
+    with changed(scans[0], scans[0].read_bytes() + b"\0"):
+        assert run(second, "-n") == {"clouds": 1}
+    assert run(second, "-n") == {}
+    for file in scans:
+        shutil.copy2(file, file.with_stem("900"))
+    assert run(second, "-n") == {"clouds": 1}
+    for file in scans:
+        file.with_stem("900").unlink()
+    assert run(second, "-n") == {}
+    for file in scans:
+        file.rename(file.with_stem("901"))
+    assert run(second, "-n") == {"clouds": 1}

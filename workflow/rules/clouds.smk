@@ -12,13 +12,14 @@ rule clouds:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=grows(2000),
+        runtime=grows(15, 0.3),
     params:
         root=get_root,
+        content=get_content,
         layout=lambda wildcards: DATASETS[wildcards.dataset]["layout"],
         options=get_cloud_options,
-        code=lambda wildcards: fingerprint("clouds", "clusters", "stores", *get_reader_modules(wildcards)),
+        code=lambda wildcards: fingerprint("clouds", "clusters", "files", "stores", *get_reader_modules(wildcards)),
     message:
         "Clouds of {wildcards.dataset}/{wildcards.category}"
     script:

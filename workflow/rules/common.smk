@@ -4,20 +4,23 @@ A function here returns plain values (text, numbers, lists, dicts): change detec
 hold the keys that a stage depends on and no other, so that a change of a key reruns what depends on it alone.
 """
 
+import math
 import os
 import re
 import shutil
 from functools import cache
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from pointad_core.config import check, explain
-from pointad_core.datasets import generated_files, list_files
+from pointad_core.datasets import generated_files, hash_content, list_files, refuse_links
 from pointad_core.errors import InputError
 from pointad_core.fingerprint import fingerprint
 from pointad_core.methods import SYSTEMS
 from pointad_core.renderers import RENDERERS
+from pointad_core.runs import forget_killed, hold
 
 try:
     validate(config, f"{workflow.basedir}/workflow/schemas/config.schema.yaml")
@@ -28,12 +31,25 @@ except WorkflowError as error:
     # The validator's own error stands behind Snakemake's, and knows the key.
     raise WorkflowError(explain(error.__context__)) from None
 
+# Jobs on a cluster read this file as well, while the run goes on.
+if workflow.is_main_process:
+    forget_killed()
+
+
+def hold_folder():
+    """Refuse to run where another run is going on."""
+    try:
+        hold()
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
 DATASETS = config["datasets"]
 METHODS = config["methods"]
 EXPERIMENTS = config["experiments"]
 
-# A job that computes on the CPU must not wait for a GPU's turn. On a cluster whose login node has no GPU, the
-# profile says which rules get one (`set-resources`).
+# A job that computes on the CPU must not wait for a GPU's turn. On a cluster, whose login node may lack the GPUs that
+# its other nodes have, the profile says which rules get one (`set-resources`).
 GPUS = int(shutil.which("nvidia-smi") is not None)
 
 
@@ -42,11 +58,16 @@ def any_of(names):
     return "|".join(re.escape(str(name)) for name in sorted(set(names))) or "(?!)"
 
 
+# Categories, and auxiliary classes among them, can be thousands: a list of them would stand in the pattern of every
+# file of every job. The functions below refuse a name that is in no data set.
+NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
+
+
 wildcard_constraints:
     dataset=any_of(DATASETS),
     source=any_of([*DATASETS, "none"]),
-    category=any_of(name for dataset in DATASETS.values() for name in dataset["categories"]),
-    auxiliary=any_of([*(name for dataset in DATASETS.values() for name in dataset["auxiliary"]), "none"]),
+    category=NAME,
+    auxiliary=NAME,
     rendering=any_of(config["renderings"]),
     features=any_of(config["features"]),
     method=any_of(METHODS),
@@ -71,9 +92,12 @@ def get_display(dataset, category):
 
 
 def get_root(wildcards):
-    """Folder of a data set: the user's, or the one it is generated in."""
+    """Folder of a data set: the user's, or the one it is generated in.
+
+    A Path, which change detection passes over: what counts is what lies there, and not where it lies.
+    """
     dataset = DATASETS[wildcards.dataset]
-    return os.path.expanduser(dataset.get("root", f"results/generated/{wildcards.dataset}"))
+    return Path(os.path.expanduser(dataset.get("root", f"results/generated/{wildcards.dataset}")))
 
 
 @cache
@@ -83,16 +107,33 @@ def list_raw(dataset, category):
     get_category(dataset, category)
     try:
         if "generated" not in settings:
-            return list_files(settings["layout"], os.path.expanduser(settings["root"]), category)
+            root = os.path.expanduser(settings["root"])
+            files = list_files(settings["layout"], root, category)
+            if not settings["follow_links"]:
+                refuse_links(root, files)
+            return files
         files = generated_files(settings["layout"], category, settings["generated"]["scans"])
         return [f"results/generated/{dataset}/{file}" for file in files]
     except InputError as error:
         raise WorkflowError(f"datasets.{dataset}: {error}") from None
 
 
+def in_place(files):
+    """Files of the user's own as inputs: read where they are, whatever storage a profile has for results."""
+    return [local(file) for file in files]
+
+
 def get_raw(wildcards):
-    """Every raw file of a category, so that a scan that is changed, added or deleted is noticed."""
-    return list_raw(wildcards.dataset, wildcards.category)
+    """Raw files that the workflow makes. A user's are looked for, but no input: their paths change with the folder's."""
+    files = list_raw(wildcards.dataset, wildcards.category)
+    return files if "generated" in DATASETS[wildcards.dataset] else []
+
+
+def get_content(wildcards):
+    """What lies in the user's folder, so that a scan that is changed, added or deleted is noticed."""
+    if "generated" in DATASETS[wildcards.dataset]:
+        return None
+    return hash_content(get_root(wildcards), list_raw(wildcards.dataset, wildcards.category))
 
 
 def get_reader_modules(wildcards):
@@ -112,7 +153,7 @@ def pick(settings, *keys):
 
 def get_renderer_modules(wildcards):
     """Modules behind a rendering."""
-    shared = ["renders", "renderers", "splatter", "subsets", "views", "visibility", "stores"]
+    shared = ["renders", "renderers", "splatter", "subsets", "views", "visibility", "files", "stores"]
     return [*shared, RENDERERS[config["renderings"][wildcards.rendering]["renderer"]].module]
 
 
@@ -193,7 +234,7 @@ def get_system(wildcards):
 
 
 # Modules behind the CLIP model, for the stages that load it.
-CLIP_MODULES = ("clip", "checkpoints", "torchvision_compat")
+CLIP_MODULES = ("clip", "checkpoints", "open_clip_import")
 
 
 # What a system's own module uses, beside what all of them do.
@@ -235,13 +276,13 @@ def get_method_files(wildcards, *keys):
 def get_training_files(wildcards):
     """Weights and words that training reads: another file there is another method."""
     files = get_method_files(wildcards, "word_vectors", "pointnet")
-    return [*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()]
+    return in_place([*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()])
 
 
 def get_scoring_files(wildcards):
     """Weights and words that scoring reads besides what was trained."""
     files = get_method_files(wildcards, "word_vectors")
-    return [*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()]
+    return in_place([*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()])
 
 
 # Stores by category ----------------------------------------------------------------------------------------------
@@ -265,7 +306,13 @@ def get_stores(method, dataset, categories):
     }
 
 
+def check_auxiliary(dataset, auxiliary):
+    if dataset not in DATASETS or auxiliary not in DATASETS[dataset]["auxiliary"]:
+        raise WorkflowError(f"{auxiliary!r} is no auxiliary class of data set {dataset!r}")
+
+
 def get_training_stores(wildcards):
+    check_auxiliary(wildcards.dataset, wildcards.auxiliary)
     stores = get_stores(wildcards.method, wildcards.dataset, [wildcards.auxiliary])
     return {stage: files[0] for stage, files in stores.items()}
 
@@ -293,7 +340,8 @@ def get_picture_renders(dataset, category):
 
 
 def get_tested_renders(wildcards):
-    if wildcards.category not in get_tested(wildcards):
+    get_category(wildcards.dataset, wildcards.category)
+    if (wildcards.source, wildcards.auxiliary) == (wildcards.dataset, wildcards.category):
         raise WorkflowError(f"{wildcards.category} is not tested with prompts that were trained on it")
     return get_picture_renders(wildcards.dataset, wildcards.category)
 
@@ -318,9 +366,54 @@ def get_prompts(wildcards):
     method, source, auxiliary, seed = wildcards.method, wildcards.source, wildcards.auxiliary, wildcards.seed
     if not SYSTEMS[METHODS[method]["system"]].trained:
         return []
-    if source == "none" or auxiliary not in DATASETS[source]["auxiliary"]:
-        raise WorkflowError(f"{auxiliary!r} is no auxiliary class of data set {source!r}")
+    check_auxiliary(source, auxiliary)
     return f"results/prompts/{method}/{source}/{auxiliary}/{seed}.safetensors"
+
+
+# What a job asks for -----------------------------------------------------------------------------------------------
+
+# Ending of the one file in each scan that holds its points, by layout.
+POINTS = {"mvtec3d": (".tiff", ".tif"), "eyecandies": "_depth.png", "real3d": ".pcd"}
+
+
+@cache
+def count_scans(dataset, category):
+    """Scans of a category. Known before any store is written, so that a dry run shows what jobs will ask for."""
+    return sum(file.endswith(POINTS[DATASETS[dataset]["layout"]]) for file in list_raw(dataset, category))
+
+
+def scans_of_category(wildcards):
+    return count_scans(wildcards.dataset, wildcards.category)
+
+
+def scans_of_auxiliary(wildcards):
+    return count_scans(wildcards.dataset, wildcards.auxiliary)
+
+
+def training_steps(wildcards):
+    """How often a scan is trained on."""
+    return scans_of_auxiliary(wildcards) * METHODS[wildcards.method]["epochs"]
+
+
+def scans_tested(wildcards):
+    return sum(count_scans(wildcards.dataset, category) for category in get_tested(wildcards))
+
+
+def scans_of_largest_tested(wildcards):
+    return max((count_scans(wildcards.dataset, category) for category in get_tested(wildcards)), default=0)
+
+
+def grows(least, each=0, of=scans_of_category):
+    """A resource of `least`, and `each` more for every one `of` what the job works on; doubled with every attempt.
+
+    So a job that was killed for its memory or its time asks for twice as much when it is submitted again. How much a
+    job really takes stands in docs/cluster.md.
+    """
+
+    def resource(wildcards, attempt):
+        return math.ceil((least + (each * of(wildcards) if each else 0)) * 2 ** (attempt - 1))
+
+    return resource
 
 
 # Runs: what summaries and tables average ---------------------------------------------------------------------------
@@ -347,8 +440,7 @@ def get_metrics(runs):
 
 def get_split_metrics(wildcards):
     """Metrics of one auxiliary split, one-vs-rest."""
-    if wildcards.auxiliary not in DATASETS[wildcards.dataset]["auxiliary"]:
-        raise WorkflowError(f"{wildcards.auxiliary!r} is no auxiliary class of data set {wildcards.dataset!r}")
+    check_auxiliary(wildcards.dataset, wildcards.auxiliary)
     return get_metrics(get_runs(wildcards.dataset, wildcards.dataset, [wildcards.auxiliary]))
 
 

@@ -3,7 +3,7 @@ rule features:
     input:
         clouds="results/clouds/{dataset}/{category}.zarr.zip",
         renders=get_renders,
-        checkpoint=lambda wildcards: get_checkpoint(wildcards.features),
+        checkpoint=lambda wildcards: in_place(get_checkpoint(wildcards.features)),
     output:
         features="results/features/{features}/{dataset}/{category}.zarr.zip",
     log:
@@ -14,15 +14,15 @@ rule features:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=grows(8000),
+        runtime=grows(30, 1.5),
         gpu=GPUS,
     params:
         options=get_feature_options,
         streams=get_streams,
         explicit=get_explicit,
         code=lambda wildcards: fingerprint(
-            "features", "geometry", "stores", *CLIP_MODULES, *get_architecture(wildcards.features)
+            "features", "geometry", "files", "stores", *CLIP_MODULES, *get_architecture(wildcards.features)
         ),
     message:
         "Features of {wildcards.dataset}/{wildcards.category} ({wildcards.features})"

@@ -16,14 +16,14 @@ for dataset, settings in DATASETS.items():
                 "../../envs/pointad.yaml"
             threads: 1
             resources:
-                mem_mb=2000,
-                runtime=30,
+                mem_mb=grows(2000),
+                runtime=grows(10, 0.1, of=lambda _: settings["generated"]["scans"]),
             params:
                 dataset=dataset,
                 layout=settings["layout"],
                 category=category,
                 options=pick(settings["generated"], "scans", "seed"),
-                code=fingerprint("datasets.generate", "datasets.camera", "datasets.shapes", "datasets"),
+                code=fingerprint("datasets.generate", "datasets.camera", "datasets.shapes", "datasets", "files"),
             message:
                 f"Raw scans of {dataset}/{category}, generated"
             script:

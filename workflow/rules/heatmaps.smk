@@ -12,10 +12,10 @@ rule heatmaps:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=grows(4000),
+        runtime=grows(30),
     params:
-        code=fingerprint("heatmaps", "stores"),
+        code=fingerprint("heatmaps", "files", "stores"),
     message:
         "Heat maps of {wildcards.method} on {wildcards.dataset}/{wildcards.category}"
     script:
@@ -34,11 +34,11 @@ rule gallery:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=grows(4000),
+        runtime=grows(30),
     params:
         entries=get_gallery(),
         methods=get_labels(),
-        code=fingerprint("heatmaps", "stores"),
+        code=fingerprint("heatmaps", "files", "stores"),
     script:
         "../scripts/gallery.py"

@@ -13,11 +13,11 @@ rule metrics:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=grows(1000, 20, of=scans_of_largest_tested),
+        runtime=grows(10, 0.05, of=scans_tested),
     params:
         categories=get_tested,
-        code=fingerprint("metrics", "stores"),
+        code=fingerprint("metrics", "files", "stores"),
     message:
         "Metrics of {wildcards.method} on {wildcards.dataset}, prompts of {wildcards.source}/{wildcards.auxiliary}"
     script:

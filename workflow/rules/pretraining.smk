@@ -111,7 +111,7 @@ rule pretraining_weights:
             "pretraining.teacher",
             "pretraining.training",
             "stores",
-            "torchvision_compat",
+            "open_clip_import",
         ),
     message:
         "Weights of the small CLIP"
@@ -156,7 +156,7 @@ rule pretraining_quality:
             "pretraining.training",
             "segmentation",
             "stores",
-            "torchvision_compat",
+            "open_clip_import",
         ),
     message:
         "Quality of the small CLIP on families held out"

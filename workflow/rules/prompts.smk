@@ -14,8 +14,8 @@ rule prompts:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=480,
+        mem_mb=grows(6000, 30, of=scans_of_auxiliary),
+        runtime=grows(30, 0.1, of=training_steps),
         gpu=GPUS,
     params:
         system=get_system,
@@ -23,7 +23,14 @@ rule prompts:
         model=get_method_model,
         display=get_auxiliary_display,
         code=lambda wildcards: fingerprint(
-            "prompts", "losses", "segmentation", "samples", "geometry", "stores", *get_method_modules(wildcards)
+            "prompts",
+            "losses",
+            "segmentation",
+            "samples",
+            "geometry",
+            "files",
+            "stores",
+            *get_method_modules(wildcards),
         ),
     message:
         "Prompts of {wildcards.method}, learned on {wildcards.dataset}/{wildcards.auxiliary} (seed {wildcards.seed})"

@@ -12,8 +12,8 @@ rule renders:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=grows(2000),
+        runtime=grows(15, 0.2),
         gpu=GPUS,
     params:
         options=get_render_options,

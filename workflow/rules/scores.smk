@@ -14,8 +14,8 @@ rule scores:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=grows(6000),
+        runtime=grows(15, 0.1, of=scans_tested),
         gpu=GPUS,
     params:
         system=get_system,
@@ -30,6 +30,7 @@ rule scores:
             "segmentation",
             "samples",
             "geometry",
+            "files",
             "stores",
             *get_method_modules(wildcards),
         ),

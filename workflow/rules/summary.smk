@@ -1,3 +1,9 @@
+# They take a second, less than a place in a cluster's queue.
+localrules:
+    summary_auxiliary,
+    summary_dataset,
+
+
 rule summary_auxiliary:
     """One auxiliary split, one-vs-rest: every unseen category and their mean."""
     input:
@@ -14,7 +20,7 @@ rule summary_auxiliary:
         runtime=10,
     params:
         methods=get_systems(),
-        code=fingerprint("summary", "metrics", "methods", "stores"),
+        code=fingerprint("summary", "metrics", "methods", "files", "stores"),
     script:
         "../scripts/summary_auxiliary.py"
 
@@ -36,6 +42,6 @@ rule summary_dataset:
     params:
         sources=get_sources,
         methods=get_systems(),
-        code=fingerprint("summary", "metrics", "methods", "stores"),
+        code=fingerprint("summary", "metrics", "methods", "files", "stores"),
     script:
         "../scripts/summary_dataset.py"

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from pointad_core.clouds import make_clouds
 
+    # The same scans give the same bytes, wherever they lie and whenever they were copied there.
+    provenance = {key: value for key, value in snakemake.params.items() if key not in ("root", "content")}
     make_clouds(
         root=snakemake.params.root,
         output=snakemake.output.clouds,
@@ -17,5 +19,5 @@ with jobs.logged(snakemake.log[0]):
         layout=snakemake.params.layout,
         category=snakemake.wildcards.category,
         options=snakemake.params.options,
-        provenance=dict(snakemake.params.items()),
+        provenance=provenance,
     )

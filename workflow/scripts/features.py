@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from pointad_core.features import make_features
 
-    jobs.use_threads(snakemake.threads)
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_features(
         clouds=snakemake.input.clouds,
         renders=snakemake.input.renders,

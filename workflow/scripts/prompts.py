@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from pointad_core.prompts import make_prompts
 
-    jobs.use_threads(snakemake.threads)
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_prompts(
         system=snakemake.params.system,
         clouds=snakemake.input.clouds,

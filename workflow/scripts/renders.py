@@ -15,7 +15,7 @@ with jobs.logged(snakemake.log[0]):
 
     from pointad_core.renders import make_renders
 
-    jobs.use_threads(snakemake.threads)
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_renders(
         clouds=snakemake.input.clouds,
         output=snakemake.output.renders,

@@ -18,7 +18,7 @@ with jobs.logged(snakemake.log[0]):
 
     from pointad_core.scores import make_scores
 
-    jobs.use_threads(snakemake.threads)
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
     inputs = zip(*(snakemake.input[stage] for stage in stages), strict=True)
     make_scores(
         system=snakemake.params.system,

@@ -1,0 +1,60 @@
+"""Files that are written whole or not at all, and whose bytes say whether they were changed since."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+BLANK_SEAL = "sha256:" + 64 * "0"
+"""Stands in content that is to be sealed where its checksum will be."""
+
+_SEAL = re.compile(rb"sha256:[0-9a-f]{64}")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path to write to; move what was written there to `path` when the block ends without an error.
+
+    Whatever goes wrong, `path` is either untouched or whole, and the partial file is removed. Where two processes
+    write the same file, the one that started last wins: a job that outlived its killed run fails instead of putting
+    its file over that of the run that went on. Raises OSError with the path where the disk is full, which the
+    system's own error does not name.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for other in path.parent.glob(f"{glob.escape(path.name)}.{8 * '[0-9a-f]'}.partial"):
+        other.unlink(missing_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        if error.errno in _NO_ROOM and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def seal(content: bytes) -> bytes:
+    """Content with its SHA-256 in the place of its first blank seal."""
+    return content.replace(BLANK_SEAL.encode(), b"sha256:" + hashlib.sha256(content).hexdigest().encode(), 1)
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether content is, to the byte, what `seal` gave."""
+    found = _SEAL.search(content)
+    if found is None:
+        return False
+    blank = content[: found.start()] + BLANK_SEAL.encode() + content[found.end() :]
+    return found[0] == b"sha256:" + hashlib.sha256(blank).hexdigest().encode()
