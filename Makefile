@@ -2,6 +2,7 @@
 # make test          the tests
 # make test-cluster  the tests that take long, or start a Slurm on this machine
 # make figure        the README's picture, from the embedded default
+# make pocket_clip   the small CLIP of the embedded default, trained anew (hours)
 # make lint          formatting, types, workflow
 # make benchmark     what the speed and memory claims rest on
 #
@@ -17,7 +18,7 @@ SETUP_CLUSTER := .venv/setup-cluster.stamp
 # The one pin that is installed by itself, see below.
 TORCH = $(shell grep '^torch==' envs/requirements.txt)
 
-.PHONY: tables heatmaps figure test test-cluster lint benchmark setup setup-dev setup-cluster
+.PHONY: tables heatmaps figure pocket_clip test test-cluster lint benchmark setup setup-dev setup-cluster
 
 tables: setup
 	$(BIN)/snakemake --cores $(CORES) all_tables
@@ -29,6 +30,10 @@ figure: setup
 	$(BIN)/snakemake --cores $(CORES) results/heatmaps/gallery.png
 	mkdir -p docs
 	cp results/heatmaps/gallery.png docs/heatmaps.png
+
+pocket_clip: setup
+	$(BIN)/python -m pip install --quiet -r envs/requirements-pretraining.txt
+	$(BIN)/snakemake --cores $(CORES) pocket_clip
 
 test: setup-dev
 	$(BIN)/python -m pytest -q
@@ -63,7 +68,7 @@ $(SETUP): envs/requirements.txt pyproject.toml envs/system.py
 	$(BIN)/python -c 'import open3d' || { echo 'Open3D cannot be imported: install the libraries named above.'; exit 1; }
 	touch $@
 
-$(SETUP_DEV): $(SETUP) envs/requirements-dev.txt
+$(SETUP_DEV): $(SETUP) envs/requirements-dev.txt envs/requirements-pretraining.txt
 	$(BIN)/python envs/system.py --latex
 	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.txt
 	touch $@

