@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from test_pretraining_teacher import random_weights
 
-from pointad_core import stores
+from pointad_core import jobs, stores
 from pointad_core.checkpoints import read_checkpoint
 from pointad_core.clip import load_clip
 from pointad_core.pretraining import teacher, training
@@ -47,6 +47,7 @@ def shard(tmp_path, monkeypatch):
 
 def run(shard, folder, recipe=RECIPE, state="state.pt"):
     folder.mkdir(exist_ok=True)
+    jobs.use_threads(1)
     weights = folder / "weights.safetensors"
     training.train([shard], "wheel", weights, folder / "curve.csv", recipe, folder / state)
     return weights

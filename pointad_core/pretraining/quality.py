@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pointad_core import jobs, metrics, stores
+from pointad_core import files, jobs, metrics, stores
 from pointad_core.clip import STREAMS, Clip, load_clip
 from pointad_core.methods import pointad
 from pointad_core.pretraining.training import MODEL, TEMPERATURE, VV_BLOCKS
@@ -61,7 +61,7 @@ def make_quality(weights: str | Path, held_out: str | Path, output: str | Path) 
             {"weights": name, **{key: f"{value:.2f}" for key, value in measure(clip, shard).items()}}
             for name, clip in clips.items()
         ]
-    with stores.replacing(output) as partial, open(partial, "w", newline="") as file:
+    with files.replacing(output) as partial, open(partial, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

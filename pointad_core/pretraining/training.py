@@ -28,7 +28,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from pointad_core import jobs, stores
+from pointad_core import files, jobs, stores
 from pointad_core.checkpoints import narrow
 from pointad_core.clip import STREAMS, Clip, load_clip
 from pointad_core.pretraining import captions, teacher
@@ -335,7 +335,7 @@ def train(
                 recent = {name: np.mean([row[name] for row in rows[-20:]]) for name in rows[-1]}
                 logger.info("step %d: %s", step + 1, {name: round(float(value), 4) for name, value in recent.items()})
             if (step + 1) % recipe.save_every == 0:
-                with stores.replacing(state) as partial:
+                with files.replacing(state) as partial:
                     torch.save(
                         {
                             "recipe": json.dumps(asdict(recipe)),
@@ -346,11 +346,11 @@ def train(
                         },
                         partial,
                     )
-    with stores.replacing(curve) as partial, open(partial, "w", newline="") as file:
+    with files.replacing(curve) as partial, open(partial, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    with stores.replacing(weights) as partial:
+    with files.replacing(weights) as partial:
         save_file(narrow(model.state_dict(), large_matrices(clip)), partial)
 
 
