@@ -5,11 +5,12 @@
 # Where results lie (logs/ and benchmarks/ mirror it):
 #
 #   results/generated/{dataset}/...                                            raw scans of a generated data set
-#   results/clouds/{dataset}/{category}.zarr.zip
-#   results/renders/{rendering}/{dataset}/{category}.zarr.zip
-#   results/features/{features}/{dataset}/{category}.zarr.zip
+#   results/clouds/{dataset}/{category}{shard}.zarr.zip                        shard: nothing, or /01 and the like
+#   results/renders/{rendering}/{dataset}/{category}{shard}.zarr.zip           where the category is split
+#   results/features/{features}/{dataset}/{category}{shard}.zarr.zip
 #   results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors          and .csv, the loss curve
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip     prompts of source/auxiliary/seed
+#   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}{shard}.zarr.zip   its parts, with shards
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
 #   results/heatmaps/gallery.png                                               the methods side by side

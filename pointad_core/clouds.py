@@ -21,6 +21,7 @@ import numpy as np
 from pointad_core import jobs, stores
 from pointad_core.datasets import GOOD, Organised, Scan, Unorganised, reader
 from pointad_core.errors import InputError
+from pointad_core.shards import WHOLE
 
 T = TypeVar("T")
 
@@ -51,8 +52,9 @@ def make_clouds(
     category: str,
     options: Mapping[str, Any],
     provenance: Mapping[str, Any],
+    shard: str = WHOLE,
 ) -> None:
-    """Read every test scan of a category and write its clouds to the store `output`.
+    """Read every test scan of a category, or of a shard of it, and write its clouds to the store `output`.
 
     root: folder of the data set, only read; layout: "mvtec3d", "eyecandies" or "real3d"; options: resolution,
     normals (radius in data units, neighbours), seed (of plane search and sampling), background ("remove", or "none"
@@ -66,7 +68,7 @@ def make_clouds(
     Raises InputError for scans that cannot be read or used; the message names the file, and no store is written.
     """
     module = reader(layout)
-    scans = module.find_scans(root, category)
+    scans = module.find_scans(root, category, shard)
     attributes = {
         "dataset": dataset,
         "category": category,

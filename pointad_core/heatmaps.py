@@ -234,8 +234,8 @@ def _draw_row(
 
 def make_heatmaps(
     scores: str | Path,
-    clouds: str | Path,
-    renders: str | Path,
+    clouds: stores.Paths,
+    renders: stores.Paths,
     category: str,
     output: str | Path,
     count: int = 4,
@@ -246,7 +246,7 @@ def make_heatmaps(
     object score below it. All maps share one range of colours.
 
     Args:
-        scores, clouds, renders: stores of these kinds.
+        scores, clouds, renders: stores of these kinds; clouds and renders also those of a category's shards.
         category: category to draw; `clouds` and `renders` are its own.
 
     Raises:
@@ -259,7 +259,7 @@ def make_heatmaps(
         defective, good = choose_scans(cloud_store, count)
         chosen = [*defective, *good[:1]]
         if not chosen:
-            raise InputError(f"{clouds}: category {category!r} has no scans to draw")
+            raise InputError(f"{cloud_store.path}: category {category!r} has no scans to draw")
         pictures = [
             load_picture({"": scored}, cloud_store, render_store, category, scan) for scan in progress(chosen, category)
         ]

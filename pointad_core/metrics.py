@@ -207,13 +207,16 @@ def _load_points(
     return parts
 
 
-def _category_rows(scored: stores.StoreReader, category: str, path: Path) -> list[dict[str, str | int | float]]:
+def _category_rows(
+    scored: stores.StoreReader, category: str, paths: stores.Paths
+) -> list[dict[str, str | int | float]]:
     prefix = f"{category}/"
     names = [name for name in scored.scans if name.startswith(prefix)]
     if not names:
         raise InputError(f"{scored.path}: no scores of category {category!r}; score it again")
     rows: list[dict[str, str | int | float]] = []
-    with stores.read(path, "clouds") as clouds:
+    with stores.read(paths, "clouds") as clouds:
+        path = clouds.path
         scans = clouds.scans
         if sorted(prefix + scan for scan in scans) != sorted(names):
             odd = sorted({prefix + scan for scan in scans} ^ set(names))
@@ -256,12 +259,12 @@ def _category_rows(scored: stores.StoreReader, category: str, path: Path) -> lis
     return rows
 
 
-def make_metrics(scores: str | Path, clouds: Mapping[str, str | Path], output: str | Path) -> None:
+def make_metrics(scores: str | Path, clouds: Mapping[str, stores.Paths], output: str | Path) -> None:
     """Write the metrics of a data set's scores as CSV: one row per category and modality, columns `COLUMNS`.
 
     Args:
         scores: store of kind "scores".
-        clouds: store of kind "clouds" of every category to report, by the category's name.
+        clouds: store of kind "clouds" of every category to report, or those of its shards, by the category's name.
         output: CSV; numbers in their shortest exact form, so that the same scores give the same bytes.
 
     Raises:
@@ -270,8 +273,8 @@ def make_metrics(scores: str | Path, clouds: Mapping[str, str | Path], output: s
     """
     rows = []
     with stores.read(scores, "scores") as scored:
-        for category, path in clouds.items():
-            rows += _category_rows(scored, category, Path(path))
+        for category, paths in clouds.items():
+            rows += _category_rows(scored, category, paths)
             logger.info("%s: %s", category, "; ".join(_describe(row) for row in rows if row["category"] == category))
     with files.replacing(output) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")

@@ -379,9 +379,9 @@ def check_dimensions(state: State, reader: SampleReader, origin: object) -> None
 
 def make_prompts(
     system: str,
-    clouds: str | os.PathLike[str],
-    renders: str | os.PathLike[str] | None,
-    features: str | os.PathLike[str] | None,
+    clouds: stores.Paths,
+    renders: stores.Paths | None,
+    features: stores.Paths | None,
     output: str | os.PathLike[str],
     curve: str | os.PathLike[str],
     options: Mapping[str, Any],
@@ -392,9 +392,9 @@ def make_prompts(
 ) -> None:
     """Train what a system learns on one category; write it (`output`) and the loss curve (`curve`, CSV).
 
-    clouds, renders, features: the category's stores, the latter two None for a system that reads clouds alone.
-    options: the method's entry in the config (`Settings`); model: the features' entry, which names the CLIP.
-    display: the category's name in prompts, None for a system whose prompts do not name it. seed draws the first
+    clouds, renders, features: stores of the category or of its shards, the latter two None for a system that reads
+    clouds alone. options: the method's entry in the config (`Settings`); model: the features' entry, which names the
+    CLIP. display: the category's name in prompts, None for a system whose prompts do not name it. seed draws the first
     tokens and shuffles the clouds. Raises InputError for a category without a defective scan, from whose labels
     nothing can be learnt.
     """
@@ -416,7 +416,9 @@ def make_prompts(
 
         n_defective = sum(map(label, range(len(scans))))
         if n_defective == 0:
-            raise InputError(f"{clouds}: category {category!r} has no defective scan; prompts cannot be trained on it")
+            raise InputError(
+                f"{reader.clouds.path}: category {category!r} has no defective scan; prompts cannot be trained on it"
+            )
         if n_defective == len(scans):
             logger.warning("category %s has no good scan; training on defective ones alone", category)
 

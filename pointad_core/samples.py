@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ import torch
 from pointad_core import geometry, stores
 from pointad_core.errors import InputError
 from pointad_core.segmentation import Explicit, PointSample, Sample
-
-Path = str | os.PathLike[str]
+from pointad_core.stores import Paths
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,9 @@ class SampleReader:
 
 @contextmanager
 def open_samples(
-    clouds: Path, renders: Path | None, features: Path | None, stream: str | None, explicit: bool, alpha: float
+    clouds: Paths, renders: Paths | None, features: Paths | None, stream: str | None, explicit: bool, alpha: float
 ) -> Iterator[SampleReader]:
-    """Open the stores of a category; InputError where they are not of the same scans.
+    """Open the stores of a category, or of its shards; InputError where they are not of the same scans.
 
     stream: "vv" or "plain", the patch features to read; None to read clouds alone, renders and features being None;
     explicit: read what G-aggregation needs as well; alpha: the share of the neighbours with which the features'
@@ -121,7 +119,7 @@ def open_samples(
         if stream is not None:
             for index, (path, kind) in enumerate(((renders, "renders"), (features, "features"))):
                 if path is None:
-                    raise InputError(f"{clouds}: the {kind} of this category are missing")
+                    raise InputError(f"{cloud_store.path}: the {kind} of this category are missing")
                 store = others[index] = stack.enter_context(stores.read(path, kind))
                 if sorted(store.scans) != sorted(cloud_store.scans):
                     raise InputError(f"{store.path}: its scans are not those of {cloud_store.path}; make it again")

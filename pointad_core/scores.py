@@ -146,7 +146,8 @@ def make_scores(
         state_of = load_states(system, prompts, settings, model, device)
 
     with stores.write(output, "scores", {**provenance, "device": device.type}, {"system": system}) as writer:
-        for category in categories:
+        # Sorted by what their scans' names begin with, so that a store that is put together has the same order.
+        for category in sorted(categories, key=lambda category: category["name"] + "/"):
             name = category["name"]
             with torch.no_grad():
                 state = state_of(category["display"])
@@ -178,6 +179,5 @@ def make_scores(
                             points, cloud["points"], cloud["nearest"], probability, sigma, method.object_score
                         )
                     defective = bool(reader.clouds.scan_attributes(scan)["defective"])
-                    writer.add(
-                        f"{name}/{scan}", arrays, {"category": name, "scan": scan, "defective": defective, **objects}
-                    )
+                    about = {"category": name, "display": category["display"], "scan": scan, "defective": defective}
+                    writer.add(f"{name}/{scan}", arrays, {**about, **objects})

@@ -1,4 +1,4 @@
-"""Stores: one zarr group in one zip file for all scans of a category.
+"""Stores: one zarr group in one zip file for all scans of a category, or of a shard of it.
 
 A store is written beside its place and moved there when it is whole, so that a file which exists under its
 name is complete; its bytes depend on its content alone (no time stamps). Each scan is a group of arrays, one
@@ -17,11 +17,13 @@ thus as quick to open as its directory is to read, and each scan is checked as i
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -65,7 +67,7 @@ class StoreWriter:
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
-        self._scans: list[str] = []
+        self._scans: dict[str, None] = {}  # in their order; a list would be searched through for each scan
 
     def _copy(self, entries: Mapping[str, Any]) -> None:
         # Fixed order: the same content gives the same bytes.
@@ -85,10 +87,10 @@ class StoreWriter:
             zarr.create_array(memory, name=name, data=array, chunks=tuple(max(1, n) for n in array.shape))
         prefix = f"scans/{len(self._scans):05d}/"
         self._copy({prefix + key: value for key, value in entries.items()})
-        self._scans.append(scan)
+        self._scans[scan] = None
 
     def _finish(self, attributes: Mapping[str, Any]) -> None:
-        for group, content in (("scans/", {}), ("", {**attributes, "scans": self._scans, "complete": True})):
+        for group, content in (("scans/", {}), ("", {**attributes, "scans": list(self._scans), "complete": True})):
             entries: dict[str, Any] = {}
             zarr.create_group(MemoryStore(entries), attributes=content)
             self._copy({group + key: value for key, value in entries.items()})
@@ -104,8 +106,8 @@ def write(
 ) -> Iterator[StoreWriter]:
     """Write a store of the given kind ("clouds", "renders", ...) to `path`, whole or not at all.
 
-    `provenance` says what made it (config values, code fingerprint, seed, device); package versions are added.
-    `attributes` are the stage's own and may be filled in until the block ends.
+    `provenance` says what made it (config values, code fingerprint, seed, device); package versions are added where
+    it has none. `attributes` are the stage's own and may be filled in until the block ends.
     """
     with files.replacing(path) as partial:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
@@ -116,7 +118,7 @@ def write(
                     **(attributes or {}),
                     "kind": kind,
                     "schema": SCHEMA,
-                    "provenance": {**provenance, "packages": package_versions()},
+                    "provenance": {"packages": package_versions(), **provenance},
                 }
             )
         with open(partial, "rb+") as file:
@@ -181,50 +183,129 @@ class _Archive:
 class StoreReader:
     """What `read` hands out: attributes, names of the scans, and the arrays of one scan at a time."""
 
-    def __init__(self, archive: _Archive) -> None:
-        self.path = archive.path
-        self.attributes = archive.attributes
-        self._archive = archive
+    def __init__(self, parts: Sequence[_Archive]) -> None:
+        self.path = parts[0].path if len(parts) == 1 else parts[0].path.parent
+        """The store, or the folder of its shards."""
+        self.attributes = _common_attributes(parts)
+        self._places: dict[str, tuple[_Archive, int]] = {}
+        for part in parts:
+            for index, scan in enumerate(part.attributes["scans"]):
+                if scan in self._places:
+                    raise InputError(f"{part.path}: scan {scan!r} is in {self._places[scan][0].path} as well")
+                self._places[scan] = part, index
 
-    def _index(self, scan: str) -> int:
-        if scan not in self.attributes["scans"]:
+    def _place(self, scan: str) -> tuple[_Archive, int]:
+        if scan not in self._places:
             raise InputError(f"{self.path}: no scan {scan!r} in this store; make it again")
-        return self.attributes["scans"].index(scan)
+        return self._places[scan]
 
     @property
     def scans(self) -> list[str]:
-        """Names of the scans in the order in which they were written."""
+        """Names of the scans in the order in which they were written; those of shards sorted, as they were before."""
         return list(self.attributes["scans"])
 
     def scan_attributes(self, scan: str) -> dict[str, Any]:
-        return self._archive.scan_attributes(self._index(scan))
+        archive, index = self._place(scan)
+        return archive.scan_attributes(index)
 
     def arrays(self, scan: str) -> list[str]:
         """Names of a scan's arrays."""
-        return self._archive.arrays(self._index(scan))
+        archive, index = self._place(scan)
+        return archive.arrays(index)
 
     def load(self, scan: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Read the named arrays of a scan; a name that the scan lacks is an InputError."""
-        found = self.arrays(scan)
+        archive, index = self._place(scan)
+        found = archive.arrays(index)
         for name in names:
             if name not in found:
-                raise InputError(f"{self.path}: scan {scan!r} has no array {name!r}, only {found}")
-        return {name: self._archive.load(self._index(scan), name) for name in names}
+                raise InputError(f"{archive.path}: scan {scan!r} has no array {name!r}, only {found}")
+        return {name: archive.load(index, name) for name in names}
+
+
+def _common_attributes(parts: Sequence[_Archive]) -> dict[str, Any]:
+    """Attributes that the shards' store would have as one; InputError where the shards do not belong together.
+
+    What made them (a device, a package's version) may differ among shards: then all that was found is listed.
+    """
+    if len(parts) == 1:
+        return parts[0].attributes
+    first = parts[0]
+    for part in parts[1:]:
+        for key in sorted((first.attributes.keys() | part.attributes.keys()) - {"scans", "provenance"}):
+            if first.attributes.get(key) != part.attributes.get(key):
+                raise InputError(
+                    f"{part.path}: {key} is {part.attributes.get(key)!r}, but {first.attributes.get(key)!r} in "
+                    f"{first.path}; make both again"
+                )
+    provenance = {}
+    for key in dict.fromkeys(key for part in parts for key in part.attributes["provenance"]):
+        found: list[Any] = []
+        for part in parts:
+            value = part.attributes["provenance"].get(key)
+            if value not in found:
+                found.append(value)
+        provenance[key] = found[0] if len(found) == 1 else found
+    scans = sorted(scan for part in parts for scan in part.attributes["scans"])
+    return {**first.attributes, "provenance": provenance, "scans": scans}
+
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""A store, or the shards of one."""
 
 
 @contextmanager
-def read(path: str | os.PathLike[str], kind: str) -> Iterator[StoreReader]:
-    """Open a store; refuse one that is missing, damaged, incomplete, or of another kind or schema."""
-    path = Path(path)
+def read(paths: Paths, kind: str) -> Iterator[StoreReader]:
+    """Open a store, or its shards as if they were one.
+
+    Refuses a file that is missing, damaged, incomplete, or of another kind or schema, and shards that do not belong
+    together.
+    """
+    parts = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    with ExitStack() as stack:
+        stack.enter_context(_more_open_files(len(parts)))
+        yield StoreReader([stack.enter_context(_open(Path(part), kind)) for part in parts])
+
+
+@contextmanager
+def _more_open_files(count: int) -> Iterator[None]:
+    """Let this process have so many more files open, if the system does: its own limit is low by custom."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY:
+        more = soft + count if hard == resource.RLIM_INFINITY else min(soft + count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def _open(path: Path, kind: str) -> Iterator[_Archive]:
     if not path.is_file():
         raise InputError(f"{path}: no such store")
-    with open(path, "rb") as file:
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        hint = "; set a larger shard_size" if error.errno == errno.EMFILE else ""
+        raise InputError(f"{path}: {error.strerror}{hint}") from error
+    with file:
         archive = _Archive(path, file)
         for key, wanted in (("kind", kind), ("schema", SCHEMA), ("complete", True)):
             found = archive.attributes.get(key)
             if found != wanted:
                 raise InputError(f"{path}: {key} is {found!r}, expected {wanted!r}; make it again")
-        yield StoreReader(archive)
+        yield archive
+
+
+def join(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str], kind: str) -> None:
+    """Put shards together, scan by scan: the bytes are those of the store that was written whole."""
+    with read(paths, kind) as reader:
+        own = {"kind", "schema", "provenance", "scans", "complete"}
+        attributes = {key: value for key, value in reader.attributes.items() if key not in own}
+        with write(output, kind, reader.attributes["provenance"], attributes) as writer:
+            for scan in reader.scans:
+                writer.add(scan, reader.load(scan, reader.arrays(scan)), reader.scan_attributes(scan))
 
 
 def check(path: str | os.PathLike[str], kind: str) -> None:

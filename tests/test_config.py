@@ -219,6 +219,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(layout="mvtec"), "config: datasets.mvtec3d.layout is 'mvtec', expected one of mvtec3d, eyecandies, r"),
     (with_data(n_points=5), "unknown key 'n_points' (did you mean 'point_size'?); known in a data set of layout 'mv"),
     (with_data(normals={"radius": -1}), "config: datasets.mvtec3d.normals.radius is -1, expected number > 0"),
+    (with_data(shard_size=0), "config: datasets.mvtec3d.shard_size is 0, expected null or integer >= 1"),
+    (with_data(shard_size=-3), "config: datasets.mvtec3d.shard_size is -3, expected null or integer >= 1"),
     # Ours.
     (with_data(root="/data"), "config: datasets.mvtec3d has both of the keys 'root' and 'generated'"),
     (with_data(published="mvtec3d"), "config: datasets.mvtec3d.published is set for a generated data set"),

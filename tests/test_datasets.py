@@ -10,10 +10,11 @@ import pytest
 import tifffile
 from raw_files import mvtec_scan, pcd, plane_and_ball, png, rows, tiff, write
 
-from pointad_core.datasets import list_files, reader
+from pointad_core.datasets import list_scans, reader
 from pointad_core.datasets.eyecandies import unproject
 from pointad_core.datasets.real3d import match_labels
 from pointad_core.errors import InputError
+from pointad_core.shards import bits
 
 STRAY = (".DS_Store", "Thumbs.db", "._000.tiff", "._000.png", "._482_bulge.pcd", "desktop.ini")
 
@@ -62,13 +63,17 @@ def test_mvtec_reads_what_was_written(mvtec):
     assert snapshot(mvtec) == before
 
 
+def n_files(listed):
+    return sum(map(len, listed.values()))
+
+
 def test_mvtec_lists_every_file_it_reads(mvtec):
     stray(mvtec)
-    files = list_files("mvtec3d", mvtec, "bolt")
+    listed = list_scans("mvtec3d", mvtec, "bolt")
     scans = reader("mvtec3d").find_scans(mvtec, "bolt")
-    assert files == sorted(str(path) for scan in scans for path in scan.files.values())
-    assert len(files) == 9
-    assert str(mvtec / "bolt/test/good/gt/001.png") in files
+    assert listed == {scan.name: [str(path) for path in scan.files.values()] for scan in scans}
+    assert n_files(listed) == 9
+    assert str(mvtec / "bolt/test/good/gt/001.png") in listed["good/001"]
 
 
 def test_a_coordinate_of_zero_is_a_point(tmp_path):
@@ -84,28 +89,39 @@ def test_a_file_without_its_partners_is_named(mvtec, role):
     (path,) = (mvtec / f"bolt/test/good/{role}").glob("001.*")
     path.unlink()
     with pytest.raises(InputError) as error:
-        list_files("mvtec3d", mvtec, "bolt")
+        list_scans("mvtec3d", mvtec, "bolt")
     assert str(path) in str(error.value)
+
+
+def test_a_scan_that_is_being_written_is_no_other_shards_business(mvtec):
+    (mvtec / "bolt/test/good/rgb/001.png").unlink()
+    find = reader("mvtec3d").find_scans
+    own = bits("good/001")[:20]
+    others = sorted({f"{scan.parent.parent.name}/{scan.stem}" for scan in mvtec.rglob("xyz/*.tiff")} - {"good/001"})
+    assert others
+    assert [scan.name for name in others for scan in find(mvtec, "bolt", bits(name)[:20])] == others
+    with pytest.raises(InputError, match="001"):
+        find(mvtec, "bolt", own)
 
 
 def test_missing_folders_are_named(mvtec):
     with pytest.raises(InputError, match=str(mvtec / "nowhere")):
-        list_files("mvtec3d", mvtec / "nowhere", "bolt")
+        list_scans("mvtec3d", mvtec / "nowhere", "bolt")
     with pytest.raises(InputError, match=r"nut.*no such category.*bolt"):
-        list_files("mvtec3d", mvtec, "nut")
+        list_scans("mvtec3d", mvtec, "nut")
     with pytest.raises(InputError, match=r"layout 'kitti' is unknown.*real3d"):
-        list_files("kitti", mvtec, "bolt")
+        list_scans("kitti", mvtec, "bolt")
     (mvtec / "empty/test").mkdir(parents=True)
     with pytest.raises(InputError, match=r"empty/test.*no scans"):
-        list_files("mvtec3d", mvtec, "empty")
+        list_scans("mvtec3d", mvtec, "empty")
     (mvtec / "bare").mkdir()
     with pytest.raises(InputError, match=r"bare/test: no such folder"):
-        list_files("mvtec3d", mvtec, "bare")
+        list_scans("mvtec3d", mvtec, "bare")
     (mvtec / "bolt/test/odd/xyz").mkdir(parents=True)
     with pytest.raises(InputError, match=r"odd/rgb: no such folder"):
-        list_files("mvtec3d", mvtec, "bolt")
+        list_scans("mvtec3d", mvtec, "bolt")
     with pytest.raises(InputError, match="is a file"):
-        list_files("mvtec3d", mvtec / "bolt/calibration/camera_parameters.json", "bolt")
+        list_scans("mvtec3d", mvtec / "bolt/calibration/camera_parameters.json", "bolt")
 
 
 def damaged_tiff(points):
@@ -173,7 +189,7 @@ def test_damaged_pictures_are_named(tmp_path, role, content, message):
 def test_a_category_is_listed_without_its_siblings(mvtec, monkeypatch):
     listed, listdir = [], os.listdir
     monkeypatch.setattr(os, "listdir", lambda path: listed.append(Path(path)) or listdir(path))
-    list_files("mvtec3d", mvtec, "bolt")
+    list_scans("mvtec3d", mvtec, "bolt")
     assert mvtec / "bolt/test" in listed
     assert mvtec not in listed
 
@@ -185,7 +201,7 @@ def test_ten_thousand_files_are_listed_quickly(tmp_path):
         for number in range(3400):
             (folder / f"{number:04d}.{end}").touch()
     start = time.process_time()
-    assert len(list_files("mvtec3d", tmp_path, "big")) == 10200
+    assert n_files(list_scans("mvtec3d", tmp_path, "big")) == 10200
     assert time.process_time() - start < 2
 
 
@@ -265,7 +281,7 @@ def test_eyecandies_label_is_in_the_metadata_else_in_the_mask(tmp_path):
     stray(tmp_path)
     scans = reader("eyecandies").find_scans(tmp_path, "Gum")
     assert [scan.name for scan in scans] == ["bad/01", "bad/02", "bad/04", "good/00", "good/03"]
-    assert len(list_files("eyecandies", tmp_path, "Gum")) == 3 * 6 + 2 * 5
+    assert n_files(list_scans("eyecandies", tmp_path, "Gum")) == 3 * 6 + 2 * 5
 
 
 @pytest.mark.parametrize(
@@ -302,7 +318,7 @@ def test_a_sample_without_its_parts_is_named(tmp_path, item):
     files = eyecandies_sample(tmp_path, "07", True, True)
     files[item].unlink()
     with pytest.raises(InputError) as error:
-        list_files("eyecandies", tmp_path, "Gum")
+        list_scans("eyecandies", tmp_path, "Gum")
     assert str(files[item]) in str(error.value)
 
 
@@ -331,7 +347,7 @@ def test_real3d_reads_what_was_written(tmp_path, kind, folder, separator):
     good = reader("real3d").read(scans[1])
     assert len(good.points) == 50
     assert not good.labels.any()
-    assert len(list_files("real3d", tmp_path, "duck")) == 3
+    assert n_files(list_scans("real3d", tmp_path, "duck")) == 3
 
 
 def test_labels_follow_the_nearest_point(tmp_path):
@@ -378,14 +394,14 @@ def test_labels_of_another_scan_are_never_taken(tmp_path):
         write(tmp_path / f"duck/test/{name}.pcd", pcd(points))
     write(tmp_path / "duck/gt/1_bulge.txt", rows(points, labels))
     with pytest.raises(InputError, match=r"gt/1_bulge_cut.txt: missing, it belongs to .*test/1_bulge_cut.pcd"):
-        list_files("real3d", tmp_path, "duck")
+        list_scans("real3d", tmp_path, "duck")
 
 
 def test_a_defect_without_labels_is_named(tmp_path):
     points, _ = cloud(60)
     write(tmp_path / "duck/test/1_bulge.pcd", pcd(points))
     with pytest.raises(InputError, match=r"duck/gt/1_bulge.txt: missing"):
-        list_files("real3d", tmp_path, "duck")
+        list_scans("real3d", tmp_path, "duck")
 
 
 POINTS, LABELS = cloud(300)

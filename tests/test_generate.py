@@ -14,17 +14,22 @@ from pointad_core.clouds import make_clouds
 from pointad_core.datasets import (
     CATEGORIES,
     EYECANDIES_ITEMS,
+    FIND,
     KINDS,
     LAYOUTS,
     generate,
     generated_defects,
+    generated_extra,
     generated_files,
-    list_files,
+    generated_name,
+    generated_scans,
+    list_scans,
     reader,
 )
 from pointad_core.datasets.generate import generate_category
 from pointad_core.datasets.shapes import CELL, DEFECTS, add_defect, make_shape
 from pointad_core.errors import InputError
+from pointad_core.shards import split
 
 SCANS = 4
 OPTIONS = {"resolution": 336, "seed": 0, "n_points": 112_896, "sampling": "farthest"}
@@ -41,7 +46,7 @@ def root(tmp_path_factory):
     """The three data sets, a folder each."""
     root = tmp_path_factory.mktemp("generated")
     for layout, category in FIRST:
-        generate_category(root / layout, layout, category, SCANS, 1)
+        generate_category(root / layout, layout, category, range(SCANS), 1)
     return root
 
 
@@ -50,20 +55,58 @@ def test_exactly_the_promised_files_are_written(root, layout, category):
     files = generated_files(layout, category, SCANS)
     assert sorted(files_in(root / layout)) == files
     # The readers need some of them, and find them.
-    assert set(list_files(layout, root / layout, category)) <= {str(root / layout / file) for file in files}
+    paths = {str(root / layout / file) for file in files}
+    listed = list_scans(layout, root / layout, category)
+    assert all(set(needed) <= paths for needed in listed.values())
+    # Under the names that shards are made of.
+    generated = generated_scans(layout, category, SCANS)
+    assert listed.keys() == generated.keys()
+    for name, needed in listed.items():
+        assert set(needed) <= {str(root / layout / file) for file in generated[name].values()}
+        assert all(generated_name(layout, file.partition("/")[2]) == name for file in generated[name].values())
+    assert not [
+        path for path in generated_extra(layout, category).values() if generated_name(layout, path.partition("/")[2])
+    ]
 
 
 @pytest.mark.parametrize(("layout", "category"), FIRST)
 def test_same_seed_same_bytes_and_more_scans_append(root, tmp_path, layout, category):
-    generate_category(tmp_path / "fewer", layout, category, 2, 1)
+    generate_category(tmp_path / "fewer", layout, category, range(2), 1)
     fewer, whole = files_in(tmp_path / "fewer"), files_in(root / layout)
     assert fewer.keys() < whole.keys()
     assert all(whole[name] == content for name, content in fewer.items())
-    generate_category(tmp_path / "other", layout, category, 2, 2)
+    generate_category(tmp_path / "other", layout, category, range(2), 2)
     other = files_in(tmp_path / "other")
     same = [name for name in fewer if other[name] == fewer[name]]
     # What depends on no chance: empty masks, metadata, pose, calibration.
     assert not [name for name in same if name.endswith((".tiff", ".pcd", "depth.png", "image_0.png"))]
+
+
+@pytest.mark.parametrize(("layout", "category"), FIRST)
+def test_shards_write_what_the_whole_is_and_leave_nothing_else(root, tmp_path, layout, category):
+    whole = files_in(root / layout)
+    names = list(generated_scans(layout, category, SCANS))
+
+    def generate(size, scans):
+        for shard, members in split(names[:scans], size).items():
+            numbers = sorted(names.index(name) for name in members)
+            generate_category(tmp_path, layout, category, numbers, 1, shard)
+            written = generated_files(layout, category, scans, shard)
+            assert all(files_in(tmp_path)[file] == whole[file] for file in written)
+            # Whatever an earlier run has left.
+            assert [scan.name for scan in FIND[layout](tmp_path, category, shard)] == members
+
+    generate(1, SCANS)
+    assert files_in(tmp_path) == whole
+    another = tmp_path / next(iter(whole))
+    another = another.with_name(another.name + ".partial")
+    another.write_bytes(b"")
+    generate(2, 3)
+    generate(1, 2)
+    assert another.exists(), "what another job is writing was deleted"
+    another.unlink()
+    generate(None, 2)
+    assert sorted(files_in(tmp_path)) == generated_files(layout, category, 2)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -96,7 +139,7 @@ def test_names_are_unique(layout):
 
 def test_unknown_categories_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"'duck' cannot be generated in layout real3d, only diamond, shell"):
-        generate_category(tmp_path, "real3d", "duck", 2, 1)
+        generate_category(tmp_path, "real3d", "duck", range(2), 1)
     with pytest.raises(InputError, match="layout 'kitti' is unknown"):
         generated_files("kitti", "duck", 2)
     assert not list(tmp_path.iterdir())

@@ -163,6 +163,15 @@ def test_several_categories_in_one_store_and_the_same_bytes_again(organised, uno
         assert reader.attributes["provenance"]["code"] == "abc"
 
 
+def test_scores_of_categories_put_together_are_those_of_one_job(organised, unorganised, tmp_path):
+    parts = []
+    for name, toys in (("whole", [unorganised, organised]), ("a", [unorganised]), ("b", [organised])):
+        (tmp_path / name).mkdir()
+        parts.append(make(tmp_path / name, "pointad_plus", toys)[0])
+    stores.join(parts[1:], tmp_path / "joined.zarr.zip", "scores")
+    assert (tmp_path / "joined.zarr.zip").read_bytes() == parts[0].read_bytes()
+
+
 def test_the_width_of_the_filter_is_an_option(organised, tmp_path):
     output, g = make(tmp_path, "pointad", [organised], smoothing_sigma=0)
     cloud, render, features = (load_all(p, kind, "bent/000") for kind, p in organised.paths.items())

@@ -15,7 +15,7 @@ from PIL import Image
 from raw_files import mvtec_scan, plane_and_ball, write
 
 from pointad_core import heatmaps, jobs
-from pointad_core.datasets import list_files, reader, refuse_links
+from pointad_core.datasets import list_scans, reader, refuse_links
 from pointad_core.datasets.eyecandies import read_range, read_yaml
 from pointad_core.datasets.images import read_image
 from pointad_core.datasets.real3d import read_points
@@ -75,7 +75,7 @@ def data_set(root: Path, *names: str) -> Path:
 
 def test_odd_names_are_names(tmp_path: Path) -> None:
     root = data_set(tmp_path / "; touch x", *(f"{name}/{name}" for name in ODD))
-    assert len(list_files("mvtec3d", root, "bolt")) == 3 * len(ODD)
+    assert list(map(len, list_scans("mvtec3d", root, "bolt").values())) == [3] * len(ODD)
     scans = reader("mvtec3d").find_scans(root, "bolt")
     assert {scan.name for scan in scans} == {f"{name}/{name}" for name in ODD}
     for scan in scans:
@@ -87,7 +87,7 @@ def test_a_name_that_cannot_be_shown_is_refused_and_not_shown(tmp_path: Path, na
     for number, scan in enumerate((f"{name}/000", f"bent/{name}")):
         root = data_set(tmp_path / str(number), scan)
         with pytest.raises(InputError, match="characters that cannot be shown") as caught:
-            list_files("mvtec3d", root, "bolt")
+            list_scans("mvtec3d", root, "bolt")
         assert str(caught.value).isprintable()
 
 
@@ -108,7 +108,7 @@ def test_odd_names_are_drawn_as_they_are(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def check_links(root: Path) -> None:
-    refuse_links(root, list_files("mvtec3d", root, "bolt"))
+    refuse_links(root, [file for files in list_scans("mvtec3d", root, "bolt").values() for file in files])
 
 
 def test_links_within_the_folder_and_to_it_are_followed(tmp_path: Path) -> None:

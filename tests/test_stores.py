@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from pointad_core import stores
 from pointad_core.errors import InputError
+from pointad_core.shards import split
 
 
 def write_example(path: Path, seed: int = 0, scans: int = 3) -> dict[str, dict[str, np.ndarray]]:
@@ -283,3 +284,92 @@ def test_check_refuses_what_read_refuses(tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"toy\.zarr\.zip"):
         stores.check(path, "clouds")
+
+
+def write_shards(folder: Path, size: int, **provenance: object) -> list[Path]:
+    """The example's scans in shards, and as a whole beside them; both say that they are `folder`'s."""
+    whole = folder / "whole.zarr.zip"
+    content = write_example(whole, scans=7)
+    with stores.read(whole, "clouds") as store:
+        attributes = {scan: store.scan_attributes(scan) for scan in store.scans}
+    paths = []
+    for shard, scans in split(content, size).items():
+        paths.append(folder / f"toy/{shard}.zarr.zip")
+        with stores.write(paths[-1], "clouds", {"seed": 0, **provenance}, {"dataset": "toy"}) as writer:
+            for scan in scans:
+                writer.add(scan, content[scan], attributes[scan])
+    return paths
+
+
+@pytest.mark.parametrize("size", [1, 2, 6, 7])
+def test_shards_put_together_are_the_whole(tmp_path, size):
+    paths = write_shards(tmp_path, size)
+    stores.join(paths[::-1], tmp_path / "joined.zarr.zip", "clouds")
+    assert (tmp_path / "joined.zarr.zip").read_bytes() == (tmp_path / "whole.zarr.zip").read_bytes()
+
+
+def test_shards_are_read_as_one_store(tmp_path):
+    paths = write_shards(tmp_path, 2)
+    with stores.read(paths, "clouds") as shards, stores.read(tmp_path / "whole.zarr.zip", "clouds") as whole:
+        assert shards.path == tmp_path / "toy"
+        assert shards.attributes == whole.attributes
+        for scan in whole.scans:
+            assert shards.scan_attributes(scan) == whole.scan_attributes(scan)
+            assert shards.arrays(scan) == whole.arrays(scan)
+            np.testing.assert_array_equal(
+                shards.load(scan, ["points"])["points"], whole.load(scan, ["points"])["points"]
+            )
+        with pytest.raises(InputError, match=r"toy: no scan 'bump/000'"):
+            shards.load("bump/000", ["points"])
+        with pytest.raises(InputError, match=r"toy/[01]+\.zarr\.zip: scan 'dent/000' has no array 'normals'"):
+            shards.load("dent/000", ["normals"])
+
+
+def test_shards_that_do_not_belong_together_are_refused(tmp_path):
+    first, *others = write_shards(tmp_path, 2)
+    with (
+        pytest.raises(InputError, match=r"scan 'dent/00\d' is in .*toy.* as well"),
+        stores.read([first, first], "clouds"),
+    ):
+        pass
+    with stores.write(others[0], "clouds", {"seed": 0}, {"dataset": "another"}) as writer:
+        writer.add("dent/9", {})
+    with pytest.raises(InputError, match="dataset is 'another', but 'toy' in"), stores.read([first, *others], "clouds"):
+        pass
+
+
+def test_what_made_shards_is_told_of_all(tmp_path):
+    (tmp_path / "other").mkdir()
+    path = write_shards(tmp_path, 4, device="cpu")[0]
+    other = write_shards(tmp_path / "other", 4, device="cuda")[1]
+    with stores.read([path, other], "clouds") as store:
+        assert store.attributes["provenance"]["device"] == ["cpu", "cuda"]
+        assert store.attributes["provenance"]["seed"] == 0
+
+
+def test_many_shards_are_opened_at_once(tmp_path):
+    """More than the customary limit of open files, which is the process's own to raise."""
+    script = f"""
+import resource
+from pathlib import Path
+from pointad_core import stores
+from pointad_core.errors import InputError
+from pointad_core.shards import split
+paths = sorted(Path({str(tmp_path / "toy")!r}).iterdir())
+soft = len(list(Path("/proc/self/fd").iterdir())) + 3
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, soft + len(paths)))
+for _ in range(3):
+    with stores.read(paths, "clouds") as store:
+        store.load(store.scans[0], ["points"])
+with stores.read(paths, "clouds"):
+    try:
+        with stores.read(paths, "clouds"):
+            pass
+    except InputError as error:
+        print(error)
+"""
+    write_shards(tmp_path, 1)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Too many open files; set a larger shard_size" in done.stdout

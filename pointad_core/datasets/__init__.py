@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pointad_core.errors import InputError
+from pointad_core.shards import WHOLE, holds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,9 +68,10 @@ class Unorganised:
 
 
 class Reader(Protocol):
-    """What a reader module has: its scans in the order of their names, and the content of one."""
+    """What a reader module has: the scans of a category or of a shard of it, in the order of their names, and the
+    content of one."""
 
-    def find_scans(self, root: str | os.PathLike[str], category: str) -> list[Scan]: ...
+    def find_scans(self, root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]: ...
 
     def read(self, scan: Scan) -> Organised | Unorganised: ...
 
@@ -152,9 +154,12 @@ def some(scans: list[Scan], folder: Path, kind: str) -> list[Scan]:
 
 
 # Files by scan -------------------------------------------------------------------------------------------------------
+#
+# A shard's scans are found by their names before anything else is asked of them: those of another shard may be just
+# about to be written.
 
 
-def find_mvtec3d(root: str | os.PathLike[str], category: str) -> list[Scan]:
+def find_mvtec3d(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
     """Scans of an MVTec 3D-AD category; the folders under `test` are its kinds of defects."""
     test = category_folder(root, category) / "test"
     scans = []
@@ -167,6 +172,8 @@ def find_mvtec3d(root: str | os.PathLike[str], category: str) -> list[Scan]:
         points = {name.rpartition(".")[0]: name for name in names["xyz"] if name.endswith((".tiff", ".tif"))}
         pictures = {name[:-4] for role in ("rgb", "gt") for name in names[role] if name.endswith(".png")}
         for stem in sorted(points.keys() | pictures):
+            if not holds(shard, f"{defect}/{stem}"):
+                continue
             xyz = folders["xyz"] / points.get(stem, f"{stem}.tiff")
             if stem not in points:
                 raise InputError(f"{xyz}: missing, though the scan has an rgb or gt")
@@ -186,7 +193,7 @@ EYECANDIES = {
 """Files of an Eyecandies sample that are read, by role, without "<id>_"; the metadata may be missing."""
 
 
-def find_eyecandies(root: str | os.PathLike[str], category: str) -> list[Scan]:
+def find_eyecandies(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
     """Samples of an Eyecandies category. Whether one is good stands in its files: the reader says so, not this."""
     folder = category_folder(root, category) / "test_public" / "data"
     names = set(list_folder(folder))
@@ -194,7 +201,7 @@ def find_eyecandies(root: str | os.PathLike[str], category: str) -> list[Scan]:
     ends = tuple("_" + EYECANDIES[role] for role in ("depth", "rgb", "info"))
     samples = {name.removesuffix(end) for name in names for end in ends if name.endswith(end)}
     scans = []
-    for sample in sorted(samples):
+    for sample in sorted(sample for sample in samples if holds(shard, sample)):
         depth = folder / f"{sample}_{EYECANDIES['depth']}"
         files = {}
         for role, item in EYECANDIES.items():
@@ -204,7 +211,7 @@ def find_eyecandies(root: str | os.PathLike[str], category: str) -> list[Scan]:
     return some(scans, folder, "<id>_depth.png")
 
 
-def find_real3d(root: str | os.PathLike[str], category: str) -> list[Scan]:
+def find_real3d(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
     """Test scans of a Real3D-AD category; also Anomaly-ShapeNet's, whose label folder is `GT`."""
     folder = category_folder(root, category)
     test = folder / "test"
@@ -217,6 +224,8 @@ def find_real3d(root: str | os.PathLike[str], category: str) -> list[Scan]:
     scans = []
     for stem in stems:
         defect, label = parse_real3d(stem)
+        if not holds(shard, f"{defect}/{label}"):
+            continue
         files = {"pcd": test / f"{stem}.pcd"}
         # A label file may go without the suffix of its cloud, or the other way round; another scan's never counts,
         # and the reader holds its points against the cloud's.
@@ -249,13 +258,13 @@ def parse_real3d(stem: str) -> tuple[str, str]:
 FIND = {"mvtec3d": find_mvtec3d, "eyecandies": find_eyecandies, "real3d": find_real3d}
 
 
-def list_files(layout: str, root: str | os.PathLike[str], category: str) -> list[str]:
-    """Every raw file that the reader of a layout needs for a category, sorted.
+def list_scans(layout: str, root: str | os.PathLike[str], category: str) -> dict[str, list[str]]:
+    """The raw files that the reader of a layout needs for each scan of a category, by the name that shards go by.
 
     Raises InputError for a missing root, category or partner file (gt, rgb, ...); the message names its path.
     """
     check_layout(layout)
-    return sorted(str(path) for scan in FIND[layout](root, category) for path in scan.files.values())
+    return {scan.name: [str(path) for path in scan.files.values()] for scan in FIND[layout](root, category)}
 
 
 def hash_content(root: str | os.PathLike[str], files: Iterable[str]) -> str:
@@ -303,10 +312,10 @@ def generated_defects(layout: str, category: str, scans: int) -> list[str]:
     return [kinds[(start + index // 2) % len(kinds)] if index % 2 else GOOD for index in range(scans)]
 
 
-def generated_scans(layout: str, category: str, scans: int) -> list[dict[str, str]]:
-    """Files of each generated scan by role, relative to the data set's root."""
+def generated_scans(layout: str, category: str, scans: int) -> dict[str, dict[str, str]]:
+    """Files of each generated scan by role, relative to the data set's root; scans by name, in their order."""
     defects = generated_defects(layout, category, scans)
-    files: list[dict[str, str]] = []
+    files: dict[str, dict[str, str]] = {}
     counts: Counter[str] = Counter()
     for index, defect in enumerate(defects):
         if layout == "mvtec3d":
@@ -314,29 +323,48 @@ def generated_scans(layout: str, category: str, scans: int) -> list[dict[str, st
             counts[defect] += 1
             folder = f"{category}/test/{defect}"
             roles = {"xyz": "tiff", "rgb": "png", "gt": "png"}
-            files.append({role: f"{folder}/{role}/{number}.{end}" for role, end in roles.items()})
+            files[f"{defect}/{number}"] = {role: f"{folder}/{role}/{number}.{end}" for role, end in roles.items()}
         elif layout == "eyecandies":
-            files.append({item: f"{category}/test_public/data/{index:02d}_{item}" for item in EYECANDIES_ITEMS})
+            sample = f"{index:02d}"
+            files[sample] = {item: f"{category}/test_public/data/{sample}_{item}" for item in EYECANDIES_ITEMS}
         else:
             # The published names know what bulges and what sinks in, and the suffix of scans that were cut.
             kinds = {GOOD: GOOD, "bump": "bulge", "contamination": "bulge", "cut": "sink_cut"}
             stem = f"{index:03d}_{kinds.get(defect, 'sink')}"
-            files.append({"pcd": f"{category}/test/{stem}.pcd"})
-            if defect != GOOD:
-                files[-1]["gt"] = f"{category}/gt/{stem}.txt"
+            gt = {} if defect == GOOD else {"gt": f"{category}/gt/{stem}.txt"}
+            files["/".join(parse_real3d(stem))] = {"pcd": f"{category}/test/{stem}.pcd", **gt}
     return files
 
 
+def generated_files(layout: str, category: str, scans: int, shard: str = WHOLE) -> list[str]:
+    """Every file that the generator writes for a category or a shard of it, relative to the data set's root, sorted.
+
+    What belongs to no scan comes with the first one.
+    """
+    by_scan = generated_scans(layout, category, scans)
+    files = [path for name, roles in by_scan.items() if holds(shard, name) for path in roles.values()]
+    extra = generated_extra(layout, category).values() if holds(shard, next(iter(by_scan))) else ()
+    return sorted([*files, *extra])
+
+
+def generated_name(layout: str, file: str) -> str | None:
+    """Name of the scan that a generated file belongs to, by its path in the category's folder; None for the others,
+    one that is being written among them."""
+    folder, _, name = file.rpartition("/")
+    stem, _, end = name.rpartition(".")
+    if end == "partial":
+        return None
+    if layout == "mvtec3d":
+        return f"{folder.split('/')[1]}/{stem}" if folder.startswith("test/") else None
+    if layout == "eyecandies":
+        return name.partition("_")[0]
+    return "/".join(parse_real3d(stem)) if folder in ("test", "gt") else None
+
+
 def generated_extra(layout: str, category: str) -> dict[str, str]:
-    """Files of a generated category that belong to no scan, by role."""
+    """Files of a generated category that belong to no scan, by role; no stage reads them."""
     if layout == "mvtec3d":
         return {"calibration": f"{category}/calibration/camera_parameters.json"}
     if layout == "real3d":
         return {"template": f"{category}/train/000_template.pcd"}
     return {}
-
-
-def generated_files(layout: str, category: str, scans: int) -> list[str]:
-    """Every file that the generator writes for a category, relative to the data set's root, sorted."""
-    files = [path for scan in generated_scans(layout, category, scans) for path in scan.values()]
-    return sorted([*files, *generated_extra(layout, category).values()])

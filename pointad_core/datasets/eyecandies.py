@@ -18,6 +18,7 @@ import yaml
 from pointad_core.datasets import GOOD, Organised, Scan, find_eyecandies
 from pointad_core.datasets.images import describe, read_image, read_mask, read_rgb
 from pointad_core.errors import InputError
+from pointad_core.shards import WHOLE
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +32,10 @@ FOCAL_LENGTH = 711.11
 """Both in pixels; the principal point is the middle, (256, 256), in indices without a half."""
 
 
-def find_scans(root: str | os.PathLike[str], category: str) -> list[Scan]:
+def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
     """Samples of a category, named "good/<id>" or "bad/<id>": by their metadata, else by their mask."""
     scans = []
-    for scan in find_eyecandies(root, category):
+    for scan in find_eyecandies(root, category, shard):
         defect = "bad" if is_anomalous(scan) else GOOD
         scans.append(dataclasses.replace(scan, name=f"{defect}/{scan.name}", defect=defect))
     return sorted(scans, key=lambda scan: scan.name)

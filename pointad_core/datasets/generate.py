@@ -10,33 +10,43 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from pointad_core import jobs
-from pointad_core.datasets import GOOD, KINDS, generated_defects, generated_extra, generated_scans
+from pointad_core.datasets import GOOD, KINDS, generated_defects, generated_extra, generated_name, generated_scans
 from pointad_core.datasets.camera import Camera, Picture, cell_index, interpolate, surface_normals, take_picture
 from pointad_core.datasets.shapes import CELL, CELLS, EXTENT, Shape, add_defect, make_shape
 from pointad_core.files import replacing
+from pointad_core.shards import WHOLE, holds
 
 Random = np.random.Generator
 
 
-def generate_category(root: str | os.PathLike[str], layout: str, category: str, scans: int, seed: int) -> None:
+def generate_category(
+    root: str | os.PathLike[str], layout: str, category: str, scans: Sequence[int], seed: int, shard: str = WHOLE
+) -> None:
     """Write the raw files of a category (`datasets.generated_files`) under the data set's folder `root`.
 
-    layout: "mvtec3d", "eyecandies" or "real3d"; scans: their number, every second one defective. Raises InputError
-    for a category or layout that cannot be generated. A file that exists under its name is whole.
+    layout: "mvtec3d", "eyecandies" or "real3d"; scans: numbers of the scans, from 0 on, every second one defective;
+    those of a shard, or all. Other scans of the shard, which an earlier run with more scans has left, are deleted: a
+    reader takes every scan that is there. Raises InputError for a category or layout that cannot be generated. A file
+    that exists under its name is whole.
     """
     root = Path(root)
-    defects = generated_defects(layout, category, scans)
-    files = generated_scans(layout, category, scans)
-    for role, path in generated_extra(layout, category).items():
+    defects = generated_defects(layout, category, max(scans) + 1)
+    files = list(generated_scans(layout, category, max(scans) + 1).values())
+    written = {root / path for index in scans for path in files[index].values()}
+    for found in (root / category).rglob("*"):
+        name = generated_name(layout, found.relative_to(root / category).as_posix())
+        if name is not None and holds(shard, name) and found not in written and found.is_file():
+            found.unlink()
+    for role, path in generated_extra(layout, category).items() if 0 in scans else ():
         write(root / path, EXTRA[role](category, scan_random(seed, category, 0, role)))
-    for index in jobs.progress(range(scans), f"generate {category}"):
+    for index in jobs.progress(scans, f"generate {category}"):
         rng = scan_random(seed, category, index, "scan")
         contents = SCANS[layout](category, defects[index], rng)
         for role, path in files[index].items():

@@ -11,11 +11,12 @@ import tifffile
 from pointad_core.datasets import Organised, Scan, find_mvtec3d
 from pointad_core.datasets.images import describe, read_mask, read_rgb
 from pointad_core.errors import InputError
+from pointad_core.shards import WHOLE
 
 
-def find_scans(root: str | os.PathLike[str], category: str) -> list[Scan]:
+def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
     """Scans of a category's test split, named "<folder>/<id>"."""
-    return find_mvtec3d(root, category)
+    return find_mvtec3d(root, category, shard)
 
 
 def read(scan: Scan) -> Organised:

@@ -14,6 +14,7 @@ import numpy as np
 
 from pointad_core.datasets import Scan, Unorganised, find_real3d
 from pointad_core.errors import InputError
+from pointad_core.shards import WHOLE
 
 TOLERANCE = 1e-3
 """A point and its row lie within this part of the cloud's diagonal: far below the spacing of scanned points, far
@@ -23,9 +24,9 @@ MATCHED = 0.95
 """Part of the points that must find a row; the rest covers what was cut or doubled after labelling."""
 
 
-def find_scans(root: str | os.PathLike[str], category: str) -> list[Scan]:
+def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
     """Scans of a category's test split, named "<defect>/<number and suffix>"."""
-    return find_real3d(root, category)
+    return find_real3d(root, category, shard)
 
 
 def read(scan: Scan) -> Unorganised:

@@ -3,11 +3,11 @@ rule clouds:
     input:
         raw=get_raw,
     output:
-        clouds="results/clouds/{dataset}/{category}.zarr.zip",
+        clouds="results/clouds/{dataset}/{category}{shard}.zarr.zip",
     log:
-        "logs/clouds/{dataset}/{category}.log",
+        "logs/clouds/{dataset}/{category}{shard}.log",
     benchmark:
-        "benchmarks/clouds/{dataset}/{category}.tsv"
+        "benchmarks/clouds/{dataset}/{category}{shard}.tsv"
     conda:
         "../../envs/pointad.yaml"
     threads: 1
@@ -19,8 +19,10 @@ rule clouds:
         content=get_content,
         layout=lambda wildcards: DATASETS[wildcards.dataset]["layout"],
         options=get_cloud_options,
-        code=lambda wildcards: fingerprint("clouds", "clusters", "files", "stores", *get_reader_modules(wildcards)),
+        code=lambda wildcards: fingerprint(
+            "clouds", "clusters", "files", "stores", "shards", *get_reader_modules(wildcards)
+        ),
     message:
-        "Clouds of {wildcards.dataset}/{wildcards.category}"
+        "Clouds of {wildcards.dataset}/{wildcards.category}{wildcards.shard}"
     script:
         "../scripts/clouds.py"

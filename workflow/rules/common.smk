@@ -15,12 +15,13 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from pointad_core.config import check, explain
-from pointad_core.datasets import generated_files, hash_content, list_files, refuse_links
+from pointad_core.datasets import generated_files, generated_scans, hash_content, list_scans, refuse_links
 from pointad_core.errors import InputError
 from pointad_core.fingerprint import fingerprint
 from pointad_core.methods import SYSTEMS
 from pointad_core.renderers import RENDERERS
 from pointad_core.runs import forget_killed, hold
+from pointad_core.shards import holds, split
 
 try:
     validate(config, f"{workflow.basedir}/workflow/schemas/config.schema.yaml")
@@ -62,11 +63,16 @@ def any_of(names):
 # file of every job. The functions below refuse a name that is in no data set.
 NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
 
+# What stands behind a category in a path: nothing, or a shard of it.
+SHARD = "(?:/[01]+)?"
+
 
 wildcard_constraints:
     dataset=any_of(DATASETS),
     source=any_of([*DATASETS, "none"]),
     category=NAME,
+    shard=SHARD,
+    part=f"(?:/{NAME}{SHARD})?",
     auxiliary=NAME,
     rendering=any_of(config["renderings"]),
     features=any_of(config["features"]),
@@ -102,20 +108,39 @@ def get_root(wildcards):
 
 @cache
 def list_raw(dataset, category):
-    """Raw files of a category; a folder is looked into when a job needs it, not before."""
+    """Raw files by shard and scan; a folder is looked into when a job needs it, not before."""
     settings = DATASETS[dataset]
     get_category(dataset, category)
     try:
-        if "generated" not in settings:
+        if "generated" in settings:
+            generated = generated_scans(settings["layout"], category, settings["generated"]["scans"])
+            scans = {
+                name: [f"results/generated/{dataset}/{file}" for file in files.values()]
+                for name, files in generated.items()
+            }
+        else:
             root = os.path.expanduser(settings["root"])
-            files = list_files(settings["layout"], root, category)
+            scans = list_scans(settings["layout"], root, category)
             if not settings["follow_links"]:
-                refuse_links(root, files)
-            return files
-        files = generated_files(settings["layout"], category, settings["generated"]["scans"])
-        return [f"results/generated/{dataset}/{file}" for file in files]
+                refuse_links(root, [file for files in scans.values() for file in files])
     except InputError as error:
         raise WorkflowError(f"datasets.{dataset}: {error}") from None
+    shards = split(scans, settings["shard_size"])
+    return {shard: {name: scans[name] for name in names} for shard, names in shards.items()}
+
+
+def get_generated_files(dataset, category, shard):
+    """What a generator's job writes: the files of the shard's scans, and with the first scan those of none."""
+    settings = DATASETS[dataset]
+    files = generated_files(settings["layout"], category, settings["generated"]["scans"], shard)
+    return [f"results/generated/{dataset}/{file}" for file in files]
+
+
+def get_generated_numbers(dataset, category, shard):
+    """Numbers of a shard's scans: a job that is told these alone is none the wiser for another shard's new scan."""
+    settings = DATASETS[dataset]
+    names = generated_scans(settings["layout"], category, settings["generated"]["scans"])
+    return [number for number, name in enumerate(names) if holds(shard, name)]
 
 
 def in_place(files):
@@ -123,9 +148,19 @@ def in_place(files):
     return [local(file) for file in files]
 
 
+def list_shard(wildcards):
+    """Raw files of a shard, or of a category as a whole."""
+    shards, shard = list_raw(wildcards.dataset, wildcards.category), wildcards.shard[1:]
+    if shard and shard not in shards:
+        category, found = f"{wildcards.dataset}/{wildcards.category}", ", ".join(filter(None, shards)) or "none"
+        raise WorkflowError(f"{category} has no shard {shard!r}, it has: {found}")
+    chosen = [shards[shard]] if shard else shards.values()
+    return sorted({file for scans in chosen for files in scans.values() for file in files})
+
+
 def get_raw(wildcards):
     """Raw files that the workflow makes. A user's are looked for, but no input: their paths change with the folder's."""
-    files = list_raw(wildcards.dataset, wildcards.category)
+    files = list_shard(wildcards)
     return files if "generated" in DATASETS[wildcards.dataset] else []
 
 
@@ -133,7 +168,19 @@ def get_content(wildcards):
     """What lies in the user's folder, so that a scan that is changed, added or deleted is noticed."""
     if "generated" in DATASETS[wildcards.dataset]:
         return None
-    return hash_content(get_root(wildcards), list_raw(wildcards.dataset, wildcards.category))
+    return hash_content(get_root(wildcards), list_shard(wildcards))
+
+
+def get_place(category, shard):
+    """A category or a shard of it, as in paths."""
+    return f"{category}/{shard}" if shard else category
+
+
+def get_shards(dataset, category):
+    """The shards of a category as in paths; the category itself where it is not split."""
+    if DATASETS[dataset]["shard_size"] is None:
+        return [category]
+    return [get_place(category, shard) for shard in list_raw(dataset, category)]
 
 
 def get_reader_modules(wildcards):
@@ -285,24 +332,23 @@ def get_scoring_files(wildcards):
     return in_place([*get_checkpoint(METHODS[wildcards.method]["features"]), *files.values()])
 
 
-# Stores by category ----------------------------------------------------------------------------------------------
+# Stores by category and shard --------------------------------------------------------------------------------------
 
 
 def get_renders(wildcards):
     rendering = config["features"][wildcards.features]["rendering"]
-    return f"results/renders/{rendering}/{wildcards.dataset}/{wildcards.category}.zarr.zip"
+    return f"results/renders/{rendering}/{wildcards.dataset}/{wildcards.category}{wildcards.shard}.zarr.zip"
 
 
-def get_stores(method, dataset, categories):
-    """Clouds, renders and features of some categories, as far as a method reads them."""
+def get_stores(method, dataset, shards):
+    """Clouds, renders and features of some categories or shards, as far as a method reads them."""
     features = METHODS[method]["features"]
     folders = {"clouds": "clouds"}
     if SYSTEMS[METHODS[method]["system"]].stream:
         rendering = config["features"][features]["rendering"]
         folders |= {"renders": f"renders/{rendering}", "features": f"features/{features}"}
     return {
-        stage: [f"results/{folder}/{dataset}/{category}.zarr.zip" for category in categories]
-        for stage, folder in folders.items()
+        stage: [f"results/{folder}/{dataset}/{shard}.zarr.zip" for shard in shards] for stage, folder in folders.items()
     }
 
 
@@ -313,8 +359,7 @@ def check_auxiliary(dataset, auxiliary):
 
 def get_training_stores(wildcards):
     check_auxiliary(wildcards.dataset, wildcards.auxiliary)
-    stores = get_stores(wildcards.method, wildcards.dataset, [wildcards.auxiliary])
-    return {stage: files[0] for stage, files in stores.items()}
+    return get_stores(wildcards.method, wildcards.dataset, get_shards(wildcards.dataset, wildcards.auxiliary))
 
 
 def get_tested_by(run):
@@ -328,15 +373,32 @@ def get_tested(wildcards):
     return get_tested_by([wildcards[name] for name in ("method", "source", "auxiliary", "seed", "dataset")])
 
 
-def get_tested_stores(wildcards):
-    return get_stores(wildcards.method, wildcards.dataset, get_tested(wildcards))
+def get_scored(wildcards):
+    """Categories in a store of scores: one, or all that the run tests."""
+    category = wildcards.part[1:].partition("/")[0]
+    if category not in ["", *get_tested(wildcards)]:
+        raise WorkflowError(f"{category} of {wildcards.dataset} is not scored with prompts that were trained on it")
+    return [category] if category else get_tested(wildcards)
+
+
+def get_scored_stores(wildcards):
+    shards = [wildcards.part[1:]] if wildcards.part else get_tested(wildcards)
+    return get_stores(wildcards.method, wildcards.dataset, shards)
+
+
+def get_score_parts(wildcards):
+    """Scores of a run's categories, shard by shard."""
+    folder = "results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}".format(**wildcards)
+    shards = [shard for category in get_tested(wildcards) for shard in get_shards(wildcards.dataset, category)]
+    return [f"{folder}/{shard}.zarr.zip" for shard in shards]
 
 
 def get_picture_renders(dataset, category):
     """Renders that pictures show: shaded ones, whatever a method itself reads."""
     used = [config["features"][method["features"]]["rendering"] for method in METHODS.values()]
     shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
-    return f"results/renders/{(shaded or ['standard'])[0]}/{dataset}/{category}.zarr.zip"
+    folder = f"results/renders/{(shaded or ['standard'])[0]}/{dataset}"
+    return [f"{folder}/{shard}.zarr.zip" for shard in get_shards(dataset, category)]
 
 
 def get_tested_renders(wildcards):
@@ -346,8 +408,17 @@ def get_tested_renders(wildcards):
     return get_picture_renders(wildcards.dataset, wildcards.category)
 
 
+def get_clouds(dataset, category):
+    return [f"results/clouds/{dataset}/{shard}.zarr.zip" for shard in get_shards(dataset, category)]
+
+
 def get_tested_clouds(wildcards):
-    return get_tested_stores(wildcards)["clouds"]
+    return [path for category in get_tested(wildcards) for path in get_clouds(wildcards.dataset, category)]
+
+
+def get_tested_shards(wildcards):
+    """The category of each store in `get_tested_clouds`."""
+    return [category for category in get_tested(wildcards) for _ in get_clouds(wildcards.dataset, category)]
 
 
 def get_auxiliary_display(wildcards):
@@ -357,8 +428,8 @@ def get_auxiliary_display(wildcards):
     return None
 
 
-def get_tested_names(wildcards):
-    return [{"name": name, "display": get_display(wildcards.dataset, name)} for name in get_tested(wildcards)]
+def get_scored_names(wildcards):
+    return [{"name": name, "display": get_display(wildcards.dataset, name)} for name in get_scored(wildcards)]
 
 
 def get_prompts(wildcards):
@@ -372,18 +443,15 @@ def get_prompts(wildcards):
 
 # What a job asks for -----------------------------------------------------------------------------------------------
 
-# Ending of the one file in each scan that holds its points, by layout.
-POINTS = {"mvtec3d": (".tiff", ".tif"), "eyecandies": "_depth.png", "real3d": ".pcd"}
+
+def count_scans(dataset, category, shard=""):
+    """Scans of a category or a shard. Known before any store is written, so that a dry run shows what jobs ask for."""
+    shards = list_raw(dataset, category)
+    return len(shards[shard]) if shard else sum(map(len, shards.values()))
 
 
-@cache
-def count_scans(dataset, category):
-    """Scans of a category. Known before any store is written, so that a dry run shows what jobs will ask for."""
-    return sum(file.endswith(POINTS[DATASETS[dataset]["layout"]]) for file in list_raw(dataset, category))
-
-
-def scans_of_category(wildcards):
-    return count_scans(wildcards.dataset, wildcards.category)
+def scans_of_store(wildcards):
+    return count_scans(wildcards.dataset, wildcards.category, wildcards.shard[1:])
 
 
 def scans_of_auxiliary(wildcards):
@@ -399,11 +467,16 @@ def scans_tested(wildcards):
     return sum(count_scans(wildcards.dataset, category) for category in get_tested(wildcards))
 
 
+def scans_scored(wildcards):
+    category, _, shard = wildcards.part[1:].partition("/")
+    return count_scans(wildcards.dataset, category, shard) if category else scans_tested(wildcards)
+
+
 def scans_of_largest_tested(wildcards):
     return max((count_scans(wildcards.dataset, category) for category in get_tested(wildcards)), default=0)
 
 
-def grows(least, each=0, of=scans_of_category):
+def grows(least, each=0, of=scans_of_store):
     """A resource of `least`, and `each` more for every one `of` what the job works on; doubled with every attempt.
 
     So a job that was killed for its memory or its time asks for twice as much when it is submitted again. How much a
@@ -543,13 +616,18 @@ def get_gallery():
     return entries
 
 
+def get_gallery_entries(wildcards):
+    """Entries of the gallery, each with the number of stores that its clouds, and its renders, are in."""
+    return [entry | {"shards": len(get_shards(entry["dataset"], entry["category"]))} for entry in get_gallery()]
+
+
 def get_gallery_stores(wildcards):
-    """Stores of the gallery; its scores entry by entry, method by method."""
+    """Stores of the gallery entry by entry; its scores also method by method."""
     stores = {"clouds": [], "renders": [], "scores": []}
     for entry in get_gallery():
         dataset = entry["dataset"]
-        stores["clouds"].append(f"results/clouds/{dataset}/{entry['category']}.zarr.zip")
-        stores["renders"].append(get_picture_renders(dataset, entry["category"]))
+        stores["clouds"] += get_clouds(dataset, entry["category"])
+        stores["renders"] += get_picture_renders(dataset, entry["category"])
         # One run a method: the first seed's, or the only one of an untrained system.
         runs = {run[0]: run for run in reversed(get_runs(dataset, dataset, DATASETS[dataset]["auxiliary"][:1]))}
         stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in METHODS]

@@ -1,15 +1,15 @@
 rule features:
     """Encode a category's renders and photographs with CLIP; compute what the explicit branch never changes."""
     input:
-        clouds="results/clouds/{dataset}/{category}.zarr.zip",
+        clouds="results/clouds/{dataset}/{category}{shard}.zarr.zip",
         renders=get_renders,
         checkpoint=lambda wildcards: in_place(get_checkpoint(wildcards.features)),
     output:
-        features="results/features/{features}/{dataset}/{category}.zarr.zip",
+        features="results/features/{features}/{dataset}/{category}{shard}.zarr.zip",
     log:
-        "logs/features/{features}/{dataset}/{category}.log",
+        "logs/features/{features}/{dataset}/{category}{shard}.log",
     benchmark:
-        "benchmarks/features/{features}/{dataset}/{category}.tsv"
+        "benchmarks/features/{features}/{dataset}/{category}{shard}.tsv"
     conda:
         "../../envs/pointad.yaml"
     threads: 1
@@ -25,6 +25,6 @@ rule features:
             "features", "geometry", "files", "stores", *CLIP_MODULES, *get_architecture(wildcards.features)
         ),
     message:
-        "Features of {wildcards.dataset}/{wildcards.category} ({wildcards.features})"
+        "Features of {wildcards.dataset}/{wildcards.category}{wildcards.shard} ({wildcards.features})"
     script:
         "../scripts/features.py"

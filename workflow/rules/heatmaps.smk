@@ -2,7 +2,7 @@ rule heatmaps:
     """Contact sheet of one category: renders, photographs, ground truth and the maps of one run."""
     input:
         scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
-        clouds="results/clouds/{dataset}/{category}.zarr.zip",
+        clouds=lambda wildcards: get_clouds(wildcards.dataset, wildcards.category),
         renders=get_tested_renders,
     output:
         heatmaps="results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png",
@@ -37,7 +37,7 @@ rule gallery:
         mem_mb=grows(4000),
         runtime=grows(30),
     params:
-        entries=get_gallery(),
+        entries=get_gallery_entries,
         methods=get_labels(),
         code=fingerprint("heatmaps", "files", "stores"),
     script:

@@ -16,7 +16,7 @@ rule metrics:
         mem_mb=grows(1000, 20, of=scans_of_largest_tested),
         runtime=grows(10, 0.05, of=scans_tested),
     params:
-        categories=get_tested,
+        categories=get_tested_shards,
         code=fingerprint("metrics", "files", "stores"),
     message:
         "Metrics of {wildcards.method} on {wildcards.dataset}, prompts of {wildcards.source}/{wildcards.auxiliary}"

@@ -65,6 +65,7 @@ rule pretraining_views:
             "pretraining.views",
             "renderers",
             "renders",
+            "shards",
             "splatter",
             "stores",
             "subsets",
@@ -113,6 +114,7 @@ rule pretraining_weights:
             "pretraining.shapes",
             "pretraining.teacher",
             "pretraining.training",
+            "shards",
             "stores",
         ),
     message:
@@ -159,6 +161,7 @@ rule pretraining_quality:
             "pretraining.teacher",
             "pretraining.training",
             "segmentation",
+            "shards",
             "stores",
         ),
     message:

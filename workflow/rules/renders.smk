@@ -1,13 +1,13 @@
 rule renders:
     """Render every cloud of a category; keep each point's pixel and visibility in each view."""
     input:
-        clouds="results/clouds/{dataset}/{category}.zarr.zip",
+        clouds="results/clouds/{dataset}/{category}{shard}.zarr.zip",
     output:
-        renders="results/renders/{rendering}/{dataset}/{category}.zarr.zip",
+        renders="results/renders/{rendering}/{dataset}/{category}{shard}.zarr.zip",
     log:
-        "logs/renders/{rendering}/{dataset}/{category}.log",
+        "logs/renders/{rendering}/{dataset}/{category}{shard}.log",
     benchmark:
-        "benchmarks/renders/{rendering}/{dataset}/{category}.tsv"
+        "benchmarks/renders/{rendering}/{dataset}/{category}{shard}.tsv"
     conda:
         "../../envs/pointad.yaml"
     threads: 1
@@ -19,6 +19,6 @@ rule renders:
         options=get_render_options,
         code=lambda wildcards: fingerprint(*get_renderer_modules(wildcards)),
     message:
-        "Renders of {wildcards.dataset}/{wildcards.category} ({wildcards.rendering})"
+        "Renders of {wildcards.dataset}/{wildcards.category}{wildcards.shard} ({wildcards.rendering})"
     script:
         "../scripts/renders.py"

@@ -1,25 +1,29 @@
+# A data set's categories are scored by one job, but category by category and shard by shard where it has shards.
+ruleorder: scores_joined > scores
+
+
 rule scores:
     """Score every point and object of a data set's categories with one set of prompts, in 3-D and with RGB."""
     input:
-        unpack(get_tested_stores),
+        unpack(get_scored_stores),
         prompts=get_prompts,
         files=get_scoring_files,
     output:
-        scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
+        scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}{part}.zarr.zip",
     log:
-        "logs/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.log",
+        "logs/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}{part}.log",
     benchmark:
-        "benchmarks/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.tsv"
+        "benchmarks/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}{part}.tsv"
     conda:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
         mem_mb=grows(6000),
-        runtime=grows(15, 0.1, of=scans_tested),
+        runtime=grows(15, 0.1, of=scans_scored),
         gpu=GPUS,
     params:
         system=get_system,
-        categories=get_tested_names,
+        categories=get_scored_names,
         options=get_scoring_options,
         model=get_method_model,
         code=lambda wildcards: fingerprint(
@@ -35,6 +39,33 @@ rule scores:
             *get_method_modules(wildcards),
         ),
     message:
-        "Scores of {wildcards.method} on {wildcards.dataset}, prompts of {wildcards.source}/{wildcards.auxiliary}"
+        "Scores of {wildcards.method} on {wildcards.dataset}{wildcards.part}, "
+        "prompts of {wildcards.source}/{wildcards.auxiliary}"
     script:
         "../scripts/scores.py"
+
+
+rule scores_joined:
+    """Put a run's scores together where its data set has shards: the same file as from one job."""
+    input:
+        parts=get_score_parts,
+    output:
+        scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
+    log:
+        "logs/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.log",
+    benchmark:
+        "benchmarks/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(name for name, dataset in DATASETS.items() if dataset["shard_size"] is not None),
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(10, 0.02, of=scans_tested),
+    params:
+        code=fingerprint("files", "stores"),
+    message:
+        "Scores of {wildcards.method} on {wildcards.dataset}, put together"
+    script:
+        "../scripts/scores_joined.py"

@@ -1,4 +1,4 @@
-"""Make the clouds of one category from its raw scans."""
+"""Make the clouds of one category, or of a shard of it, from its raw scans."""
 
 from typing import TYPE_CHECKING
 
@@ -20,4 +20,5 @@ with jobs.logged(snakemake.log[0]):
         category=snakemake.wildcards.category,
         options=snakemake.params.options,
         provenance=provenance,
+        shard=snakemake.wildcards.shard[1:],
     )

@@ -8,16 +8,22 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
+    from itertools import islice
+
     from pointad_core.heatmaps import make_gallery
 
     methods = snakemake.params.methods
-    # Scores come entry by entry, method by method.
-    scores = iter(snakemake.input.scores)
-    stores = zip(snakemake.params.entries, snakemake.input.clouds, snakemake.input.renders, strict=True)
+    # Stores come entry by entry: clouds and renders shard by shard, scores method by method.
+    clouds, renders, scores = map(iter, (snakemake.input.clouds, snakemake.input.renders, snakemake.input.scores))
     make_gallery(
         entries=[
-            {**entry, "clouds": clouds, "renders": renders, "scores": {method: next(scores) for method in methods}}
-            for entry, clouds, renders in stores
+            {
+                **entry,
+                "clouds": list(islice(clouds, entry["shards"])),
+                "renders": list(islice(renders, entry["shards"])),
+                "scores": {method: next(scores) for method in methods},
+            }
+            for entry in snakemake.params.entries
         ],
         output=snakemake.output.gallery,
     )

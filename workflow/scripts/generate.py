@@ -1,4 +1,4 @@
-"""Write the raw scans of one category of a generated data set."""
+"""Write the raw scans of one category of a generated data set, or of a shard of it."""
 
 from typing import TYPE_CHECKING
 
@@ -8,16 +8,13 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    import shutil
-
     from pointad_core.datasets.generate import generate_category
 
-    root = f"results/generated/{snakemake.params.dataset}"
-    # A reader takes every scan that is there: those of an earlier run with more scans must go.
-    shutil.rmtree(f"{root}/{snakemake.params.category}", ignore_errors=True)
     generate_category(
-        root=root,
+        root=f"results/generated/{snakemake.params.dataset}",
         layout=snakemake.params.layout,
         category=snakemake.params.category,
-        **snakemake.params.options,
+        scans=snakemake.params.scans,
+        seed=snakemake.params.seed,
+        shard=snakemake.params.shard,
     )

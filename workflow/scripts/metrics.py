@@ -10,8 +10,11 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from pointad_core.metrics import make_metrics
 
+    clouds: dict[str, list[str]] = {}
+    for category, path in zip(snakemake.params.categories, snakemake.input.clouds, strict=True):
+        clouds.setdefault(category, []).append(path)
     make_metrics(
         scores=snakemake.input.scores,
-        clouds=dict(zip(snakemake.params.categories, snakemake.input.clouds, strict=True)),
+        clouds=clouds,
         output=snakemake.output.metrics,
     )

@@ -30,5 +30,6 @@ with jobs.logged(snakemake.log[0]):
         output=snakemake.output.scores,
         options=snakemake.params.options,
         model=snakemake.params.model,
-        provenance=dict(snakemake.params.items()),
+        # Which categories there are is said by the scans, so that shards have the provenance of the whole.
+        provenance={key: value for key, value in snakemake.params.items() if key != "categories"},
     )
