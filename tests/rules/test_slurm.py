@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ GresTypes=gpu
 SlurmdTimeout=5
 KillWait=2
 ReturnToService=2
-MinJobAge=300
+MinJobAge=7200
 NodeName=node1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=64000 Gres=gpu:2
 NodeName=node2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=64000
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
@@ -177,6 +178,12 @@ class Cluster:
         lines = record.read_text().splitlines() if record.exists() else []
         return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines[since:]]
 
+    def gpu_jobs(self) -> list[list[str]]:
+        """Node, start and end of the jobs that were given a GPU, by their start."""
+        lines = self.call("squeue", "-h", "-t", "all", "-O", "tres-per-job:16,nodelist:10,starttime:20,endtime:20")
+        fields = [line.split() for line in lines.splitlines()]
+        return sorted((rest for kind, *rest in fields if kind == "gres:gpu:1"), key=lambda rest: rest[1])
+
     def snakemake(self, *arguments: str | Path, snakefile: Path, directory: Path) -> subprocess.Popen:
         command = [*self.inside(), sys.executable, "-m", "snakemake", "--snakefile", snakefile]
         return subprocess.Popen(
@@ -275,6 +282,11 @@ def test_the_cluster_gives_the_local_runs_bytes(
     # What takes a second is not worth a place in the queue.
     local_rules = ("summary_auxiliary", "summary_dataset", "table", "document", "all_tables")
     assert len(jobs) == sum(result.jobs.values()) - sum(result.jobs[rule] for rule in local_rules)
+
+    with_gpu = cluster.gpu_jobs()
+    assert len(with_gpu) == result.jobs["features"] + result.jobs["prompts"]
+    assert {node for node, _, _ in with_gpu} == {"node1"}, "a job was given a GPU where there is none"
+    assert any(second[1] < first[2] for first, second in pairwise(with_gpu)), "a GPU was left idle"
 
     local = {file.relative_to(miniature.directory) for file in (miniature.directory / "results").rglob("*.*")}
     files = {file.relative_to(tmp_path) for file in (tmp_path / "results").rglob("*.*")}
