@@ -262,7 +262,7 @@ class Adam:
         beta1, beta2 = self._betas
         for part, mean, square, count in self._state:
             if part.grad is not None:
-                moments = ([mean], [square], [], [count])
+                moments: Any = ([mean], [square], [], [count])
                 adam([part], [part.grad], *moments, beta1=beta1, beta2=beta2, lr=self._learning_rate, **constants)
 
 
@@ -304,7 +304,9 @@ def train_step(
     if math.isfinite(row["total"]):
         optimizer.zero_grad()
         # A scalar whose gradient is the leaves': for gradients that are given, autograd imports half of a compiler.
-        torch.stack([(state[name] * leaves[name].grad).sum() for name in learnt]).sum().backward()
+        gradients = {name: leaves[name].grad for name in learnt}
+        shares = [(state[name] * gradient).sum() for name, gradient in gradients.items() if gradient is not None]
+        torch.stack(shares).sum().backward()
         optimizer.step()
     return row
 

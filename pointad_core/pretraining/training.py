@@ -124,10 +124,11 @@ class Views:
                 if about["kinds"] == ["stain"] and bits is not arrays.get("photograph_mask"):
                     mask[:] = 0
                 if rng.random() < 0.5:
-                    image, mask, on_object = (array[:, ::-1] for array in (image, mask, on_object))
+                    image, mask, on_object = image[:, ::-1], mask[:, ::-1], on_object[:, ::-1]
                 if rng.random() < 0.5:
                     # Darker or lighter, and of more or less contrast; white stays white.
-                    image = 1 - np.clip((1 - image) * rng.uniform(0.75, 1.3), 0, 1) ** rng.uniform(0.8, 1.25)
+                    ink = np.clip((1 - image) * np.float32(rng.uniform(0.75, 1.3)), 0, 1)
+                    image = 1 - ink ** np.float32(rng.uniform(0.8, 1.25))
                 images.append(np.ascontiguousarray(image).transpose(2, 0, 1))
                 damage.append(patch_means(mask, grid))
                 shown.append(patch_means(on_object, grid) > 0)
@@ -316,14 +317,14 @@ def train(
             epoch, place = divmod(step, per_epoch)
             order = np.random.default_rng([recipe.seed, 1, epoch]).permutation(len(views))
             rng = np.random.default_rng([recipe.seed, 2, step])
-            numbers = order[place * recipe.things : (place + 1) * recipe.things]
+            numbers = order[place * recipe.things : (place + 1) * recipe.things].tolist()
             batch = views.batch(numbers, clip.grid, recipe.photographs, rng)
             turn, at = round_of(step, recipe.steps)
             whole = at >= (1 - recipe.whole) * recipe.steps[turn]
             generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
             kept = None if whole else select(batch, recipe.patches, generator)
             terms = losses(clip, batch, recipe, turn, kept, rng)
-            total = sum(WEIGHTS[name] * term for name, term in terms.items())
+            total = torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum()
             optimizer.zero_grad()
             total.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
