@@ -231,7 +231,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"view_sets": {"mine": {"tilt": 3}}}, "config: view_sets.mine has no view, expected an angle in x or y"),
     ({"renderings": {"standard": {"view_set": "x"}}}, "renderings.standard.view_set is 'x', expected one of view_sets"),
     ({"features": {"standard": {"rendering": "x"}}}, "features.standard.rendering is 'x', expected one of renderings"),
-    ({"features": {"standard": {"pretrained": "x"}}}, "features.standard has pretrained and random_seed of the keys"),
+    ({"features": {"standard": {"random_seed": 1}}}, "features.standard has pretrained and random_seed of the keys"),
     ({"features": {"new": {"model": "x"}}}, "features.new has none of the keys pretrained, checkpoint, random_seed"),
     (
         {"methods": {"pointad": {"features": "x"}}},
