@@ -128,7 +128,7 @@ def test_training_and_scoring(tmp_path, words, with_file, organised):
     prompts, totals = train(toy, tmp_path, options)
     assert len(totals) == 10
     assert sum(totals[-2:]) < sum(totals[:2])
-    length = 20 if with_file else 128
+    length = 20 if with_file else 64
     assert read_prompts(prompts)["projector.0.weight"].shape == (512, length)
     output = tmp_path / "scores.zarr.zip"
     score(toy, prompts, output, options)
@@ -177,7 +177,7 @@ def test_a_word_without_vector_leaves_nothing_behind(tmp_path, words):
 def test_vectors_of_another_length_are_refused(tmp_path, words):
     toy = write_toy(tmp_path, n_scans=4)
     prompts, _ = train(toy, tmp_path, {"epochs": 1, "word_vectors": str(words)})
-    with pytest.raises(InputError, match="does not fit word vectors of 128 numbers"):
+    with pytest.raises(InputError, match="does not fit word vectors of 64 numbers"):
         score(toy, prompts, tmp_path / "scores.zarr.zip", {})
 
 

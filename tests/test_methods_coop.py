@@ -20,7 +20,7 @@ from tests.toy import write_toy
 
 MODEL = {"model": "pointad-pocket", "random_seed": 111, "vv_blocks": 1, "alpha": 0.5, "resolution": 336}
 SYSTEMS = ["pointad_coop", "pointad_plus_coop"]
-END = 49407
+END = 1023
 """Id of the end token."""
 
 
@@ -156,7 +156,7 @@ def test_bad_input_is_refused(toys, trained, tmp_path):
     long = "carrot " * 70
     with pytest.raises(InputError, match=r"context_length is 12, but the text tower .* takes 77 tokens"):
         score(toys["carrot"], tmp_path / "s.zarr.zip", "pointad_coop", trained["pointad_coop"], long)
-    wide = {**MODEL, "model": "ViT-S-32-alt", "random_seed": 1}
+    wide = {**MODEL, "model": "ViT-S-32-alt", "random_seed": 1, "resolution": 224}
     with pytest.raises(InputError, match=r"the prompts' tokens have .* dimensions, the text tower"):
         score(toys["carrot"], tmp_path / "s.zarr.zip", "pointad_coop", trained["pointad_coop"], "carrot", wide)
     assert not list(tmp_path.iterdir())

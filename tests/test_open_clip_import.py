@@ -22,7 +22,7 @@ from pointad_core.prompts import Adam, Prompts, train_step
 clip = load_clip("pointad-pocket", 1, random_seed=1)
 clip.encode_images(torch.zeros(1, 3, 336, 336))
 clip.encode_text(["object"])
-settings, cpu = Settings(), torch.device("cpu")
+settings, cpu = Settings(deep_blocks=3), torch.device("cpu")
 learner = Prompts.draw(clip, {"rendering": ("object.", "damaged object.")}, settings, torch.Generator())
 method = SimpleNamespace(loss_terms=lambda state, *_: {"global_3d": state["rendering"][0].sum()})
 adam = Adam(learner.parameters(), 0.1, (0.5, 0.999))

@@ -47,7 +47,7 @@ def shard(tmp_path, monkeypatch):
 
 def run(shard, folder, recipe=RECIPE, state="state.pt"):
     folder.mkdir(exist_ok=True)
-    jobs.use_threads(1)
+    jobs.use(1, gpus=0)
     weights = folder / "weights.safetensors"
     training.train([shard], "wheel", weights, folder / "curve.csv", recipe, folder / state)
     return weights

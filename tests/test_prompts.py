@@ -330,7 +330,7 @@ def test_training_learns_a_separable_toy_and_writes_it_down(toy, tmp_path, syste
         for name, shape in {
             "context_normal": (12, width),
             "context_abnormal": (12, width),
-            "deep": (8, 4, width),
+            "deep": (3, 4, width),
             "embeddings": (2, dim),
         }.items()
     }

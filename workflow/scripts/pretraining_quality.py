@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from pointad_core.pretraining.quality import make_quality
 
-    jobs.use_threads(snakemake.threads)
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_quality(snakemake.input.weights, snakemake.input.views, snakemake.output.quality)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from pointad_core.pretraining.views import HELD_OUT, TRAINED, make_shard
 
-    jobs.use_threads(snakemake.threads)
+    jobs.use(snakemake.threads, gpus=0)
     first, count = snakemake.params.things
     make_shard(
         snakemake.output.views,

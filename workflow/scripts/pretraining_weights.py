@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from pointad_core.pretraining.training import Recipe, train
 
-    jobs.use_threads(snakemake.threads)
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
     train(
         snakemake.input.views,
         snakemake.input.wheel,
