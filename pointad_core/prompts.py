@@ -304,7 +304,8 @@ def train_step(
     if math.isfinite(row["total"]):
         optimizer.zero_grad()
         # A scalar whose gradient is the leaves': for gradients that are given, autograd imports half of a compiler.
-        torch.stack([(state[name] * leaves[name].grad).sum() for name in learnt]).sum().backward()
+        pulls = [(state[name] * leaf.grad).sum() for name, leaf in leaves.items() if leaf.grad is not None]
+        torch.stack(pulls).sum().backward()
         optimizer.step()
     return row
 
