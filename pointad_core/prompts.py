@@ -258,12 +258,12 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """Change every parameter that has a gradient."""
-        constants: dict[str, Any] = {"amsgrad": False, "weight_decay": 0.0, "eps": 1e-8, "maximize": False}
         beta1, beta2 = self._betas
+        rates: dict[str, Any] = {"lr": self._learning_rate, "beta1": beta1, "beta2": beta2, "eps": 1e-8}
+        rates |= {"amsgrad": False, "weight_decay": 0.0, "maximize": False}
         for part, mean, square, count in self._state:
             if part.grad is not None:
-                moments: Any = ([mean], [square], [], [count])
-                adam([part], [part.grad], *moments, beta1=beta1, beta2=beta2, lr=self._learning_rate, **constants)
+                adam([part], [part.grad], [mean], [square], [], [count], **rates)
 
 
 def batches(n_scans: int, settings: Settings, generator: torch.Generator) -> list[Batch]:
@@ -304,9 +304,8 @@ def train_step(
     if math.isfinite(row["total"]):
         optimizer.zero_grad()
         # A scalar whose gradient is the leaves': for gradients that are given, autograd imports half of a compiler.
-        gradients = {name: leaves[name].grad for name in learnt}
-        shares = [(state[name] * gradient).sum() for name, gradient in gradients.items() if gradient is not None]
-        torch.stack(shares).sum().backward()
+        pulls = [(state[name] * leaf.grad).sum() for name, leaf in leaves.items() if leaf.grad is not None]
+        torch.stack(pulls).sum().backward()
         optimizer.step()
     return row
 
