@@ -26,11 +26,6 @@ def fingerprint(*modules: str) -> str:
     """
     digest = hashlib.sha256()
     for module in sorted(set(modules)):
-        digest.update(f"{module}\0{content_hash(module)}\0".encode())
+        content = source(module).read_bytes()
+        digest.update(f"{module}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
-
-
-@cache
-def content_hash(module: str) -> str:
-    """SHA-256 of a file; once a file, as a model's weights are part of many fingerprints."""
-    return hashlib.sha256(source(module).read_bytes()).hexdigest()
