@@ -26,6 +26,13 @@ def fingerprint(*modules: str) -> str:
     """
     digest = hashlib.sha256()
     for module in sorted(set(modules)):
-        content = source(module).read_bytes()
+        path = source(module)
+        content = weights_hash(path) if path.suffix == ".safetensors" else path.read_bytes()
         digest.update(f"{module}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
+
+
+@cache
+def weights_hash(path: Path) -> bytes:
+    """SHA-256 of a model's weights, read once: they are part of many fingerprints."""
+    return hashlib.sha256(path.read_bytes()).digest()
