@@ -35,7 +35,9 @@ def measure(clip: Clip, shard: stores.StoreReader) -> dict[str, float]:
                 logits = anomaly_logits(features[f"patches_{stream}"], texts, TEMPERATURE)
                 maps[stream] += list(upsample(torch.sigmoid(logits), side).cpu().numpy())
             views += torch.sigmoid(anomaly_logits(features["global"], texts, TEMPERATURE)).tolist()
-        masks += list(np.unpackbits(arrays["masks"], axis=1).reshape(-1, side, side))
+        damage = np.unpackbits(arrays["masks"], axis=1).reshape(-1, side, side)
+        # A stain changes the colour alone, of which a render shows nothing.
+        masks += list(damage * (shard.scan_attributes(scan)["kinds"] != ["stain"]))
         shown += list(images < 255)
     damaged = np.array([mask.any() for mask in masks])
     truth = np.concatenate([mask[where] for mask, where in zip(masks, shown, strict=True)]).astype(bool)
