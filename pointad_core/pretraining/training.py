@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.nn import functional as F
 
 from pointad_core import files, jobs, stores
@@ -352,7 +352,7 @@ def train(
         writer.writeheader()
         writer.writerows(rows)
     with files.replacing(weights) as partial:
-        save_file(narrow(model.state_dict(), large_matrices(clip)), partial)
+        partial.write_bytes(save(narrow(model.state_dict(), large_matrices(clip))))
 
 
 def large_matrices(clip: Clip) -> set[str]:
