@@ -123,7 +123,8 @@ class Miniature:
 
     def plan(self, config: dict[str, Any] | None = None, target: str = "all_tables") -> Counter[str]:
         """Jobs that another run would have, without the target itself."""
-        path = self.directory / "config.yaml"
+        # Beside the config of the run, which real runs in this folder read again.
+        path = self.directory / "plan.yaml"
         path.write_text(yaml.safe_dump(config or CONFIG))
         result = snakemake(target, "-n", "--configfile", path, snakefile=self.snakefile, directory=self.directory)
         assert result.code == 0, result.text
