@@ -245,16 +245,21 @@ def test_the_workflows_clouds_show_object_and_defects(root, tmp_path, layout, ca
             assert 0.002 < cloud["labels"].mean() < 0.04 if defective else not cloud["labels"].any()
 
 
+def check_in_the_grid(shape):
+    """What holds of every shape, whoever draws it."""
+    assert np.isfinite(shape.height).all()
+    assert (shape.height >= 0).all()
+    assert 0 <= shape.colour.min() < shape.colour.max() <= 1
+    rim = np.ones(shape.height.shape, bool)
+    rim[1:-1, 1:-1] = False
+    assert not shape.inside[rim].any()
+
+
 @pytest.mark.parametrize(("layout", "category"), ALL)
 def test_shapes_lie_in_the_grid_and_vary(layout, category):
     shapes = [make_shape(category, np.random.default_rng(seed)) for seed in range(3)]
     for shape in shapes:
-        assert np.isfinite(shape.height).all()
-        assert (shape.height >= 0).all()
-        assert 0 <= shape.colour.min() < shape.colour.max() <= 1
-        rim = np.ones(shape.height.shape, bool)
-        rim[1:-1, 1:-1] = False
-        assert not shape.inside[rim].any()
+        check_in_the_grid(shape)
         assert 0.08 < shape.inside.mean() < 0.7
     assert not np.array_equal(shapes[0].height, shapes[1].height)
 

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from test_generate import check_in_the_grid
 
 from pointad_core.datasets.shapes import CELL, DEFECTS, SHAPES, make_shape
 from pointad_core.pretraining.shapes import (
@@ -52,12 +53,7 @@ def test_shapes_lie_in_the_grid_and_vary(family):
     for seed in range(4):
         name, shape = make_pretraining_shape(np.random.default_rng(seed), family)
         assert name == family
-        assert np.isfinite(shape.height).all()
-        assert (shape.height >= 0).all()
-        assert 0 <= shape.colour.min() < shape.colour.max() <= 1
-        rim = np.ones(shape.height.shape, bool)
-        rim[1:-1, 1:-1] = False
-        assert not shape.inside[rim].any()
+        check_in_the_grid(shape)
         assert 0.03 < shape.inside.mean() < 0.72
         assert not shape.defect.any()
         shapes.append(shape)

@@ -11,7 +11,7 @@ import torch
 from pointad_core import files, jobs, metrics, stores
 from pointad_core.clip import STREAMS, Clip, load_clip
 from pointad_core.methods import pointad
-from pointad_core.pretraining.training import MODEL, TEMPERATURE, VV_BLOCKS
+from pointad_core.pretraining.training import MODEL, TEMPERATURE, VV_BLOCKS, rendered_damage
 from pointad_core.segmentation import anomaly_logits, upsample
 
 
@@ -35,9 +35,7 @@ def measure(clip: Clip, shard: stores.StoreReader) -> dict[str, float]:
                 logits = anomaly_logits(features[f"patches_{stream}"], texts, TEMPERATURE)
                 maps[stream] += list(upsample(torch.sigmoid(logits), side).cpu().numpy())
             views += torch.sigmoid(anomaly_logits(features["global"], texts, TEMPERATURE)).tolist()
-        damage = np.unpackbits(arrays["masks"], axis=1).reshape(-1, side, side)
-        # A stain changes the colour alone, of which a render shows nothing.
-        masks += list(damage * (shard.scan_attributes(scan)["kinds"] != ["stain"]))
+        masks += list(rendered_damage(arrays["masks"], shard.scan_attributes(scan)["kinds"], side))
         shown += list(images < 255)
     damaged = np.array([mask.any() for mask in masks])
     truth = np.concatenate([mask[where] for mask, where in zip(masks, shown, strict=True)]).astype(bool)

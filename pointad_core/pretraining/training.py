@@ -20,7 +20,7 @@ import logging
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -113,16 +113,12 @@ class Views:
                 if with_photograph and rng.random() < photographs:
                     arrays |= shard.load(scan, ["photograph", "photograph_mask"])
                     image = arrays["photograph"].astype(np.float32) / 255
-                    bits = arrays["photograph_mask"]
+                    mask = np.unpackbits(arrays["photograph_mask"]).reshape(side, side).astype(np.float32)
                     on_object = np.ones((side, side), np.float32)
                 else:
                     image = arrays["images"][view].astype(np.float32)[..., None].repeat(3, axis=2) / 255
-                    bits = arrays["masks"][view]
+                    mask = rendered_damage(arrays["masks"][view], about["kinds"], side).astype(np.float32)
                     on_object = (arrays["images"][view] < 255).astype(np.float32)
-                mask = np.unpackbits(bits).reshape(side, side).astype(np.float32)
-                # A stain changes the colour alone, of which a render shows nothing.
-                if about["kinds"] == ["stain"] and bits is not arrays.get("photograph_mask"):
-                    mask[:] = 0
                 if rng.random() < 0.5:
                     image, mask, on_object = image[:, ::-1], mask[:, ::-1], on_object[:, ::-1]
                 if rng.random() < 0.5:
@@ -142,6 +138,15 @@ class Views:
             torch.tensor(family),
             torch.tensor(kind),
         )
+
+
+def rendered_damage(bits: np.ndarray, kinds: Sequence[str], side: int) -> np.ndarray:
+    """Ground truth u1[...,S,S] of renders from its bits [...,S*S/8]: what of a thing's defects geometry can show.
+
+    A stain changes the colour alone, of which a render shows nothing.
+    """
+    damage = np.unpackbits(bits, axis=-1).reshape(*bits.shape[:-1], side, side)
+    return np.zeros_like(damage) if list(kinds) == ["stain"] else damage
 
 
 def round_of(step: int, steps: Sequence[int]) -> tuple[int, int]:
@@ -204,13 +209,7 @@ def losses(
         width = tokens.shape[2]
         places = torch.cat([torch.zeros(len(kept), 1, dtype=torch.int64), kept + 1], dim=1).to(tokens.device)
         tokens = tokens.gather(1, places[..., None].expand(-1, -1, width))
-        batch = Batch(
-            batch.images,
-            batch.damage.gather(1, kept),
-            batch.object.gather(1, kept),
-            batch.family,
-            batch.kind,
-        )
+        batch = replace(batch, damage=batch.damage.gather(1, kept), object=batch.object.gather(1, kept))
     features = clip.encode_tokens(tokens, STREAMS)
 
     families = list(WORDS)

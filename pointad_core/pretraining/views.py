@@ -40,6 +40,7 @@ from pointad_core.datasets.generate import (
 from pointad_core.datasets.shapes import Shape
 from pointad_core.pretraining.shapes import FAMILIES, add_pretraining_defect, make_pretraining_shape
 from pointad_core.renders import render
+from pointad_core.views import view_angles
 
 Random = np.random.Generator
 
@@ -72,18 +73,14 @@ class Scanned:
 class Way:
     """View set, and the neighbourhood of normals; the workflow's defaults for a layout."""
 
-    angles: tuple[tuple[float, float, float], ...]
+    angles: list[list[float]]
     radius: float
     neighbours: int
 
 
-def _way(tilt: float, x: tuple[float, ...], y: tuple[float, ...], radius: float, neighbours: int) -> Way:
-    return Way((*((tilt, angle, 0.0) for angle in x), *((tilt, 0.0, angle) for angle in y)), radius, neighbours)
-
-
-FROM_ABOVE = _way(180, (-45, -15, 0, 15, 45), (-30, -15, 15, 30), 0.1, 50)
-AT_A_SLANT = _way(45, (-30, -15, 0, 10, 20), (-30, -15, 15, 30), 0.1, 50)
-ALL_AROUND = _way(180, (-144, -108, -72, -36, 0, 36, 72, 108, 144), (), 0.8, 30)
+FROM_ABOVE = Way(view_angles(180, (-45, -15, 0, 15, 45), (-30, -15, 15, 30)), 0.1, 50)
+AT_A_SLANT = Way(view_angles(45, (-30, -15, 0, 10, 20), (-30, -15, 15, 30)), 0.1, 50)
+ALL_AROUND = Way(view_angles(180, (-144, -108, -72, -36, 0, 36, 72, 108, 144), ()), 0.8, 30)
 
 
 def scan_from_above(make: Callable[[np.ndarray], Shape], rng: Random) -> Scanned:
