@@ -373,12 +373,20 @@ def get_tested(wildcards):
     return get_tested_by([wildcards[name] for name in ("method", "source", "auxiliary", "seed", "dataset")])
 
 
+def check_tested(wildcards, category):
+    """Refuse a category whose scans the run's prompts have seen, without a look at all the others."""
+    get_category(wildcards.dataset, category)
+    if (wildcards.source, wildcards.auxiliary) == (wildcards.dataset, category):
+        raise WorkflowError(f"{category} is not tested with prompts that were trained on it")
+
+
 def get_scored(wildcards):
     """Categories in a store of scores: one, or all that the run tests."""
     category = wildcards.part[1:].partition("/")[0]
-    if category not in ["", *get_tested(wildcards)]:
-        raise WorkflowError(f"{category} of {wildcards.dataset} is not scored with prompts that were trained on it")
-    return [category] if category else get_tested(wildcards)
+    if not category:
+        return get_tested(wildcards)
+    check_tested(wildcards, category)
+    return [category]
 
 
 def get_scored_stores(wildcards):
@@ -402,9 +410,7 @@ def get_picture_renders(dataset, category):
 
 
 def get_tested_renders(wildcards):
-    get_category(wildcards.dataset, wildcards.category)
-    if (wildcards.source, wildcards.auxiliary) == (wildcards.dataset, wildcards.category):
-        raise WorkflowError(f"{wildcards.category} is not tested with prompts that were trained on it")
+    check_tested(wildcards, wildcards.category)
     return get_picture_renders(wildcards.dataset, wildcards.category)
 
 
