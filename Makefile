@@ -39,7 +39,7 @@ test: setup-dev
 	$(BIN)/python -m pytest -q
 
 test-cluster: setup-cluster
-	$(BIN)/python -m pytest -q -m cluster
+	$(BIN)/python -m pytest -q -m cluster --durations=0
 
 lint: setup-dev
 	$(BIN)/ruff format --check .
