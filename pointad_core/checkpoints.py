@@ -125,8 +125,10 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: expected a state dict, found {type(content).__name__}")
     for name, value in content.items():
-        if not isinstance(value, torch.Tensor):
-            raise InputError(f"{path}: {name!r} is of type {type(value).__name__}, a state dict holds tensors only")
+        if not (isinstance(name, str) and isinstance(value, torch.Tensor)):
+            raise InputError(
+                f"{path}: {name!r} is of type {type(value).__name__}, a state dict holds tensors by name only"
+            )
     if all(name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): value for name, value in content.items()}
     return widen(content)

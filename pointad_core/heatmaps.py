@@ -143,8 +143,11 @@ def load_picture(
         rgb = cloud["rgb"][window] if "rgb" in cloud else None
     else:
         pixels, visible = drawn["pixels"][view].astype(np.intp), drawn["visible"][view]
-        # A highlight can be as white as the background.
+        from scipy import ndimage
+
+        # A highlight can be as white as the background, between points too.
         silhouette[pixels[visible, 1], pixels[visible, 0]] = True
+        silhouette |= ndimage.binary_closing(silhouette, iterations=SPREAD)
         labels = splat(clouds.load(scan, ["labels"])["labels"].astype(float), pixels, visible, silhouette)
         window = _window(silhouette)
         truth = _colour_truth(silhouette, labels > 0)[window]

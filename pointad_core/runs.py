@@ -19,12 +19,18 @@ _NAME = "run.lock"
 
 
 def hold(folder: Path = FOLDER) -> None:
-    """Hold the folder of a run until this process ends; InputError where another process holds it.
+    """Hold the folder of a run until this process ends; InputError where another process holds it, or it is another's.
 
     A file system that has no such locks leaves it to Snakemake's own.
     """
     # Never closed, and not inherited by jobs, which may outlive a run that is killed.
-    file = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # Whether others of one's group may go on with this run is for the umask to say.
+        file = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise InputError(
+            f"{folder.resolve() / _NAME}: {error.strerror}; name another folder with --directory"
+        ) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -46,8 +52,8 @@ def forget_killed(folder: Path = FOLDER) -> None:
     """
     try:
         file = os.open(folder / _NAME, os.O_RDWR)
-    except FileNotFoundError:
-        return
+    except OSError:
+        return  # There is none, or it is another user's.
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.read(file, 1000) == platform.node().encode():

@@ -1,8 +1,10 @@
-"""Matrices in 8 bits."""
+"""Matrices in 8 bits, and what is no state dict."""
 
+import pytest
 import torch
 
 from pointad_core.checkpoints import narrow, read_checkpoint, widen
+from pointad_core.errors import InputError
 
 
 def test_narrow_and_widen(tmp_path):
@@ -41,3 +43,10 @@ def test_a_scale_of_its_own_is_an_ordinary_tensor():
         "logit.scale": [2.0],
         "weight": [[1.0, 1.0], [1.0, 1.0]],
     }
+
+
+def test_tensors_without_names_are_refused(tmp_path):
+    path = tmp_path / "numbered.pt"
+    torch.save({0: torch.ones(2)}, path)
+    with pytest.raises(InputError, match=r"numbered\.pt: 0 is of type Tensor, a state dict holds tensors by name only"):
+        read_checkpoint(path)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import tifffile
 from raw_files import mvtec_scan, pcd, plane_and_ball, png, rows, tiff, write
 
-from pointad_core.datasets import list_scans, reader
+from pointad_core.datasets import hash_content, list_scans, reader
 from pointad_core.datasets.eyecandies import unproject
 from pointad_core.datasets.real3d import match_labels
 from pointad_core.errors import InputError
@@ -102,6 +103,28 @@ def test_a_scan_that_is_being_written_is_no_other_shards_business(mvtec):
     assert [scan.name for name in others for scan in find(mvtec, "bolt", bits(name)[:20])] == others
     with pytest.raises(InputError, match="001"):
         find(mvtec, "bolt", own)
+    # Nor are its folders, of which the first is there before the others.
+    (mvtec / "bolt/test/torn/xyz").mkdir(parents=True)
+    assert [scan.name for name in others for scan in find(mvtec, "bolt", bits(name)[:20])] == others
+
+
+def test_points_in_two_files_are_refused(mvtec):
+    points = mvtec / "bolt/test/good/xyz/000.tiff"
+    shutil.copy(points, points.with_suffix(".tif"))
+    with pytest.raises(InputError, match=r"000\.tiff: the scan has 000\.tif as well"):
+        reader("mvtec3d").find_scans(mvtec, "bolt")
+
+
+def test_what_is_no_file_is_named(mvtec):
+    points = mvtec / "bolt/test/good/xyz/000.tiff"
+    points.unlink()
+    points.symlink_to(mvtec / "gone.tiff")
+    with pytest.raises(InputError, match=r"000\.tiff: a link that leads nowhere"):
+        hash_content(mvtec, [str(points)])
+    points.unlink()
+    os.mkfifo(points)
+    with pytest.raises(InputError, match=r"000\.tiff: is no file"):
+        hash_content(mvtec, [str(points)])
 
 
 def test_missing_folders_are_named(mvtec):
@@ -364,10 +387,12 @@ def test_labels_follow_the_nearest_point(tmp_path):
 def test_names_of_real3d(tmp_path):
     points, labels = cloud(60)
     names = ["1_bulge", "2_sink_cut", "3_sink_copy", "4_good_cut", "5_bulge_cut", "6_hole", "7_template", "8_prototype"]
+    # A word that begins like theirs says nothing.
+    names += ["9_temperature", "temp_10", "duck_template0"]
     for name in names:
         write(tmp_path / f"duck/test/{name}.pcd", pcd(points))
     # Files of labels that lack the suffix of their cloud, or have one more.
-    for name in ("1_bulge_cut", "2_sink", "3_sink", "5_bulge_cut", "6_hole"):
+    for name in ("1_bulge_cut", "2_sink", "3_sink", "5_bulge_cut", "6_hole", "9_temperature"):
         write(tmp_path / f"duck/gt/{name}.txt", rows(points, labels))
     write(tmp_path / "duck/train/1_prototype.pcd", "not read")
     scans = reader("real3d").find_scans(tmp_path, "duck")
@@ -378,6 +403,7 @@ def test_names_of_real3d(tmp_path):
         "hole/6",
         "sink/2_cut",
         "sink/3_copy",
+        "temperature/9",
     ]
     assert {scan.name: scan.files["gt"].stem for scan in scans if "gt" in scan.files} == {
         "bulge/1": "1_bulge_cut",
@@ -385,6 +411,7 @@ def test_names_of_real3d(tmp_path):
         "hole/6": "6_hole",
         "sink/2_cut": "2_sink",
         "sink/3_copy": "3_sink",
+        "temperature/9": "9_temperature",
     }
 
 

@@ -12,6 +12,7 @@ from test_pretraining_teacher import random_weights
 from pointad_core import jobs, stores
 from pointad_core.checkpoints import read_checkpoint
 from pointad_core.clip import load_clip
+from pointad_core.errors import InputError
 from pointad_core.pretraining import teacher, training
 from pointad_core.pretraining.training import Batch, Recipe, patch_loss, patch_means, select
 
@@ -45,11 +46,11 @@ def shard(tmp_path, monkeypatch):
     return write_shard(tmp_path / "shard.zarr.zip")
 
 
-def run(shard, folder, recipe=RECIPE, state="state.pt"):
+def run(shard, folder, recipe=RECIPE, code="", gpus=0):
     folder.mkdir(exist_ok=True)
-    jobs.use(1, gpus=0)
+    jobs.use(1, gpus=gpus)
     weights = folder / "weights.safetensors"
-    training.train([shard], "wheel", weights, folder / "curve.csv", recipe, folder / state)
+    training.train([shard], "wheel", weights, folder / "curve.csv", recipe, folder / "state.pt", code)
     return weights
 
 
@@ -74,9 +75,48 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(shard, tmp_path, monk
     assert resumed.read_bytes() == whole.read_bytes()
     assert (tmp_path / "cut/curve.csv").read_text() == (tmp_path / "whole/curve.csv").read_text()
     # Another recipe begins anew.
+    assert not (tmp_path / "cut/state.pt").exists(), "what is done is not gone on with"
+
+
+@pytest.mark.parametrize("what", ["recipe", "views", "code"])
+def test_what_was_saved_of_another_training_is_no_beginning(shard, tmp_path, monkeypatch, what):
+    real, calls = training.losses, []
+
+    def failing(*args):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(training, "losses", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run(shard, tmp_path / "run")
+    assert (tmp_path / "run/state.pt").exists()
+    monkeypatch.setattr(training, "losses", lambda *args: (calls.append(1), real(*args))[1])
     calls.clear()
-    run(shard, tmp_path / "cut", replace(RECIPE, seed=2, steps=(2, 1)))
-    assert len(calls) == 3
+    if what == "views":
+        write_shard(shard, things=2)
+    recipe = replace(RECIPE, steps=(2, 1)) if what == "recipe" else RECIPE
+    run(shard, tmp_path / "run", recipe, code="other" if what == "code" else "")
+    assert len(calls) == sum(recipe.steps)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_damaged_state_is_named(shard, tmp_path, damage):
+    state = tmp_path / "state.pt"
+    torch.save({"model": {}}, state)
+    if damage == "cut":
+        state.write_bytes(state.read_bytes()[:-50])
+    with pytest.raises(InputError, match=r"state\.pt: .*delete it and run again"):
+        run(shard, tmp_path)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_takes_the_same_steps(shard, tmp_path):
+    on_cpu = run(shard, tmp_path / "cpu")
+    on_gpu = run(shard, tmp_path / "gpu", gpus=1)
+    for name, value in read_checkpoint(on_cpu).items():
+        torch.testing.assert_close(read_checkpoint(on_gpu)[name], value, atol=1e-2, rtol=1e-2, msg=name)
 
 
 def test_frozen_blocks_stay_the_teachers_and_the_others_learn(shard, tmp_path):

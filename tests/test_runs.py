@@ -65,6 +65,25 @@ def test_a_run_on_another_machine_is_left_alone(folder, run):
     assert (folder / "locks/0.output.lock").exists()
 
 
+def test_another_users_folder_is_refused_by_name_and_can_be_looked_at(folder, monkeypatch):
+    def refused(path, flags, mode=0):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refused)
+    runs.forget_killed(folder)
+    with pytest.raises(InputError, match=r"run\.lock: Permission denied; name another folder"):
+        runs.hold(folder)
+
+
+def test_the_umask_says_who_else_may_go_on(folder):
+    before = os.umask(0o002)
+    try:
+        runs.hold(folder)
+    finally:
+        os.umask(before)
+    assert (folder / "run.lock").stat().st_mode & 0o777 == 0o664
+
+
 def test_a_folder_without_a_run_is_left_alone(folder):
     runs.forget_killed(folder)
     runs.forget_killed(folder.with_name("none"))

@@ -146,6 +146,12 @@ def test_a_link_out_of_the_folder_is_refused_and_named(tmp_path: Path, what: str
         "[" * 100_000,
         "anomalous: \x1b[2J",
         "- a\n- b",
+        "date: 2024-13-45",
+        "a: !!timestamp x",
+        "a: !!bool x",
+        "a: !!int x",
+        f"a: {5000 * '1'}",
+        f"normalization: {{min: {400 * '1'}, max: 2}}",
         # Ten lists of ten of the one before: short to write, endless to show.
         "l0: &l0 [x]\n" + "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 11)),
     ],
@@ -168,11 +174,25 @@ def test_an_image_that_is_far_too_large_is_refused(tmp_path: Path, monkeypatch: 
         read_image(path)
 
 
+def test_no_decoder_but_pngs_is_asked(tmp_path: Path) -> None:
+    """Pillow would have Ghostscript run the program that an EPS file is."""
+    path = write(tmp_path / "rgb.png", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
+    with pytest.raises(InputError, match=r"rgb\.png: not a readable image \(cannot identify"):
+        read_image(path)
+
+
 def test_a_cloud_that_says_to_be_far_too_large_is_refused(tmp_path: Path) -> None:
     for count in (10**10, 10**20):
         header = f"VERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH {count}\nHEIGHT 1\n"
         path = write(tmp_path / "x.pcd", f"{header}POINTS {count}\nDATA binary\n{'0' * 120}")
         with pytest.raises(InputError, match=rf"x\.pcd: the header says {count} points"):
+            read_points(path)
+        # Without the number of points Open3D takes the width.
+        write(path, f"{header}DATA binary\n{'0' * 120}")
+        with pytest.raises(InputError, match=rf"x\.pcd: the header says {count} points"):
+            read_points(path)
+        write(path, f"{header}POINTS +{count}\nDATA binary\n{'0' * 120}")
+        with pytest.raises(InputError, match=r"x\.pcd: the header says 'POINTS \+.*expected a count"):
             read_points(path)
 
 

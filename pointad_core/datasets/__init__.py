@@ -14,6 +14,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import re
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -167,9 +169,17 @@ def find_mvtec3d(root: str | os.PathLike[str], category: str, shard: str = WHOLE
         if not (test / defect).is_dir():
             continue
         folders = {role: test / defect / role for role in ("xyz", "rgb", "gt")}
-        names = {role: set(list_folder(folder)) for role, folder in folders.items()}
+        # A shard is read while the scans of another, and their folders, may still be being made.
+        names = {
+            role: set(list_folder(path)) if path.is_dir() or not shard else set() for role, path in folders.items()
+        }
         # By stem, whatever the role: so a scan is noticed too whose points are gone while its picture is still there.
-        points = {name.rpartition(".")[0]: name for name in names["xyz"] if name.endswith((".tiff", ".tif"))}
+        points: dict[str, str] = {}
+        for name in sorted(names["xyz"]):
+            if name.endswith((".tiff", ".tif")):
+                other = points.setdefault(name.rpartition(".")[0], name)
+                if other != name:
+                    raise InputError(f"{folders['xyz'] / name}: the scan has {other} as well; remove one")
         pictures = {name[:-4] for role in ("rgb", "gt") for name in names[role] if name.endswith(".png")}
         for stem in sorted(points.keys() | pictures):
             if not holds(shard, f"{defect}/{stem}"):
@@ -220,7 +230,7 @@ def find_real3d(root: str | os.PathLike[str], category: str, shard: str = WHOLE)
     texts = {name for name in list_folder(labels) if name.endswith(".txt")} if labels.is_dir() else set()
     stems = [name[:-4] for name in list_folder(test) if name.endswith(".pcd")]
     # Prototypes belong to training, wherever they lie.
-    stems = [stem for stem in stems if "temp" not in stem and "prototype" not in stem]
+    stems = [stem for stem in stems if not re.search(r"(^|_)(temp|template|prototype)\d*(_|$)", stem, re.IGNORECASE)]
     scans = []
     for stem in stems:
         defect, label = parse_real3d(stem)
@@ -270,12 +280,18 @@ def list_scans(layout: str, root: str | os.PathLike[str], category: str) -> dict
 def hash_content(root: str | os.PathLike[str], files: Iterable[str]) -> str:
     """A hash over files' names from `root` on, sizes and dates in seconds: the same wherever the folder lies.
 
-    Contents are not read, which for a data set of its usual size takes minutes.
+    Contents are not read, which for a data set of its usual size takes minutes. Raises InputError for what is no file.
     """
     digest = hashlib.sha256()
     for file in sorted(files):
-        stat = os.stat(file)
-        digest.update(f"{os.path.relpath(file, root)}\0{stat.st_size}\0{int(stat.st_mtime)}\0".encode())
+        try:
+            status = os.stat(file)
+        except OSError as error:
+            what = "a link that leads nowhere" if os.path.islink(file) else error.strerror
+            raise InputError(f"{file}: {what}") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{file}: is no file that could be read, as a pipe or a folder is none")
+        digest.update(f"{os.path.relpath(file, root)}\0{status.st_size}\0{int(status.st_mtime)}\0".encode())
     return digest.hexdigest()[:16]
 
 

@@ -90,7 +90,9 @@ def unproject(depth: np.ndarray, pose: np.ndarray) -> np.ndarray:
 def read_yaml(path: Path) -> dict:
     try:
         content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # the loader raises whatever a damaged file leads it to
         raise InputError(f"{path}: not readable as yaml ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds {shorten(content)}, expected keys and values")
@@ -102,7 +104,7 @@ def read_range(path: Path) -> tuple[float, float]:
     content = read_yaml(path)
     try:
         low, high = (float(content["normalization"][key]) for key in ("min", "max"))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(
             f"{path}: expected `normalization: {{min: ..., max: ...}}`, found {shorten(content)}"
         ) from None

@@ -13,7 +13,8 @@ from pointad_core.errors import InputError
 def read_image(path: Path) -> np.ndarray:
     """Pixels of an image file as they stand in it, [H,W] or [H,W,C]; InputError where it cannot be decoded."""
     try:
-        with Image.open(path) as image:
+        # No other decoder, whatever the file says it is: Pillow's for EPS would run it through Ghostscript.
+        with Image.open(path, formats=("PNG",)) as image:
             return np.array(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a readable image ({error})") from error

@@ -61,14 +61,23 @@ def read_points(path: Path) -> np.ndarray:
 def check_size(path: Path) -> None:
     """InputError where a pcd's header says more points than the file can hold: Open3D takes the memory for them all."""
     size = path.stat().st_size
+    counts = {}
     with open(path, "rb") as file:
         for line in file:
             words = line.split()
-            # Even compressed, a point takes more than a hundredth of a byte.
-            if words[:1] == [b"POINTS"] and words[1:2] and words[1].isdigit() and int(words[1]) > 100 * size:
-                raise InputError(f"{path}: the header says {int(words[1])} points, but the file has {size} bytes")
+            if words[:1] in ([b"WIDTH"], [b"HEIGHT"], [b"POINTS"]):
+                if len(words) != 2 or not words[1].isdigit():
+                    raise InputError(
+                        f"{path}: the header says {line[:80].decode(errors='replace')!r}, expected a count"
+                    )
+                counts[words[0]] = int(words[1])
             if words[:1] == [b"DATA"]:
-                return
+                break
+    # Without POINTS, Open3D takes WIDTH times HEIGHT.
+    announced = max(counts.get(b"POINTS", 0), counts.get(b"WIDTH", 0) * counts.get(b"HEIGHT", 1))
+    # Even compressed, a point takes more than a hundredth of a byte.
+    if announced > 100 * size:
+        raise InputError(f"{path}: the header says {announced} points, but the file has {size} bytes")
 
 
 def check_rows(path: Path, count: int) -> None:

@@ -15,13 +15,16 @@ as much as the rest. The last steps see views as they are.
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import json
 import logging
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +34,7 @@ from torch.nn import functional as F
 from pointad_core import files, jobs, stores
 from pointad_core.checkpoints import narrow
 from pointad_core.clip import STREAMS, Clip, load_clip
+from pointad_core.errors import InputError
 from pointad_core.pretraining import captions, teacher
 from pointad_core.pretraining.shapes import DEFECT_WORDS, WORDS
 
@@ -87,6 +91,9 @@ class Batch:
     object: torch.Tensor
     family: torch.Tensor
     kind: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 class Views:
@@ -203,11 +210,13 @@ def losses(
     clip: Clip, batch: Batch, recipe: Recipe, turn: int, kept: torch.Tensor | None, rng: np.random.Generator
 ) -> dict[str, torch.Tensor]:
     """The terms of a step in round `turn`; kept: the patches to see, all where None."""
+    batch = batch.to(clip.device)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     tokens = clip.embed_patches(batch.images)
     if kept is not None:
         width = tokens.shape[2]
-        places = torch.cat([torch.zeros(len(kept), 1, dtype=torch.int64), kept + 1], dim=1).to(tokens.device)
+        kept = kept.to(clip.device)
+        places = torch.cat([kept.new_zeros(len(kept), 1), kept + 1], dim=1)
         tokens = tokens.gather(1, places[..., None].expand(-1, -1, width))
         batch = replace(batch, damage=batch.damage.gather(1, kept), object=batch.object.gather(1, kept))
     features = clip.encode_tokens(tokens, STREAMS)
@@ -273,11 +282,13 @@ def train(
     curve: str | Path,
     recipe: Recipe,
     state: str | Path,
+    code: str = "",
 ) -> None:
     """Train the model and write its weights, as small as `narrow` makes them, and the terms of every step.
 
     state: file with everything a run that was cut off needs to go on as if it had not been; it counts only for the
-    same recipe. A step's random choices depend on the recipe's seed and the step's number.
+    same recipe, the same views and the same `code`, and is gone when all is done. A step's random choices depend on
+    the recipe's seed and the step's number. Raises InputError for a state that cannot be read.
     """
     device = jobs.pick_device()
     clip = start(recipe, wheel, device)
@@ -300,10 +311,13 @@ def train(
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, pace)
     rows: list[dict[str, float]] = []
+    made_of = json.dumps(
+        [asdict(recipe), code, [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in shards]]
+    )
     state = Path(state)
     if state.exists():
-        saved = torch.load(state, weights_only=True)
-        if saved["recipe"] == json.dumps(asdict(recipe)):
+        saved = read_state(state, device)
+        if saved["made_of"] == made_of:
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             schedule.load_state_dict(saved["schedule"])
@@ -335,23 +349,40 @@ def train(
                 recent = {name: np.mean([row[name] for row in rows[-20:]]) for name in rows[-1]}
                 logger.info("step %d: %s", step + 1, {name: round(float(value), 4) for name, value in recent.items()})
             if (step + 1) % recipe.save_every == 0:
+                # By way of memory: torch says of a full disk neither that it is full nor where.
+                buffer = io.BytesIO()
+                torch.save(
+                    {
+                        "made_of": made_of,
+                        "model": model.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "schedule": schedule.state_dict(),
+                        "rows": rows,
+                    },
+                    buffer,
+                )
                 with files.replacing(state) as partial:
-                    torch.save(
-                        {
-                            "recipe": json.dumps(asdict(recipe)),
-                            "model": model.state_dict(),
-                            "optimizer": optimizer.state_dict(),
-                            "schedule": schedule.state_dict(),
-                            "rows": rows,
-                        },
-                        partial,
-                    )
+                    partial.write_bytes(buffer.getbuffer())
     with files.replacing(curve) as partial, open(partial, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     with files.replacing(weights) as partial:
         partial.write_bytes(save(narrow(model.state_dict(), large_matrices(clip))))
+    state.unlink(missing_ok=True)
+
+
+def read_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """What `train` saved on the way; InputError where it cannot be read."""
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises whatever a damaged file leads it to
+        raise InputError(
+            f"{path}: cannot be read ({type(error).__name__}: {error}); delete it and run again"
+        ) from error
+    if not isinstance(saved, dict) or "made_of" not in saved:
+        raise InputError(f"{path}: is no saved state of the training; delete it and run again")
+    return saved
 
 
 def large_matrices(clip: Clip) -> set[str]:

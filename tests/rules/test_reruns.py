@@ -1,8 +1,10 @@
 """A change reruns what it concerns, what follows from it, and nothing else: the table in docs/reruns.md, held to it."""
 
 import copy
+import os
 import re
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +88,32 @@ def code(module: str) -> Plan:
     return plan
 
 
+def own(miniature: Miniature, root: Path, directory: Path, *arguments: str) -> Counter[str]:
+    """Jobs of a run in a folder, with one category of a data set of the user's own."""
+    config = copy.deepcopy(CONFIG)
+    config["datasets"]["mvtec3d"]["root"] = str(root)
+    del config["datasets"]["mvtec3d"]["generated"]
+    directory.mkdir(exist_ok=True)
+    path = directory / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    arguments = (OWN, *arguments, "--configfile", str(path))
+    result = snakemake(*arguments, snakefile=miniature.snakefile, directory=directory)
+    assert result.code == 0, result.text
+    return result.jobs
+
+
+OWN = "results/clouds/mvtec3d/bagel.zarr.zip"
+
+
+def moved(miniature: Miniature) -> Counter[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        first, second, run = Path(folder, "first"), Path(folder, "second"), Path(folder, "run")
+        shutil.copytree(miniature.directory / "results/generated/mvtec3d", first)
+        assert own(miniature, first, run) == {"clouds": 1}
+        first.rename(second)
+        return own(miniature, second, run, "-n")
+
+
 CHANGES: dict[str, Plan] = {
     "nothing": Miniature.plan,
     "a scan of bagel": scan("bagel", "xyz"),
@@ -101,6 +129,7 @@ CHANGES: dict[str, Plan] = {
     "one more category, cookie": config(None, "datasets", "mvtec3d", "categories", "cookie"),
     "one more auxiliary class, bagel": config(["carrot", "bagel"], "datasets", "mvtec3d", "auxiliary"),
     "another backbone for shaded views": config(2, "features", "standard", "random_seed"),
+    "a folder of raw scans moved, and the new `root` given": moved,
     "the `label` of a method": config("Ours", "methods", "pointad", "label"),
 }
 
@@ -139,18 +168,8 @@ def test_a_deleted_scan_is_generated_again_when_it_is_needed(miniature: Miniatur
 
 
 def test_a_moved_folder_runs_nothing_and_a_changed_one_its_category(miniature: Miniature, tmp_path: Path) -> None:
-    target = "results/clouds/mvtec3d/bagel.zarr.zip"
-    config = copy.deepcopy(CONFIG)
-    del config["datasets"]["mvtec3d"]["generated"]
-
     def run(root: Path, *arguments: str) -> Counter[str]:
-        config["datasets"]["mvtec3d"]["root"] = str(root)
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(config))
-        arguments = (target, *arguments, "--configfile", str(path))
-        result = snakemake(*arguments, snakefile=miniature.snakefile, directory=tmp_path / "run")
-        assert result.code == 0, result.text
-        return result.jobs
+        return own(miniature, root, tmp_path / "run", *arguments)
 
     first, second = tmp_path / "first", tmp_path / "else where/second"
     shutil.copytree(miniature.directory / "results/generated/mvtec3d", first)
@@ -159,13 +178,20 @@ def test_a_moved_folder_runs_nothing_and_a_changed_one_its_category(miniature: M
     shutil.rmtree(first)
     assert run(second, "-n") == {}
     # Nor does it change a byte where all is run anew: the results name no place and no date.
-    before = (tmp_path / "run" / target).read_bytes()
+    before, there = (tmp_path / "run" / OWN).read_bytes(), sorted(second.rglob("*"))
     assert run(second, "--forceall") == {"clouds": 1}
-    assert (tmp_path / "run" / target).read_bytes() == before
+    assert (tmp_path / "run" / OWN).read_bytes() == before
+    assert sorted(second.rglob("*")) == there, "something was written into the user's folder"
 
     scans = sorted((second / "bagel/test/good").rglob("000.*"))
     with changed(scans[0], scans[0].read_bytes() + b"\0"):
         assert run(second, "-n") == {"clouds": 1}
+    assert run(second, "-n") == {}
+    # A copy with new dates may be anything.
+    stat = scans[0].stat()
+    os.utime(scans[0], (stat.st_atime, stat.st_mtime + 2))
+    assert run(second, "-n") == {"clouds": 1}
+    os.utime(scans[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert run(second, "-n") == {}
     for file in scans:
         shutil.copy2(file, file.with_stem("900"))

@@ -1,7 +1,10 @@
 """The workflow as a user meets it: a fresh clone, other folders, mistakes, and the same bytes on any machine."""
 
 import copy
+import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -263,6 +266,43 @@ def test_profiles_keep_results_trustworthy(name: str) -> None:
     assert profile["show-failed-logs"] is True
     # The first would let half a result count as done, the second would miss edits of library and config.
     assert not {"keep-incomplete", "rerun-triggers"} & set(profile)
+
+
+@pytest.mark.parametrize("name", ["slurm", "kubernetes"])
+def test_a_clusters_profile_says_of_every_rule_that_can_use_a_gpu_whether_it_gets_one(name: str) -> None:
+    text = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    rules = {rule.split(":")[0] for rule in text.split("\nrule ")[1:] if "gpu=GPUS" in rule}
+    profile = yaml.safe_load((REPOSITORY / f"profiles/{name}/profile.yaml").read_text())
+    assert {"features", "prompts"} < rules
+    assert {line.split(":")[0] for line in profile["set-resources"] if ":gpu=" in line} == rules
+
+
+def documented_commands() -> list[str]:
+    texts = [path.read_text() for path in (REPOSITORY / "README.md", *REPOSITORY.glob("*/README.md"))]
+    texts += [path.read_text() for path in (REPOSITORY / "docs").glob("*.md")]
+    found = [re.findall(r"^(?:\S*/)?(snakemake .*)$|`(snakemake [^`]*)`", text, re.MULTILINE) for text in texts]
+    return sorted({(block or inline).replace("\n", " ") for commands in found for block, inline in commands})
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_a_documented_command_says_what_it_seems_to(command: str) -> None:
+    """An option that takes several values swallows a target that follows it."""
+    code = (
+        "import json, sys\n"
+        "from snakemake.cli import get_argument_parser\n"
+        "args = get_argument_parser().parse_args(sys.argv[1:])\n"
+        "values = [list(map(str, found or ())) for found in (args.configfile, args.forcerun, args.targets)]\n"
+        "print(json.dumps(values))\n"
+    )
+    # Profiles are looked for where the command is typed.
+    words = shlex.split(command.partition(" | ")[0])[1:]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    configs, forced, targets = json.loads(done.stdout.splitlines()[-1])
+    assert all(name.endswith(".yaml") or name == "FILE" for name in configs)
+    assert not {"all_tables", "all_heatmaps"} & set(forced)
+    for target in ("all_tables", "all_heatmaps", "pocket_clip"):
+        assert (target in words) == (target in targets)
 
 
 @pytest.mark.parametrize("stage", ["clouds", "renders", "scores", "metrics"])

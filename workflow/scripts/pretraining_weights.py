@@ -20,4 +20,5 @@ with jobs.logged(snakemake.log[0]):
         recipe=Recipe(seed=snakemake.params.recipe["seed"], steps=tuple(snakemake.params.recipe["steps"])),
         # Not an output: what a run that was cut off has reached must outlive it.
         state=Path(snakemake.output.weights).with_name("training.pt"),
+        code=snakemake.params.code,
     )
