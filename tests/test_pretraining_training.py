@@ -54,51 +54,48 @@ def run(shard, folder, recipe=RECIPE, code="", gpus=0):
     return weights
 
 
-def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(shard, tmp_path, monkeypatch):
-    whole = run(shard, tmp_path / "whole")
-    real, calls = training.losses, []
+@pytest.fixture
+def cut_off(shard, tmp_path, monkeypatch):
+    """The folder of a run that was cut off in its last step, and a list that grows with every further step."""
+    real, steps = training.losses, []
+
+    def counted(*args):
+        steps.append(1)
+        return real(*args)
 
     def failing(*args):
-        calls.append(1)
-        if len(calls) == 4:
+        if len(steps) == 3:
             raise KeyboardInterrupt
-        return real(*args)
+        return counted(*args)
 
     monkeypatch.setattr(training, "losses", failing)
     with pytest.raises(KeyboardInterrupt):
         run(shard, tmp_path / "cut")
+    assert (tmp_path / "cut/state.pt").exists()
     assert not (tmp_path / "cut/weights.safetensors").exists()
-    monkeypatch.setattr(training, "losses", lambda *args: (calls.append(1), real(*args))[1])
-    calls.clear()
-    resumed = run(shard, tmp_path / "cut")
-    assert len(calls) == 2, "two of the four steps were saved"
+    monkeypatch.setattr(training, "losses", counted)
+    steps.clear()
+    return tmp_path / "cut", steps
+
+
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(shard, cut_off, tmp_path):
+    folder, steps = cut_off
+    resumed = run(shard, folder)
+    assert len(steps) == 2, "two of the four steps were saved"
+    whole = run(shard, tmp_path / "whole")
     assert resumed.read_bytes() == whole.read_bytes()
-    assert (tmp_path / "cut/curve.csv").read_text() == (tmp_path / "whole/curve.csv").read_text()
-    # Another recipe begins anew.
-    assert not (tmp_path / "cut/state.pt").exists(), "what is done is not gone on with"
+    assert (folder / "curve.csv").read_text() == (tmp_path / "whole/curve.csv").read_text()
+    assert not (folder / "state.pt").exists(), "what is done is not gone on with"
 
 
 @pytest.mark.parametrize("what", ["recipe", "views", "code"])
-def test_what_was_saved_of_another_training_is_no_beginning(shard, tmp_path, monkeypatch, what):
-    real, calls = training.losses, []
-
-    def failing(*args):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return real(*args)
-
-    monkeypatch.setattr(training, "losses", failing)
-    with pytest.raises(KeyboardInterrupt):
-        run(shard, tmp_path / "run")
-    assert (tmp_path / "run/state.pt").exists()
-    monkeypatch.setattr(training, "losses", lambda *args: (calls.append(1), real(*args))[1])
-    calls.clear()
+def test_what_was_saved_of_another_training_is_no_beginning(shard, cut_off, what):
+    folder, steps = cut_off
     if what == "views":
         write_shard(shard, things=2)
-    recipe = replace(RECIPE, steps=(2, 1)) if what == "recipe" else RECIPE
-    run(shard, tmp_path / "run", recipe, code="other" if what == "code" else "")
-    assert len(calls) == sum(recipe.steps)
+    recipe = replace(RECIPE, seed=2, steps=(2, 1)) if what == "recipe" else RECIPE
+    run(shard, folder, recipe, code="other" if what == "code" else "")
+    assert len(steps) == sum(recipe.steps)
 
 
 @pytest.mark.parametrize("damage", ["cut", "other"])
