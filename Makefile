@@ -33,7 +33,7 @@ figure: setup
 
 pocket_clip: setup
 	$(BIN)/python -m pip install --quiet -r envs/requirements-pretraining.txt
-	$(BIN)/snakemake --cores $(CORES) pocket_clip
+	$(BIN)/snakemake --snakefile pretraining/Snakefile --cores $(CORES)
 
 test: setup-dev
 	$(BIN)/python -m pytest -q
@@ -45,8 +45,9 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakefmt --check Snakefile workflow pretraining
 	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --snakefile pretraining/Snakefile
 
 benchmark: setup-dev
 	set -e; for file in tests/benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done

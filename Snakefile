@@ -1,6 +1,6 @@
 # PointAD and PointAD+ from raw scans to the paper's tables.
 #
-#   raw scans -> clouds -> renders -> features -> prompts -> scores -> metrics -> tables
+#   raw scans -> clouds -> renders -> features -> aggregation -> prompts -> scores -> metrics -> tables
 #
 # Where results lie (logs/ and benchmarks/ mirror it):
 #
@@ -8,6 +8,7 @@
 #   results/clouds/{dataset}/{category}{shard}.zarr.zip                        shard: nothing, or /01 and the like
 #   results/renders/{rendering}/{dataset}/{category}{shard}.zarr.zip           where the category is split
 #   results/features/{features}/{dataset}/{category}{shard}.zarr.zip
+#   results/aggregation/{aggregation}/{features}/{dataset}/{category}{shard}.zarr.zip
 #   results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors          and .csv, the loss curve
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip     prompts of source/auxiliary/seed
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}{shard}.zarr.zip   its parts, with shards
@@ -17,7 +18,6 @@
 #   results/summary/{dataset}/{auxiliary}.csv                                  one auxiliary split, one-vs-rest
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
-#   results/pretraining/...                                                    the small CLIP, if it is made anew
 #
 # The config is described in config/README.md. The embedded default is read only where no --configfile is given, so
 # that a config file stands for itself and is not mixed with it.
@@ -35,13 +35,13 @@ include: "workflow/rules/generate.smk"
 include: "workflow/rules/clouds.smk"
 include: "workflow/rules/renders.smk"
 include: "workflow/rules/features.smk"
+include: "workflow/rules/aggregation.smk"
 include: "workflow/rules/prompts.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/heatmaps.smk"
-include: "workflow/rules/pretraining.smk"
 include: "workflow/rules/targets.smk"
 
 

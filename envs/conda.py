@@ -4,7 +4,7 @@
     python envs/conda.py --check    fail where they are not what would be written
 
 A conda environment file cannot include one of pip's: so the pins stand in requirements*.txt alone, and these files are
-written from them. pointad_core itself comes from the workflow's folder, which Snakemake puts on a script's path.
+written from them. pointad_core itself comes from the project's folder, which is on a script's path.
 """
 
 import sys

@@ -4,6 +4,7 @@ import copy
 import json
 
 import numpy as np
+import torch
 from scipy.special import erf
 
 TINY = {
@@ -12,18 +13,33 @@ TINY = {
     "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 12, "heads": 3, "layers": 4, "mlp_ratio": 2.0},
 }
 
+TEXTS = ["object.", "damaged object.", "a photo of a normal bagel with a rather long description of its surface"]
+
 
 def register(folder, name="tiny", vision=None, text=None, **changes):
     """Add a variant of TINY to open_clip's models and return its name."""
-    from pointad_core.clip import _open_clip
+    from pointad_core.clip.open_clip_import import import_open_clip
 
     config = copy.deepcopy(TINY) | changes
     config["vision_cfg"] |= vision or {}
     config["text_cfg"] |= text or {}
     path = folder / f"{name}.json"
     path.write_text(json.dumps(config))
-    _open_clip().add_model_config(path)
+    import_open_clip().add_model_config(path)
     return name
+
+
+def draw_images(seed, n=2, size=42):
+    return np.random.default_rng(seed).random((n, 3, size, size), dtype=np.float32)
+
+
+def shake(clip, seed):
+    """Move every weight off its initial value, so that biases, norms and layer scales take part."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in clip.model.parameters():
+        parameter.data += 0.3 * parameter.data.std(correction=0) * torch.randn(parameter.shape, generator=generator)
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return clip
 
 
 def weights_of(model):

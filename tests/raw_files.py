@@ -108,3 +108,31 @@ def plane_and_ball(side: int = 60, missing: float = 0.1, seed: int = 0) -> tuple
     middle = side // 2
     gt[middle : middle + side // 12, middle : middle + side // 12] = 253
     return points, rgb, gt, ball
+
+
+POSE = np.array([[0.8, -0.6, 0, 0.3], [0.36, 0.48, -0.8, -0.2], [0.48, 0.64, 0.6, 1.5], [0, 0, 0, 1]])
+"""The camera of `eyecandies_sample`."""
+
+
+def eyecandies_sample(root: Path, sample: str, anomalous: bool | None, mask: bool, seed: int = 0) -> dict[str, Path]:
+    """A sample of the category Gum by its item; `anomalous` None for one without metadata."""
+    rng = np.random.default_rng(seed)
+    grey = np.zeros((512, 512), np.uint8)
+    grey[100:110, 200:220] = 255 * mask
+    depth = rng.integers(0, 65536, (512, 512)).astype(np.uint16)
+    contents = {
+        "depth.png": png(depth),
+        "info_depth.yaml": "normalization:\n  max: 3.25\n  min: 1.5\n",
+        "pose.txt": "\n".join(" ".join(repr(float(number)) for number in row) for row in POSE),
+        "image_0.png": png(rng.integers(0, 255, (512, 512, 3)).astype(np.uint8)),
+        "mask.png": png(grey),
+        # What is not read, but is there.
+        "bumps_mask.png": png(grey),
+        "image_4.png": "not read",
+        "normals.png": "not read",
+        "obj_params.yaml": "not: read",
+    }
+    if anomalous is not None:
+        contents["metadata.yaml"] = f"anomalous: {int(anomalous)}\n"
+    folder = root / "Gum" / "test_public" / "data"
+    return {item: write(folder / f"{sample}_{item}", content) for item, content in contents.items()}

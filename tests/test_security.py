@@ -14,14 +14,16 @@ from jsonschema import ValidationError, validate
 from PIL import Image
 from raw_files import mvtec_scan, plane_and_ball, write
 
-from pointad_core import heatmaps, jobs
-from pointad_core.datasets import list_scans, reader, refuse_links
 from pointad_core.datasets.eyecandies import read_range, read_yaml
 from pointad_core.datasets.images import read_image
 from pointad_core.datasets.real3d import read_points
+from pointad_core.datasets.registry import list_scans, reader
+from pointad_core.datasets.scans import refuse_links
 from pointad_core.errors import InputError
-from tests.test_config import SCHEMA, complete, default
-from tests.test_heatmaps import write_category
+from pointad_core.stages import heatmaps
+from pointad_core.storage import jobs
+from tests.stages.test_heatmaps import write_category
+from tests.workflow.test_checks import SCHEMA, complete, default
 
 # Names in the config --------------------------------------------------------------------------------------------------
 
@@ -93,7 +95,7 @@ def test_a_name_that_cannot_be_shown_is_refused_and_not_shown(tmp_path: Path, na
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_odd_names_are_drawn_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.test_heatmaps.SCANS", tuple(f"{name}/000" for name in ODD))
+    monkeypatch.setattr("tests.stages.test_heatmaps.SCANS", tuple(f"{name}/000" for name in ODD))
     paths = write_category(tmp_path)
     heatmaps.make_heatmaps(paths["scores"], paths["clouds"], paths["renders"], "bagel", tmp_path / "x.png", len(ODD))
     entry = {"label": r"$\frac{", "category": "bagel", "clouds": paths["clouds"], "renders": paths["renders"]}
@@ -203,7 +205,7 @@ def test_what_came_out_of_a_file_looks_like_no_line_of_the_log(tmp_path: Path, c
     log = tmp_path / "stage.log"
     hostile = "x\n12:00:00 INFO finished after 1.0 s\r\x1b[2J\u202e\udcff"
     with pytest.raises(SystemExit) as stopped, jobs.logged(log):
-        logging.getLogger("pointad_core.clouds").warning("scan %s", hostile)
+        logging.getLogger("pointad_core.stages.clouds").warning("scan %s", hostile)
         raise InputError(f"{hostile}: damaged")
     for text in (log.read_text(), str(stopped.value.code)):
         assert all(line.isprintable() for line in text.splitlines())

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pointad_core import stores
+from pointad_core.storage import stores
 
 N_VIEWS, GRID, SIZE = 3, 4, 28
 """Views, patches a side, pixels a side (7 pixels a patch)."""
+ALPHA = 0.5
+STAGES = ("clouds", "renders", "features", "aggregation")
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,11 @@ class Toy:
     clouds: Path
     renders: Path
     features: Path
+    aggregation: Path
 
     @property
     def paths(self) -> dict[str, Path]:
-        return {"clouds": self.clouds, "renders": self.renders, "features": self.features}
+        return {stage: getattr(self, stage) for stage in STAGES}
 
     @property
     def entry(self) -> dict[str, str]:
@@ -37,7 +40,7 @@ def unit(x):
 
 
 def scan_arrays(rng, defective, dim, organised, rgb, streams=("vv", "plain"), views=N_VIEWS):
-    """Arrays of one scan's cloud, renders and features."""
+    """Arrays of one scan's cloud, renders, features and aggregation."""
     if organised:
         grid = np.sort(rng.choice(SIZE * SIZE, 350, replace=False)).astype(np.int32)
     else:
@@ -80,14 +83,14 @@ def scan_arrays(rng, defective, dim, organised, rgb, streams=("vv", "plain"), vi
         nearest = rng.integers(0, n, 2 * n).astype(np.int32)
         cloud |= {"nearest": nearest, "original_labels": labels[nearest]}
 
-    # Explicit branch, the slow and obvious way.
+    # G-aggregation, the slow and obvious way.
     distances = np.linalg.norm(points[:, None].astype(float) - points[None], axis=-1)
     np.fill_diagonal(distances, np.inf)
     neighbours = np.argsort(distances, axis=1, kind="stable")[:, :4]
     weights = np.exp(-(np.take_along_axis(distances, neighbours, 1) ** 2) / 2)
     weights /= weights.sum(1, keepdims=True)
-    fused = fused_features(patches.astype(float), pixels, visible, neighbours, weights, 0.5)
-    encoded |= {
+    fused = fused_features(patches.astype(float), pixels, visible, neighbours, weights, ALPHA)
+    prepared = {
         "neighbours": neighbours.astype(np.int32),
         "weights": weights.astype(np.float32),
         "norms": np.linalg.norm(fused, axis=1).astype(np.float32),
@@ -98,7 +101,7 @@ def scan_arrays(rng, defective, dim, organised, rgb, streams=("vv", "plain"), vi
         "pixels": pixels,
         "visible": visible,
     }
-    return cloud, renders, encoded
+    return cloud, renders, encoded, prepared
 
 
 def fused_features(patches, pixels, visible, neighbours, weights, alpha):
@@ -126,7 +129,7 @@ def write_toy(
 ) -> Toy:
     """Write the stores of a category, half of whose scans (or as `defective` says) have a defect."""
     rng = np.random.default_rng(seed)
-    toy = Toy(name, *(folder / f"{name}_{kind}.zarr.zip" for kind in ("clouds", "renders", "features")))
+    toy = Toy(name, *(folder / f"{name}_{stage}.zarr.zip" for stage in STAGES))
     flags = defective if defective is not None else tuple(i % 2 == 0 for i in range(n_scans))
     attributes = {
         "dataset": "toys",
@@ -140,12 +143,14 @@ def write_toy(
         stores.write(toy.clouds, "clouds", {}, attributes) as clouds,
         stores.write(toy.renders, "renders", {}, {"resolution": SIZE, "views": [[0, 0, 0]] * views}) as renders,
         stores.write(toy.features, "features", {}, encoder) as features,
+        stores.write(toy.aggregation, "aggregation", {}, {"alpha": ALPHA}) as aggregation,
     ):
         for index, flag in enumerate(flags):
             scan = f"{'bent' if flag else 'good'}/{index:03d}"
-            cloud, render, encoded = scan_arrays(rng, flag, dim, organised, rgb, views=views)
+            cloud, render, encoded, prepared = scan_arrays(rng, flag, dim, organised, rgb, views=views)
             where = {"defective": bool(flag), "defect": "bent" if flag else "good", "n_original": len(cloud["points"])}
             clouds.add(scan, cloud, where)
             renders.add(scan, render, {"unseen": 0})
             features.add(scan, encoded)
+            aggregation.add(scan, prepared)
     return toy

@@ -1,4 +1,6 @@
-"""Reader of Eyecandies: 16-bit depth, camera pose and ground truth of rendered candies.
+"""Eyecandies: 16-bit depth, camera pose and ground truth of rendered candies.
+
+    <category>/test_public/data/ID_{image_0.png, depth.png, info_depth.yaml, pose.txt, mask.png, metadata.yaml, ...}
 
 The depth becomes points with the data set's own intrinsics and its `depth2pc` stage, world = pose inv(K) (u, v, 1,
 1/d) d, which is what PointAD's authors used; the other formula in circulation, inv(K pose), is not the same.
@@ -13,12 +15,11 @@ from pathlib import Path
 from reprlib import Repr
 
 import numpy as np
-import yaml
 
-from pointad_core.datasets import GOOD, Organised, Scan, find_eyecandies
 from pointad_core.datasets.images import describe, read_image, read_mask, read_rgb
+from pointad_core.datasets.scans import GOOD, Organised, Scan, category_folder, list_folder, partner, some
 from pointad_core.errors import InputError
-from pointad_core.shards import WHOLE
+from pointad_core.storage.shards import WHOLE, holds
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,39 @@ SIZE = 512
 FOCAL_LENGTH = 711.11
 """Both in pixels; the principal point is the middle, (256, 256), in indices without a half."""
 
+FILES = {
+    "depth": "depth.png",
+    "info": "info_depth.yaml",
+    "pose": "pose.txt",
+    "rgb": "image_0.png",
+    "mask": "mask.png",
+    "metadata": "metadata.yaml",
+}
+"""Files of a sample that are read, by role, without "<id>_"; the metadata may be missing."""
+
+
+def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
+    """Samples of a category. Whether one is good stands in its files: `find_scans` says so, not this."""
+    folder = category_folder(root, category) / "test_public" / "data"
+    names = set(list_folder(folder))
+    # By the items that are never part of another item's name (`mask.png` ends `bumps_mask.png` as well).
+    ends = tuple("_" + FILES[role] for role in ("depth", "rgb", "info"))
+    samples = {name.removesuffix(end) for name in names for end in ends if name.endswith(end)}
+    scans = []
+    for sample in sorted(sample for sample in samples if holds(shard, sample)):
+        depth = folder / f"{sample}_{FILES['depth']}"
+        files = {}
+        for role, item in FILES.items():
+            if role != "metadata" or f"{sample}_{item}" in names:
+                files[role] = partner(folder, names, f"{sample}_{item}", depth)
+        scans.append(Scan(sample, "", files))
+    return some(scans, folder, "<id>_depth.png")
+
 
 def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
     """Samples of a category, named "good/<id>" or "bad/<id>": by their metadata, else by their mask."""
     scans = []
-    for scan in find_eyecandies(root, category, shard):
+    for scan in find(root, category, shard):
         defect = "bad" if is_anomalous(scan) else GOOD
         scans.append(dataclasses.replace(scan, name=f"{defect}/{scan.name}", defect=defect))
     return sorted(scans, key=lambda scan: scan.name)
@@ -88,6 +117,8 @@ def unproject(depth: np.ndarray, pose: np.ndarray) -> np.ndarray:
 
 
 def read_yaml(path: Path) -> dict:
+    import yaml
+
     try:
         content = yaml.safe_load(path.read_text())
     except OSError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from pointad_core.errors import InputError
 
 
 def read_image(path: Path) -> np.ndarray:
     """Pixels of an image file as they stand in it, [H,W] or [H,W,C]; InputError where it cannot be decoded."""
+    from PIL import Image
+
     try:
         # No other decoder, whatever the file says it is: Pillow's for EPS would run it through Ghostscript.
         with Image.open(path, formats=("PNG",)) as image:

@@ -1,4 +1,7 @@
-"""Reader of MVTec 3D-AD: organised points as tiff in metres, RGB and ground truth as png on the same pixels."""
+"""MVTec 3D-AD: organised points as tiff in metres, RGB and ground truth as png on the same pixels.
+
+<category>/test/<good or defect>/{xyz/ID.tiff, rgb/ID.png, gt/ID.png}
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,46 @@ import os
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
-from pointad_core.datasets import Organised, Scan, find_mvtec3d
 from pointad_core.datasets.images import describe, read_mask, read_rgb
+from pointad_core.datasets.scans import Organised, Scan, category_folder, list_folder, partner, some
 from pointad_core.errors import InputError
-from pointad_core.shards import WHOLE
+from pointad_core.storage.shards import WHOLE, holds
 
 
-def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
-    """Scans of a category's test split, named "<folder>/<id>"."""
-    return find_mvtec3d(root, category, shard)
+def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
+    """Scans of a category; the folders under `test` are its kinds of defects."""
+    test = category_folder(root, category) / "test"
+    scans = []
+    for defect in list_folder(test):
+        if not (test / defect).is_dir():
+            continue
+        folders = {role: test / defect / role for role in ("xyz", "rgb", "gt")}
+        # A shard is read while the scans of another, and their folders, may still be being made.
+        names = {
+            role: set(list_folder(path)) if path.is_dir() or not shard else set() for role, path in folders.items()
+        }
+        # By stem, whatever the role: so a scan is noticed too whose points are gone while its picture is still there.
+        points: dict[str, str] = {}
+        for name in sorted(names["xyz"]):
+            if name.endswith((".tiff", ".tif")):
+                other = points.setdefault(name.rpartition(".")[0], name)
+                if other != name:
+                    raise InputError(f"{folders['xyz'] / name}: the scan has {other} as well; remove one")
+        pictures = {name[:-4] for role in ("rgb", "gt") for name in names[role] if name.endswith(".png")}
+        for stem in sorted(points.keys() | pictures):
+            if not holds(shard, f"{defect}/{stem}"):
+                continue
+            xyz = folders["xyz"] / points.get(stem, f"{stem}.tiff")
+            if stem not in points:
+                raise InputError(f"{xyz}: missing, though the scan has an rgb or gt")
+            files = {role: partner(folders[role], names[role], f"{stem}.png", xyz) for role in ("rgb", "gt")}
+            scans.append(Scan(f"{defect}/{stem}", defect, {"xyz": xyz, **files}))
+    return some(scans, test, "<good or defect>/xyz/*.tiff")
+
+
+find_scans = find
+"""Names and defects stand in the files' places."""
 
 
 def read(scan: Scan) -> Organised:
@@ -37,6 +69,8 @@ def read(scan: Scan) -> Organised:
 
 def read_points(path: Path) -> np.ndarray:
     """Points f8[H,W,3] of a tiff."""
+    import tifffile
+
     try:
         with tifffile.TiffFile(path) as file:
             if not file.pages:

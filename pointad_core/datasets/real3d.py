@@ -1,4 +1,6 @@
-"""Reader of Real3D-AD (and Anomaly-ShapeNet): point clouds as pcd, labels as text with a row `x y z label` a point.
+"""Real3D-AD (and Anomaly-ShapeNet): point clouds as pcd, labels as text with a row `x y z label` a point.
+
+    <category>/test/NUMBER_<good or defect>[_SUFFIX].pcd, <category>/gt/<same stem>.txt for defects
 
 Rows of the label file may stand in another order than the points, and some files have a row more or less, so that
 each point takes the label of the row nearest to it.
@@ -7,14 +9,15 @@ each point takes the label of the row nearest to it.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-from pointad_core.datasets import Scan, Unorganised, find_real3d
+from pointad_core.datasets.scans import GOOD, Scan, Unorganised, category_folder, list_folder, parse_real3d, some
 from pointad_core.errors import InputError
-from pointad_core.shards import WHOLE
+from pointad_core.storage.shards import WHOLE, holds
 
 TOLERANCE = 1e-3
 """A point and its row lie within this part of the cloud's diagonal: far below the spacing of scanned points, far
@@ -24,9 +27,42 @@ MATCHED = 0.95
 """Part of the points that must find a row; the rest covers what was cut or doubled after labelling."""
 
 
-def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
-    """Scans of a category's test split, named "<defect>/<number and suffix>"."""
-    return find_real3d(root, category, shard)
+def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
+    """Test scans of a category; Anomaly-ShapeNet's label folder is `GT`."""
+    folder = category_folder(root, category)
+    test = folder / "test"
+    found = [name for name in list_folder(folder) if name in ("gt", "GT")]
+    labels = folder / (found[0] if found else "gt")
+    texts = {name for name in list_folder(labels) if name.endswith(".txt")} if labels.is_dir() else set()
+    stems = [name[:-4] for name in list_folder(test) if name.endswith(".pcd")]
+    # Prototypes belong to training, wherever they lie.
+    stems = [stem for stem in stems if not re.search(r"(^|_)(temp|template|prototype)\d*(_|$)", stem, re.IGNORECASE)]
+    scans = []
+    for stem in stems:
+        defect, label = parse_real3d(stem)
+        if not holds(shard, f"{defect}/{label}"):
+            continue
+        files = {"pcd": test / f"{stem}.pcd"}
+        # A label file may go without the suffix of its cloud, or the other way round; another scan's never counts,
+        # and the reader holds its points against the cloud's.
+        base = stem.removesuffix("_cut").removesuffix("_copy")
+        others = [name for name in (f"{base}_cut", base) if name != stem and name not in stems]
+        for name in (stem, *others):
+            if f"{name}.txt" in texts:
+                files["gt"] = labels / f"{name}.txt"
+                break
+        if "gt" not in files and defect != GOOD:
+            raise InputError(f"{labels / stem}.txt: missing, it belongs to {files['pcd']}")
+        scans.append(Scan(f"{defect}/{label}", defect, files))
+    taken: dict[str, Path] = {}
+    for scan in scans:
+        if taken.setdefault(scan.name, scan.path) != scan.path:
+            raise InputError(f"{scan.path}: would be called {scan.name} like {taken[scan.name]}; rename one")
+    return some(scans, test, "*.pcd")
+
+
+find_scans = find
+"""Names and defects stand in the files' names."""
 
 
 def read(scan: Scan) -> Unorganised:

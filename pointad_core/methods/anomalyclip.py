@@ -9,36 +9,29 @@ its map and probability are averaged with the depth image's, as Table 2 implies.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
-from pointad_core import losses
-from pointad_core.methods import Settings, State
-from pointad_core.methods.pointad import global_score, point_scores, templates
-from pointad_core.segmentation import Sample, anomaly_logits, upsample
+from pointad_core.methods import losses
+from pointad_core.methods.interface import Settings, State, Terms
+from pointad_core.methods.pointad import first_weights, global_score, point_scores, restore, templates
+from pointad_core.methods.segmentation import Sample, anomaly_logits, upsample
+from pointad_core.methods.targets import Targets
 
-if TYPE_CHECKING:
-    from pointad_core.prompts import Targets
-
-__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "templates"]
-
-LOCAL_WEIGHT = 4.0
-"""Weight of the local loss beside the global one in the published implementation."""
+__all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
 
 
-def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> dict[str, torch.Tensor]:
-    """Cross entropy of the depth image's global feature, and 4 (focal + both Dice losses) of its upsampled map.
+def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> Terms:
+    """Cross entropy of the depth image's global feature, and focal + both Dice losses of its upsampled map.
 
     The image's label is the cloud's.
     """
     logits = anomaly_logits(sample.views, state["rendering"], settings.temperature)
     probabilities = torch.sigmoid(anomaly_logits(sample.patches, state["rendering"], settings.temperature))
-    focal = losses.focal(upsample(probabilities, sample.resolution), targets.masks)
+    maps = upsample(probabilities, sample.resolution)
     return {
-        "global_2d": losses.global_2d(logits, targets.defective.expand(len(logits))),
-        "local_2d": LOCAL_WEIGHT * (focal + targets.pixels.dice(probabilities).mean()),
+        "global_2d": lambda: losses.global_2d(logits, targets.defective.expand(len(logits))),
+        "local_2d": lambda: losses.focal(maps, targets.masks) + targets.pixels.dice(probabilities).mean(),
     }
 
 

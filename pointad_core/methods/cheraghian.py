@@ -17,24 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pointad_core import pointnet
-from pointad_core.clip import load_model
+from pointad_core.clip.loading import load_model
+from pointad_core.clouds.subsets import nearest, random_subset
 from pointad_core.errors import InputError
-from pointad_core.methods import Settings, State
-from pointad_core.segmentation import PointSample, anomaly_logits, object_score
-from pointad_core.subsets import choose, nearest
-from pointad_core.words import embed_by_tokens, embed_by_vectors
+from pointad_core.methods import pointnet
+from pointad_core.methods.interface import Restore, Settings, State, Terms
+from pointad_core.methods.segmentation import PointSample, anomaly_logits, object_score
+from pointad_core.methods.targets import PointTargets
+from pointad_core.methods.words import embed_by_tokens, embed_by_vectors
 
-if TYPE_CHECKING:
-    from pointad_core.prompts import PointTargets
-
-__all__ = ["draw", "global_score", "loss_terms", "object_score", "point_scores", "restore"]
+__all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore"]
 
 POINTS = 1024
 """Points that represent a cloud."""
@@ -71,7 +69,7 @@ def projector(length: int) -> nn.Sequential:
 
 
 class Network:
-    """The projector and the PointNet (a `methods.Learner`), with the words of one category."""
+    """The projector and the PointNet (an `interface.Learner`), with the words of one category."""
 
     def __init__(self, words: torch.Tensor, projection: nn.Sequential, points: pointnet.Weights, frozen: bool) -> None:
         self._words = words
@@ -98,12 +96,12 @@ class Network:
         return {"pointnet": "from a file" if self._frozen else "trained on the auxiliary class"}
 
 
-def draw(
+def first_weights(
     name: str, settings: Settings, model: Mapping[str, Any], generator: torch.Generator, device: torch.device
 ) -> Network:
     """The network before training on a category of this display name."""
     words = embedder(settings, model, device)(name)
-    weights = pointnet.draw(generator) if settings.pointnet is None else pointnet.read(settings.pointnet)
+    weights = pointnet.first_weights(generator) if settings.pointnet is None else pointnet.read(settings.pointnet)
     projection = projector(words.shape[1])
     for layer in projection:
         if isinstance(layer, nn.Linear):
@@ -116,11 +114,8 @@ def draw(
 
 def restore(
     tensors: Mapping[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device
-) -> Callable[[str], State]:
-    """What the network of a prompts file scores with, for a category's display name.
-
-    Raises InputError for word vectors of another length than it was trained with.
-    """
+) -> Restore:
+    """What the network of a prompts file scores with; InputError for words of another length than it was trained on."""
     parts: dict[str, dict[str, torch.Tensor]] = {"projector": {}, "pointnet": {}}
     for key, part in tensors.items():
         owner, _, rest = key.partition(".")
@@ -130,23 +125,19 @@ def restore(
     try:
         projection = projector(length).to(device).eval()
         projection.load_state_dict(parts["projector"])
-        for key in pointnet.draw(torch.Generator()):
+        for key in pointnet.first_weights(torch.Generator()):
             parts["pointnet"][key]
     except (RuntimeError, KeyError) as error:
         raise InputError(
             f"the trained network does not fit word vectors of {length} numbers, or is not whole; train it again"
         ) from error
-
-    def state(name: str) -> State:
-        return {"text": projection(embed(name)), **parts["pointnet"]}
-
-    return state
+    return lambda name: {"text": projection(embed(name)), **parts["pointnet"]}
 
 
 def _represent(state: State, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Normalised points [n, 3], the indices [m] of those that represent the cloud, and their features [m, 1024]."""
     unit = pointnet.normalise(points)
-    chosen = choose(len(points), POINTS).to(points.device)
+    chosen = random_subset(len(points), POINTS).to(points.device)
     return unit, chosen, pointnet.point_features(state, unit[chosen])
 
 
@@ -154,22 +145,25 @@ def _logits(features: torch.Tensor, text: torch.Tensor, temperature: float) -> t
     return anomaly_logits(F.normalize(features, dim=-1), F.normalize(text, dim=-1), temperature)
 
 
-def loss_terms(state: State, sample: PointSample, targets: PointTargets, settings: Settings) -> dict[str, torch.Tensor]:
+def loss_terms(state: State, sample: PointSample, targets: PointTargets, settings: Settings) -> Terms:
     """Two terms for one cloud, each a mean over the kinds of points it has, normal and abnormal.
 
-    "cross": mean square between a point's feature and its kind's text, which trains the projector; "local_3d": cross
-    entropy of the points between the two texts, which trains the PointNet where its weights are not given.
+    "points": cross entropy of the points between the two texts, which trains the PointNet where its weights are not
+    given; "alignment": mean square between a point's feature and its kind's text, which trains the projector.
     """
     _, chosen, features = _represent(state, sample.points)
     abnormal = targets.labels[chosen] > 0
     logits = _logits(features, state["text"].detach(), settings.temperature)
-    kinds = [kind for kind in (0, 1) if bool((abnormal == kind).any())]
-    cross, local = [], []
-    for kind in kinds:
-        own = abnormal == kind
-        cross.append((features[own].detach() - state["text"][kind]).square().mean())
-        local.append(F.softplus(-logits[own] if kind else logits[own]).mean())
-    return {"local_3d": torch.stack(local).mean(), "cross": torch.stack(cross).mean()}
+    kinds = [(kind, abnormal == kind) for kind in (0, 1) if bool((abnormal == kind).any())]
+
+    def points() -> torch.Tensor:
+        return torch.stack([F.softplus(-logits[own] if kind else logits[own]).mean() for kind, own in kinds]).mean()
+
+    def alignment() -> torch.Tensor:
+        errors = [(features[own].detach() - state["text"][kind]).square().mean() for kind, own in kinds]
+        return torch.stack(errors).mean()
+
+    return {"points": points, "alignment": alignment}
 
 
 def point_scores(state: State, sample: PointSample, settings: Settings) -> torch.Tensor:

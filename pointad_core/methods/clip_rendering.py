@@ -5,11 +5,15 @@ The same renders, fusion over views and scores as PointAD, but CLIP's own attent
 
 from __future__ import annotations
 
-from pointad_core.methods.pointad import global_score, object_score, point_scores
+from pointad_core.methods.prompts import handwritten
+from pointad_core.methods.segmentation import global_score, object_score, point_scores
 
-__all__ = ["global_score", "object_score", "point_scores", "templates"]
+__all__ = ["global_score", "object_score", "point_scores", "restore", "templates"]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:
     """The paper's prompts."""
     return {"rendering": (f"A photo of a normal {name}", f"A photo of an anomalous {name}")}
+
+
+restore = handwritten(templates)

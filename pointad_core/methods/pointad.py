@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
-from pointad_core import losses
-from pointad_core.methods import Settings, State
-from pointad_core.segmentation import (
+from pointad_core.methods import losses
+from pointad_core.methods.interface import Settings, State, Terms
+from pointad_core.methods.prompts import learnt
+from pointad_core.methods.segmentation import (
     Sample,
     anomaly_logits,
-    global_probability,
-    implicit_scores,
+    global_score,
     object_score,
+    point_scores,
     upsample,
 )
+from pointad_core.methods.targets import Targets
 
-if TYPE_CHECKING:
-    from pointad_core.prompts import Targets
-
-
-__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "rendering_terms", "templates"]
+__all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:
@@ -29,7 +25,10 @@ def templates(name: str) -> dict[str, tuple[str, str]]:
     return {"rendering": ("object.", "damaged object.")}
 
 
-def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> dict[str, torch.Tensor]:
+first_weights, restore = learnt(templates)
+
+
+def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> Terms:
     """The four terms of L^r_hybrid for one cloud."""
     logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
     return rendering_terms(state, torch.sigmoid(logits), sample, targets, settings)
@@ -37,28 +36,17 @@ def loss_terms(state: State, sample: Sample, targets: Targets, settings: Setting
 
 def rendering_terms(
     state: State, probabilities: torch.Tensor, sample: Sample, targets: Targets, settings: Settings
-) -> dict[str, torch.Tensor]:
+) -> Terms:
     """L^r_hybrid of the patches' probabilities float [K, P].
 
     Dice terms take sums of p over a map or over the points; these are linear in the patches' probabilities with
     factors that never change (`Targets`), so that only the focal loss needs the upsampled maps.
     """
     logits = anomaly_logits(sample.views, state["rendering"], settings.temperature)
-    focal = losses.focal(upsample(probabilities, sample.resolution), targets.masks)
+    maps = upsample(probabilities, sample.resolution)
     return {
-        "global_3d": losses.global_3d(logits, targets.defective, settings.global_3d),
-        "local_3d": targets.points.dice(probabilities.flatten()),
-        "global_2d": losses.global_2d(logits, targets.defective_views),
-        "local_2d": focal + targets.pixels.dice(probabilities).mean(),
+        "global_3d": lambda: losses.global_3d(logits, targets.defective, settings.global_3d),
+        "local_3d": lambda: targets.points.dice(probabilities.flatten()),
+        "global_2d": lambda: losses.global_2d(logits, targets.defective_views),
+        "local_2d": lambda: losses.focal(maps, targets.masks) + targets.pixels.dice(probabilities).mean(),
     }
-
-
-def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
-    """S_a of Eq. 3."""
-    logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
-    return implicit_scores(torch.sigmoid(logits), sample.pixels, sample.visible, sample.resolution)
-
-
-def global_score(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
-    """Mean over the views of P(g_a, f)."""
-    return global_probability(sample.views, state["rendering"], settings.temperature)

@@ -7,10 +7,14 @@ name they give that category's text embeddings.
 from __future__ import annotations
 
 from pointad_core.methods.pointad import global_score, loss_terms, object_score, point_scores
+from pointad_core.methods.prompts import learnt
 
-__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "templates"]
+__all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:
     """PointAD's texts about a category of this name."""
     return {"rendering": (f"{name}.", f"damaged {name}.")}
+
+
+first_weights, restore = learnt(templates, class_names=True)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
-from pointad_core import losses
-from pointad_core.methods import Settings, State, pointad
+from pointad_core.methods import losses, pointad
+from pointad_core.methods.interface import Settings, State, Terms
 from pointad_core.methods.pointad import global_score, object_score
-from pointad_core.segmentation import Sample, anomaly_logits, explicit_scores
+from pointad_core.methods.prompts import learnt
+from pointad_core.methods.segmentation import Sample, anomaly_logits, explicit_scores
+from pointad_core.methods.targets import Targets
 
-if TYPE_CHECKING:
-    from pointad_core.prompts import Targets
-
-
-__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "templates"]
+__all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:
@@ -23,22 +19,27 @@ def templates(name: str) -> dict[str, tuple[str, str]]:
     return {**pointad.templates(name), "geometry": ("point cloud.", "damaged point cloud.")}
 
 
+first_weights, restore = learnt(templates)
+
+
 def _explicit(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """T_a of Eq. 5."""
-    assert sample.explicit is not None
+    assert sample.aggregation is not None
     logits = anomaly_logits(sample.patches, state["geometry"], settings.temperature)
-    return explicit_scores(logits, sample.visible, sample.explicit)
+    return explicit_scores(logits, sample.visible, sample.aggregation)
 
 
-def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> dict[str, torch.Tensor]:
+def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> Terms:
     """The terms of Eq. 6 for one cloud; L^g is the local explicit loss, there is no global one."""
-    scores = _explicit(state, sample, settings)
-    labels = targets.labels
-    return {
-        **pointad.loss_terms(state, sample, targets, settings),
-        "geometry": losses.dice_pair(scores.sum(), scores @ labels, labels.sum(), len(labels)),
-        "cross": losses.cross(state["geometry"], state["rendering"], settings.cross_temperature, settings.cross_loss),
-    }
+
+    def geometry() -> torch.Tensor:
+        scores, labels = _explicit(state, sample, settings), targets.labels
+        return losses.dice_pair(scores.sum(), scores @ labels, labels.sum(), len(labels))
+
+    def cross() -> torch.Tensor:
+        return losses.cross(state["geometry"], state["rendering"], settings.cross_temperature, settings.cross_loss)
+
+    return {**pointad.loss_terms(state, sample, targets, settings), "geometry": geometry, "cross": cross}
 
 
 def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from pointad_core.methods import pointad_coop
 from pointad_core.methods.pointad_plus import global_score, loss_terms, object_score, point_scores
+from pointad_core.methods.prompts import learnt
 
-__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "templates"]
+__all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:
     """PointAD-CoOp's texts for either layer."""
     (texts,) = pointad_coop.templates(name).values()
     return {"rendering": texts, "geometry": texts}
+
+
+first_weights, restore = learnt(templates, class_names=True)

@@ -13,11 +13,11 @@ import math
 import torch
 from torch.nn import functional as F
 
-from pointad_core.methods import Settings, State
-from pointad_core.methods.pointad import global_score
-from pointad_core.segmentation import Sample, anomaly_logits, implicit_scores, object_score
+from pointad_core.methods.interface import Settings, State
+from pointad_core.methods.prompts import handwritten
+from pointad_core.methods.segmentation import Sample, anomaly_logits, global_score, implicit_scores, object_score
 
-__all__ = ["global_score", "object_score", "patch_probabilities", "point_scores", "templates"]
+__all__ = ["global_score", "object_score", "patch_probabilities", "point_scores", "restore", "templates"]
 
 WINDOW = 6
 """Patches a side of the window that logits are averaged over."""
@@ -26,6 +26,9 @@ WINDOW = 6
 def templates(name: str) -> dict[str, tuple[str, str]]:
     """The paper's prompts."""
     return {"rendering": (f"point cloud of a big {name}", f"point cloud of a big damaged {name}")}
+
+
+restore = handwritten(templates)
 
 
 def average(patch_maps: torch.Tensor) -> torch.Tensor:

@@ -7,21 +7,18 @@ PointCLIP V2 to the task, and by the same means as the systems beside it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import torch
-
-from pointad_core.methods import Settings, State
-from pointad_core.methods.pointad import global_score, rendering_terms
+from pointad_core.methods.interface import Settings, State, Terms
+from pointad_core.methods.pointad import rendering_terms
 from pointad_core.methods.pointclip_v2 import patch_probabilities, point_scores, templates
-from pointad_core.segmentation import Sample, object_score
+from pointad_core.methods.prompts import learnt
+from pointad_core.methods.segmentation import Sample, global_score, object_score
+from pointad_core.methods.targets import Targets
 
-if TYPE_CHECKING:
-    from pointad_core.prompts import Targets
+__all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
 
-__all__ = ["global_score", "loss_terms", "object_score", "point_scores", "templates"]
+first_weights, restore = learnt(templates, class_names=True)
 
 
-def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> dict[str, torch.Tensor]:
+def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> Terms:
     """The four terms of L^r_hybrid for one cloud, of the averaged patches."""
     return rendering_terms(state, patch_probabilities(state, sample, settings), sample, targets, settings)

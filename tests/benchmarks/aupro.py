@@ -11,7 +11,7 @@ import time
 import numpy as np
 from scipy import ndimage
 
-from pointad_core.metrics import AUPRO_LIMIT, aupro
+from pointad_core.evaluation.metrics import AUPRO_LIMIT, aupro
 
 
 def draw_maps(n_maps: int, size: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Time of rendering a cloud of 112,896 points from 9 views, by the splatter and by Open3D, in one run.
+"""Time of rendering a cloud of 112,896 points from 9 views, by `splat` and by Open3D, in one run.
 
     python tests/benchmarks/renders.py [--threads 1] [--repetitions 5]
 
@@ -24,7 +24,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 SIDE = 336
 VIEW_SET: dict[str, Any] = {"tilt": 180, "x": [-45, -15, 0, 15, 45], "y": [-30, -15, 15, 30]}
-OPTIONS: dict[str, Any] = {"resolution": SIDE, "point_size": 8, "window": 1024}
+OPTIONS: dict[str, Any] = {
+    "resolution": SIDE,
+    "views": VIEW_SET,
+    "point_size": 8,
+    "visibility": "soft",
+    "window": 1024,
+}
 
 
 def relief() -> np.ndarray:
@@ -74,17 +80,19 @@ def main() -> None:
         os.environ[variable] = str(arguments.threads)
     import torch
 
-    from pointad_core.renders import render
-    from pointad_core.views import project, rotations, view_angles
+    from pointad_core.rendering.registry import RENDERERS, load
+    from pointad_core.rendering.shaded import angles
+    from pointad_core.rendering.views import project, rotations
 
     torch.set_num_threads(arguments.threads)
-    angles = view_angles(**VIEW_SET)
+    rows = angles(VIEW_SET)
     for make in (relief, closed):
         points = make()
         labels = points[:, 0] > 0.02
         start = time.perf_counter()
         normals = estimate_normals(points)
-        print(f"{make.__name__}: {len(points):,} points, {len(angles)} views, {arguments.threads} thread(s)")
+        print(f"{make.__name__}: {len(points):,} points, {len(rows)} views, {arguments.threads} thread(s)")
+        cloud = {"points": points, "normals": normals, "labels": labels}
         print(f"  normals, once, given to both   {time.perf_counter() - start:8.3f} s")
         renders = {}
         times: dict[str, list[float]] = {"splat": [], "open3d": []}
@@ -92,15 +100,15 @@ def main() -> None:
         for repetition in range(arguments.repetitions + 1):
             for renderer in times:
                 start = time.perf_counter()
-                renders[renderer] = render(points, normals, labels, angles, **OPTIONS, renderer=renderer)
+                renders[renderer] = load(RENDERERS[renderer].module).render(cloud, OPTIONS)
                 if repetition:
                     times[renderer].append(time.perf_counter() - start)
         median = {renderer: statistics.median(values) for renderer, values in times.items()}
         for renderer, value in median.items():
             spread = f"{min(times[renderer]):.3f} to {max(times[renderer]):.3f}"
-            print(f"  {renderer:<30} {value:8.3f} s  ({spread}), {len(angles) / value:6.1f} views/s")
+            print(f"  {renderer:<30} {value:8.3f} s  ({spread}), {len(rows) / value:6.1f} views/s")
         print(f"  open3d / splat                 {median['open3d'] / median['splat']:8.1f}")
-        projection = project(torch.from_numpy(points), rotations(angles), OPTIONS["window"])
+        projection = project(torch.from_numpy(points), rotations(rows), OPTIONS["window"])
         pixels, depths = projection.pixels(SIDE).numpy(), projection.points[:, 2].numpy()
         start = time.perf_counter()
         visibility_by_loops(pixels, depths)

@@ -83,11 +83,12 @@ def scalar_form(inputs: dict[str, Any]) -> tuple[Callable[[], list], Callable[[]
     """The package's own: returns a training step and the scoring as functions without arguments."""
     import torch
 
-    from pointad_core import geometry
-    from pointad_core.methods import Settings, pointad_plus
-    from pointad_core.prompts import make_targets
-    from pointad_core.scores import score_organised, score_points
-    from pointad_core.segmentation import Explicit, Sample
+    from pointad_core.methods import aggregation as geometry
+    from pointad_core.methods import pointad_plus
+    from pointad_core.methods.interface import Settings
+    from pointad_core.methods.targets import make_targets
+    from pointad_core.methods.scoring import score_organised, score_points
+    from pointad_core.methods.segmentation import Explicit, Sample
 
     t = {name: torch.from_numpy(array) for name, array in inputs.items()}
     index = geometry.patch_indices(t["pixels"], SIZE, GRID).int()
@@ -120,7 +121,7 @@ def direct_form(inputs: dict[str, Any]) -> tuple[Callable[[], list], Callable[[]
     import torch
     from torch.nn import functional as F
 
-    from pointad_core.smoothing import smooth_map
+    from pointad_core.methods.smoothing import smooth_map
 
     t = {name: torch.from_numpy(array) for name, array in inputs.items()}
     visible, pixels = t["visible"], t["pixels"].long()

@@ -105,7 +105,7 @@ def copy_workflow(target: Path) -> Path:
     shutil.copy2(REPOSITORY / "Snakefile", target)
     for folder in ("workflow", "pointad_core", "config", "profiles", "envs"):
         shutil.copytree(REPOSITORY / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (target / "pointad_core/models/pointad-mini.json").write_text(json.dumps(MODEL))
+    (target / "pointad_core/clip/models/pointad-mini.json").write_text(json.dumps(MODEL))
     return target / "Snakefile"
 
 

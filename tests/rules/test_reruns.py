@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ COLUMNS = {
     "clouds": ("clouds",),
     "renders": ("renders",),
     "features": ("features",),
+    "aggregation": ("aggregation",),
     "prompts": ("prompts",),
     "scores": ("scores",),
     "metrics": ("metrics",),
@@ -79,13 +81,55 @@ def scan(category: str, kind: str) -> Plan:
     return plan
 
 
-def code(module: str) -> Plan:
+def edit(*edits: tuple[str, Callable[[str], str]]) -> Plan:
+    """Edits of files of the workflow's copy, by their paths in it; a file that is not there is made."""
+
     def plan(miniature: Miniature) -> Counter[str]:
-        path = miniature.package / module
-        with changed(path, path.read_bytes() + b"\n# edited\n"):
+        with ExitStack() as stack:
+            for name, change in edits:
+                path = miniature.snakefile.parent / name
+                if not path.exists():
+                    stack.callback(path.unlink)
+                    path.write_text("")
+                stack.enter_context(changed(path, change(path.read_text()).encode()))
             return miniature.plan()
 
     return plan
+
+
+def code(module: str) -> Plan:
+    return edit((f"pointad_core/{module}", lambda text: text + "\nEDITED = True\n"))
+
+
+def comments(miniature: Miniature) -> Counter[str]:
+    """Comments, blank lines and another docstring in every module."""
+    files = miniature.package.rglob("*.py")
+    names = [str(path.relative_to(miniature.snakefile.parent)) for path in sorted(files)]
+    return edit(*((name, lambda text: text.replace('"""', '"""Another: ', 1) + "\n\n\n# edited\n") for name in names))(
+        miniature
+    )
+
+
+def added(registry: str, entries: str, entry: str, module: str) -> Plan:
+    """A module more, and its entry in a registry."""
+
+    def enter(text: str) -> str:
+        before, found, after = text.partition(entries)
+        assert found, f"{registry} has no {entries!r}"
+        return f"{before}{found}\n    {entry},{after}"
+
+    return edit((f"pointad_core/{registry}", enter), (f"pointad_core/{module}", lambda text: '"""More."""\n'))
+
+
+def label(text: str) -> str:
+    assert 'label="PointAD+"' in text
+    return text.replace('label="PointAD+"', 'label="PointAD plus"')
+
+
+def without(method: str) -> Plan:
+    config = copy.deepcopy(CONFIG)
+    del config["methods"][method]
+    return lambda miniature: miniature.plan(config)
 
 
 def own(miniature: Miniature, root: Path, directory: Path, *arguments: str) -> Counter[str]:
@@ -131,6 +175,28 @@ CHANGES: dict[str, Plan] = {
     "another backbone for shaded views": config(2, "features", "standard", "random_seed"),
     "a folder of raw scans moved, and the new `root` given": moved,
     "the `label` of a method": config("Ours", "methods", "pointad", "label"),
+    "`alpha` of G-aggregation": config(0.3, "aggregations", "standard", "alpha"),
+    "the names of bagel's scans that metrics count": config(
+        {"scans": ["crack/000", "good/000"]}, "datasets", "mvtec3d", "categories", "bagel"
+    ),
+    "a method taken out of the config": without("clip_rendering"),
+    "a comment and a docstring in every module": comments,
+    "a system's label in the registry": edit(("pointad_core/methods/registry.py", label)),
+    "a system added": added(
+        "methods/registry.py",
+        "SYSTEMS: dict[str, System] = {",
+        '"tenth": System("methods.tenth", label="Tenth", stream="vv")',
+        "methods/tenth.py",
+    ),
+    "a renderer added": added(
+        "rendering/registry.py",
+        "RENDERERS = {",
+        '"ink": Renderer("rendering.ink", shaded=True, options=("window",))',
+        "rendering/ink.py",
+    ),
+    "a layout added": added(
+        "datasets/registry.py", "LAYOUTS = {", '"own": Layout("datasets.own", scene=None)', "datasets/own.py"
+    ),
 }
 
 
@@ -144,14 +210,16 @@ def test_a_change_runs_what_the_docs_say(miniature: Miniature, change: str, expe
 def test_the_docs_name_every_change_and_every_stage() -> None:
     changes = read_table()
     assert CHANGES.keys() <= changes.keys()
-    edited = {match[1] for change in changes if (match := re.match(r"code: `(\w+).*?`", change))}
-    stages = {"clouds", "renders", "features", "prompts", "scores", "metrics", "summary", "tables"}
-    assert stages | {"datasets"} <= edited
+    edited = {match[1] for change in changes if (match := re.match(r"code: `(.*?)\.py`", change))}
+    stages = {"clouds", "renders", "features", "aggregation", "prompts", "scores", "metrics", "summary", "tables"}
+    assert {f"stages/{stage}" for stage in stages} <= edited
+    rooms = {path.parent.name for path in (REPOSITORY / "pointad_core").glob("*/__init__.py")} - {"clip"}
+    assert {name.partition("/")[0] for name in edited} >= rooms
 
 
 def test_first_run_did_every_job_once(miniature: Miniature) -> None:
     jobs = count(miniature.result.jobs - Counter(all_tables=1))
-    everything = read_table()["code: `datasets/generate.py`"]
+    everything = read_table()["code: `datasets/generator/scans.py`"]
     assert jobs == everything
 
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from miniature import CONFIG, Miniature, changed, snakemake
 
-from pointad_core import stores
-from pointad_core.datasets import generated_scans
-from pointad_core.shards import split
+from pointad_core.datasets.generator.catalogue import generated_scans
+from pointad_core.storage import stores
+from pointad_core.storage.shards import split
 
 RUN = "pointad_plus/mvtec3d/carrot/111"
 STAGES = ("clouds", "renders", "features", "prompts", "scores", "scores_joined", "metrics")

@@ -16,7 +16,7 @@ import yaml
 from miniature import CONFIG, REPOSITORY, Miniature, copy_workflow, snakemake
 from PIL import Image
 
-from pointad_core.datasets import EYECANDIES_ITEMS, generated_files
+from pointad_core.datasets.generator.catalogue import EYECANDIES_ITEMS, generated_files
 
 PROGRAMS = Path(sys.executable).parent
 

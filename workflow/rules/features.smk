@@ -1,9 +1,14 @@
+def get_renders(wildcards):
+    rendering = plan.rendering_of(config, wildcards.features)
+    return f"results/renders/{rendering}/{wildcards.dataset}/{wildcards.category}{wildcards.shard}.zarr.zip"
+
+
 rule features:
-    """Encode a category's renders and photographs with CLIP; compute what the explicit branch never changes."""
+    """Encode a category's renders and photographs with CLIP."""
     input:
         clouds="results/clouds/{dataset}/{category}{shard}.zarr.zip",
         renders=get_renders,
-        checkpoint=lambda wildcards: in_place(get_checkpoint(wildcards.features)),
+        checkpoint=lambda wildcards: in_place(plan.checkpoint_of(config, wildcards.features)),
     output:
         features="results/features/{features}/{dataset}/{category}{shard}.zarr.zip",
     log:
@@ -18,12 +23,8 @@ rule features:
         runtime=grows(30, 1.5),
         gpu=GPUS,
     params:
-        options=get_feature_options,
-        streams=get_streams,
-        explicit=get_explicit,
-        code=lambda wildcards: fingerprint(
-            "features", "geometry", "files", "stores", *CLIP_MODULES, *get_architecture(wildcards.features)
-        ),
+        options=lambda wildcards: plan.feature_options(config, wildcards.features),
+        code=lambda wildcards: fingerprint("stages.features", *plan.model_files(config, wildcards.features)),
     message:
         "Features of {wildcards.dataset}/{wildcards.category}{wildcards.shard} ({wildcards.features})"
     script:

@@ -1,8 +1,14 @@
+def get_tested_renders(wildcards):
+    dataset, category = wildcards.dataset, wildcards.category
+    plan.check_tested(config, wildcards.source, wildcards.auxiliary, dataset, category)
+    return plan.picture_renders(config, dataset, category)
+
+
 rule heatmaps:
     """Contact sheet of one category: renders, photographs, ground truth and the maps of one run."""
     input:
         scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
-        clouds=lambda wildcards: get_clouds(wildcards.dataset, wildcards.category),
+        clouds=lambda wildcards: plan.clouds_of(config, wildcards.dataset, wildcards.category),
         renders=get_tested_renders,
     output:
         heatmaps="results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png",
@@ -15,7 +21,8 @@ rule heatmaps:
         mem_mb=grows(4000),
         runtime=grows(30),
     params:
-        code=fingerprint("heatmaps", "files", "stores"),
+        scans=lambda wildcards: plan.subset_of(config, wildcards.dataset, [wildcards.category]).get(wildcards.category),
+        code=fingerprint("stages.heatmaps"),
     message:
         "Heat maps of {wildcards.method} on {wildcards.dataset}/{wildcards.category}"
     script:
@@ -25,7 +32,7 @@ rule heatmaps:
 rule gallery:
     """The methods side by side, on a category of every one-vs-rest data set."""
     input:
-        unpack(get_gallery_stores),
+        unpack(lambda wildcards: tables.gallery_stores(config)),
     output:
         gallery="results/heatmaps/gallery.png",
     log:
@@ -37,8 +44,8 @@ rule gallery:
         mem_mb=grows(4000),
         runtime=grows(30),
     params:
-        entries=get_gallery_entries,
-        methods=get_labels(),
-        code=fingerprint("heatmaps", "files", "stores"),
+        entries=lambda wildcards: tables.gallery(config),
+        methods=list(tables.labels_of(config).values()),
+        code=fingerprint("stages.heatmaps"),
     script:
         "../scripts/gallery.py"

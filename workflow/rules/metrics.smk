@@ -1,3 +1,19 @@
+def get_tested_clouds(wildcards):
+    dataset = wildcards.dataset
+    return [path for category in get_tested(wildcards) for path in plan.clouds_of(config, dataset, category)]
+
+
+def get_tested_shards(wildcards):
+    """The category of each store in `get_tested_clouds`."""
+    dataset = wildcards.dataset
+    return [category for category in get_tested(wildcards) for _ in plan.clouds_of(config, dataset, category)]
+
+
+def scans_of_largest_tested(wildcards):
+    categories = get_tested(wildcards)
+    return max((plan.count_scans(config, wildcards.dataset, category) for category in categories), default=0)
+
+
 rule metrics:
     """I-AUROC, AP, P-AUROC and AUPRO of each scored category."""
     input:
@@ -17,7 +33,8 @@ rule metrics:
         runtime=grows(10, 0.05, of=scans_tested),
     params:
         categories=get_tested_shards,
-        code=fingerprint("metrics", "files", "stores"),
+        scans=lambda wildcards: plan.subset_of(config, wildcards.dataset, get_tested(wildcards)),
+        code=fingerprint("stages.metrics"),
     message:
         "Metrics of {wildcards.method} on {wildcards.dataset}, prompts of {wildcards.source}/{wildcards.auxiliary}"
     script:

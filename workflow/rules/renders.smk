@@ -1,3 +1,7 @@
+def get_render_options(wildcards):
+    return plan.render_options(config, wildcards.rendering, wildcards.dataset, wildcards.category)
+
+
 rule renders:
     """Render every cloud of a category; keep each point's pixel and visibility in each view."""
     input:
@@ -17,7 +21,7 @@ rule renders:
         gpu=GPUS,
     params:
         options=get_render_options,
-        code=lambda wildcards: fingerprint(*get_renderer_modules(wildcards)),
+        code=lambda wildcards: fingerprint("stages.renders", get_render_options(wildcards)["renderer"]["module"]),
     message:
         "Renders of {wildcards.dataset}/{wildcards.category}{wildcards.shard} ({wildcards.rendering})"
     script:

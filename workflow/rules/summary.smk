@@ -4,6 +4,13 @@ localrules:
     summary_dataset,
 
 
+def get_split_metrics(wildcards):
+    """Metrics of one auxiliary split, one-vs-rest."""
+    plan.check_auxiliary(config, wildcards.dataset, wildcards.auxiliary)
+    runs = plan.runs_of(config, wildcards.dataset, wildcards.dataset, [wildcards.auxiliary])
+    return plan.metrics_of(runs)
+
+
 rule summary_auxiliary:
     """One auxiliary split, one-vs-rest: every unseen category and their mean."""
     input:
@@ -19,8 +26,9 @@ rule summary_auxiliary:
         mem_mb=1000,
         runtime=10,
     params:
-        methods=get_systems(),
-        code=fingerprint("summary", "metrics", "methods", "files", "stores"),
+        tested=lambda wildcards: plan.tested_by(config, wildcards.dataset, wildcards.auxiliary, wildcards.dataset),
+        methods=tables.trained_of(config),
+        code=fingerprint("stages.summary"),
     script:
         "../scripts/summary_auxiliary.py"
 
@@ -28,7 +36,7 @@ rule summary_auxiliary:
 rule summary_dataset:
     """One data set: the mean over its auxiliary splits; for one without, what other data sets' prompts reach on it."""
     input:
-        metrics=get_dataset_metrics,
+        metrics=lambda wildcards: plan.dataset_metrics(config, wildcards.dataset),
     output:
         summary="results/summary/{dataset}.csv",
     log:
@@ -40,8 +48,8 @@ rule summary_dataset:
         mem_mb=1000,
         runtime=10,
     params:
-        sources=get_sources,
-        methods=get_systems(),
-        code=fingerprint("summary", "metrics", "methods", "files", "stores"),
+        sources=lambda wildcards: plan.sources_of(config, wildcards.dataset),
+        methods=tables.trained_of(config),
+        code=fingerprint("stages.summary"),
     script:
         "../scripts/summary_dataset.py"

@@ -7,7 +7,7 @@ localrules:
 rule table:
     """One of the paper's Tables 1-4."""
     input:
-        metrics=get_table_metrics,
+        metrics=lambda wildcards: tables.table_metrics(config, int(wildcards.number)),
     output:
         tex="results/tables/table{number}.tex",
         csv="results/tables/table{number}.csv",
@@ -20,8 +20,8 @@ rule table:
         mem_mb=1000,
         runtime=10,
     params:
-        options=get_table_options(),
-        code=fingerprint("tables", "paper_numbers.csv", "latex", "summary", "metrics", "methods", "files", "stores"),
+        options=lambda wildcards: tables.table_options(config, int(wildcards.number)),
+        code=fingerprint("stages.tables", "evaluation/paper_numbers.csv"),
     script:
         "../scripts/table.py"
 
@@ -41,6 +41,6 @@ rule document:
         mem_mb=1000,
         runtime=10,
     params:
-        code=fingerprint("tables", "paper_numbers.csv", "latex", "summary", "metrics", "methods", "files", "stores"),
+        code=fingerprint("stages.tables"),
     script:
         "../scripts/document.py"

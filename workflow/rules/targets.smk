@@ -4,7 +4,6 @@
 localrules:
     all_tables,
     all_heatmaps,
-    pocket_clip,
 
 
 rule all_tables:
@@ -12,17 +11,10 @@ rule all_tables:
     input:
         expand("results/tables/table{number}.{format}", number=[1, 2, 3, 4], format=["tex", "csv"]),
         "results/tables/tables.tex",
-        get_summaries(),
+        tables.summaries(config),
 
 
 rule all_heatmaps:
     """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
     input:
-        get_heatmaps(),
-
-
-rule pocket_clip:
-    """The small CLIP of the embedded default, trained from the beginning, and its quality."""
-    input:
-        weights="results/pretraining/pointad-pocket.safetensors",
-        quality="results/pretraining/quality.csv",
+        tables.heatmaps(config),

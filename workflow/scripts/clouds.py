@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core.clouds import make_clouds
+    from pointad_core.stages.clouds import make_clouds
 
     # The same scans give the same bytes, wherever they lie and whenever they were copied there.
     provenance = {key: value for key, value in snakemake.params.items() if key not in ("root", "content")}

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core.tables import make_document
+    from pointad_core.stages.tables import make_document
 
     make_document(tables=snakemake.input.tables, output=snakemake.output.tex)

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core.features import make_features
+    from pointad_core.stages.features import make_features
 
     jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_features(
@@ -16,7 +16,5 @@ with jobs.logged(snakemake.log[0]):
         renders=snakemake.input.renders,
         output=snakemake.output.features,
         options=snakemake.params.options,
-        streams=snakemake.params.streams,
-        explicit=snakemake.params.explicit,
         provenance=dict(snakemake.params.items()),
     )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from itertools import islice
 
-    from pointad_core.heatmaps import make_gallery
+    from pointad_core.stages.heatmaps import make_gallery
 
     methods = snakemake.params.methods
     # Stores come entry by entry: clouds and renders shard by shard, scores method by method.

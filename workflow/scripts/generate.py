@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core.datasets.generate import generate_category
+    from pointad_core.datasets.generator.scans import generate_category
 
     generate_category(
         root=f"results/generated/{snakemake.params.dataset}",

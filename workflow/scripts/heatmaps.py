@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core.heatmaps import make_heatmaps
+    from pointad_core.stages.heatmaps import make_heatmaps
 
     make_heatmaps(
         scores=snakemake.input.scores,
@@ -16,4 +16,5 @@ with jobs.logged(snakemake.log[0]):
         renders=snakemake.input.renders,
         category=snakemake.wildcards.category,
         output=snakemake.output.heatmaps,
+        scans=snakemake.params.scans,
     )

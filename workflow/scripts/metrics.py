@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core.metrics import make_metrics
+    from pointad_core.stages.metrics import make_metrics
 
     clouds: dict[str, list[str]] = {}
     for category, path in zip(snakemake.params.categories, snakemake.input.clouds, strict=True):
@@ -17,4 +17,5 @@ with jobs.logged(snakemake.log[0]):
         scores=snakemake.input.scores,
         clouds=clouds,
         output=snakemake.output.metrics,
+        scans=snakemake.params.scans,
     )

@@ -2,20 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core.prompts import make_prompts
+    from pointad_core.stages.prompts import make_prompts
 
     jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_prompts(
         system=snakemake.params.system,
-        clouds=snakemake.input.clouds,
-        renders=snakemake.input.get("renders"),  # a system that reads clouds alone has none
-        features=snakemake.input.get("features"),
+        inputs={stage: paths for stage, paths in snakemake.input.items() if stage != "files"},
         output=snakemake.output.prompts,
         curve=snakemake.output.curve,
         options=snakemake.params.options,

@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core import stores
+    from pointad_core.storage import stores
 
     # What cannot be used is refused before torch is imported, which takes most of two seconds.
     stores.check(snakemake.input.clouds, "clouds")
 
-    from pointad_core.renders import make_renders
+    from pointad_core.stages.renders import make_renders
 
     jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_renders(

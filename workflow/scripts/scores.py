@@ -2,21 +2,21 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core import stores
+    from pointad_core.storage import stores
 
     # What cannot be used is refused before torch is imported, which takes most of two seconds.
-    stages = [stage for stage in ("clouds", "renders", "features") if stage in dict(snakemake.input.items())]
+    stages = [stage for stage in dict(snakemake.input.items()) if stage not in ("prompts", "files")]
     for stage in stages:
         for path in snakemake.input[stage]:
             stores.check(path, stage)
 
-    from pointad_core.scores import make_scores
+    from pointad_core.stages.scores import make_scores
 
     jobs.use(snakemake.threads, snakemake.resources.gpu)
     inputs = zip(*(snakemake.input[stage] for stage in stages), strict=True)

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core import stores
+    from pointad_core.storage import stores
 
     stores.join(snakemake.input.parts, snakemake.output.scores, "scores")

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core.summary import make_summary_auxiliary
+    from pointad_core.stages.summary import make_summary_auxiliary
 
     make_summary_auxiliary(
         metrics=snakemake.input.metrics,
@@ -16,4 +16,5 @@ with jobs.logged(snakemake.log[0]):
         dataset=snakemake.wildcards.dataset,
         auxiliary=snakemake.wildcards.auxiliary,
         methods=snakemake.params.methods,
+        tested=snakemake.params.tested,
     )

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core.summary import make_summary_dataset
+    from pointad_core.stages.summary import make_summary_dataset
 
     make_summary_dataset(
         metrics=snakemake.input.metrics,

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from pointad_core import jobs
+from pointad_core.storage import jobs
 
 if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
-    from pointad_core.tables import make_table
+    from pointad_core.stages.tables import make_table
 
     make_table(
         number=int(snakemake.wildcards.number),

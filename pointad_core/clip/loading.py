@@ -1,0 +1,216 @@
+"""Build a CLIP, the frozen encoders of Sec. 3.4, with the weights that an entry of the config's `features` names."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from pointad_core.clip.checkpoints import is_openai_archive, read_checkpoint
+from pointad_core.clip.compatibility import check_model, close_names
+from pointad_core.clip.models_index import MODELS
+from pointad_core.clip.open_clip_import import import_open_clip
+from pointad_core.clip.tower import Clip
+from pointad_core.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep open_clip from writing to the root logger ("initialized randomly" is meant here, or remedied at once).
+
+    A handler is there meanwhile: without one, its first message would set up the root logger for good.
+    """
+    root, silent = logging.getLogger(), logging.NullHandler()
+    level = root.level
+    root.addHandler(silent)
+    root.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(silent)
+
+
+def load_clip(
+    model: str,
+    vv_blocks: int,
+    *,
+    pretrained: str | None = None,
+    checkpoint: str | Path | None = None,
+    random_seed: int | None = None,
+    resolution: int | None = None,
+    device: str | torch.device = "cpu",
+) -> Clip:
+    """Build a CLIP by its open_clip name, with weights from exactly one of three sources, in float32.
+
+    model: a name that open_clip lists, or a model of this package ("pointad-pocket").
+    vv_blocks: number of last vision blocks with V-V attention, 1 <= vv_blocks < depth (the paper's code: 19 of 24).
+    pretrained: a tag of open_clip, whose weights are downloaded once, or of weights that come with this package
+    ("shapes" of "pointad-pocket"). checkpoint: a local file, see `checkpoints`. random_seed: weights drawn by the
+    model's own initialisation; the global generators are left as they were. resolution: where given, must be the
+    model's image size.
+
+    QuickGELU is part of what OpenAI's weights mean. It is switched on where the weights are known to need it (the
+    tag's entry in open_clip, an archive of OpenAI's own); for any other file the model's name decides, so that
+    OpenAI weights converted to another format need the name ending in "-quickgelu".
+
+    Raises InputError for a model, tag or file that does not exist, a failing download, a checkpoint that does not
+    fit, and a model whose towers are not CLIP's transformers.
+    """
+    open_clip = import_open_clip()
+    sources = {"pretrained": pretrained, "checkpoint": checkpoint, "random_seed": random_seed}
+    given = [key for key, value in sources.items() if value is not None]
+    if len(given) != 1:
+        raise InputError(f"weights of {model!r}: give exactly one of {list(sources)}, found {given or 'none'}")
+    config = open_clip.get_model_config(model) if ":" not in model else None
+    if config is None:
+        raise InputError(f"unknown model {model!r}, {close_names(model, open_clip.list_models())}")
+    check_model(model, config, vv_blocks, resolution)
+
+    preprocess = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+    quick_gelu = bool(config.get("quick_gelu", False))
+    origin = checkpoint
+    if pretrained in (bundled := _bundled_weights(model)):
+        origin = bundled[pretrained]
+    elif pretrained is not None:
+        tag = _pretrained_tag(open_clip, model, pretrained)
+        # open_clip only warns where name and tag disagree, and builds the wrong activation.
+        if quick_gelu and not tag.get("quick_gelu", False):
+            raise InputError(f"model {model!r}: the weights {pretrained!r} were not trained with QuickGELU")
+        quick_gelu = bool(tag.get("quick_gelu", False))
+        preprocess |= {key: tag[key] for key in preprocess if key in tag}
+        origin = _download(open_clip, model, pretrained, tag)
+    tensors = read_checkpoint(origin) if origin is not None else {}
+    if checkpoint is not None and not quick_gelu and is_openai_archive(tensors):
+        logger.info("%s is an archive of OpenAI's: %s is built with QuickGELU", checkpoint, model)
+        quick_gelu = True
+
+    network = _build(open_clip, model, quick_gelu, random_seed)
+    if origin is not None:
+        _fill(open_clip, network, tensors, model, origin)
+    network.eval().requires_grad_(False).to(device)
+
+    def constant(key: str) -> torch.Tensor:
+        return torch.tensor(preprocess[key], dtype=torch.float32, device=device)[:, None, None]
+
+    return Clip(
+        name=model,
+        model=network,
+        tokenizer=_tokenizer(open_clip, model),
+        vv_blocks=vv_blocks,
+        mean=constant("mean"),
+        std=constant("std"),
+    )
+
+
+def _tokenizer(open_clip: ModuleType, model: str) -> Any:
+    """A model of this package has a vocabulary of its own beside its description; the others have open_clip's."""
+    merges = MODELS / f"{model}.bpe.gz"
+    with _quiet():
+        return open_clip.SimpleTokenizer(bpe_path=str(merges)) if merges.exists() else open_clip.get_tokenizer(model)
+
+
+def load_model(model: Mapping[str, Any], device: str | torch.device) -> Clip:
+    """The CLIP that an entry of the config's `features` names; with the key `resolution`, of that image size."""
+    options = {key: model.get(key) for key in ("pretrained", "checkpoint", "random_seed", "resolution")}
+    return load_clip(model["model"], model["vv_blocks"], **options, device=device)
+
+
+def _build(open_clip: ModuleType, model: str, quick_gelu: bool, seed: int | None) -> nn.Module:
+    """The network, with weights drawn from the seed alone, or to be filled from a file where there is no seed.
+
+    No global generator is moved.
+    """
+    # Drawing weights that a file replaces costs 14 s for a ViT-L; on the meta device nothing is drawn.
+    device = "cpu" if seed is not None else "meta"
+    with torch.random.fork_rng(devices=[]), torch.device(device), _quiet():
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        network = open_clip.create_model(
+            model, precision="fp32", device=device, force_quick_gelu=quick_gelu, pretrained_text=False
+        )
+    if seed is None:
+        network.to_empty(device="cpu")
+        # The causal mask is the one tensor that no checkpoint holds.
+        mask = (network.text if hasattr(network, "text") else network).attn_mask
+        mask.fill_(float("-inf")).triu_(1)
+    return network
+
+
+def _bundled_weights(model: str) -> dict[str | None, Path]:
+    """Weights that come with this package, by their tag."""
+    return {path.stem.removeprefix(f"{model}-"): path for path in MODELS.glob(f"{model}-*.safetensors")}
+
+
+def _pretrained_tag(open_clip: ModuleType, model: str, tag: str) -> dict[str, Any]:
+    config = open_clip.get_pretrained_cfg(model, tag)
+    if not config:
+        known = [*open_clip.list_pretrained_tags_by_model(model), *_bundled_weights(model)]
+        raise InputError(
+            f"model {model!r} has no pretrained weights {tag!r}, "
+            + (close_names(tag, known) if known else "nor any others: give a local checkpoint")
+        )
+    return config
+
+
+def _download(open_clip: ModuleType, model: str, tag: str, config: dict[str, Any]) -> str:
+    try:
+        with _quiet():
+            return open_clip.download_pretrained(config)
+    except Exception as error:  # of urllib, of the hub's client, of the disk
+        reason = str(error).split("\n")[0]
+        raise InputError(
+            f"the weights {tag!r} of {model!r} could not be downloaded ({type(error).__name__}: {reason}); where "
+            "there is no network, download them elsewhere and give the file as `checkpoint` instead of `pretrained`"
+        ) from error
+
+
+def _fill(
+    open_clip: ModuleType, network: nn.Module, tensors: dict[str, torch.Tensor], model: str, origin: str | Path
+) -> None:
+    """Put the weights into the network; InputError names the file and the first keys that do not fit.
+
+    Nothing is resized or left out: position tables of another image size are a misfit, too.
+    """
+    tensors = open_clip.factory.convert_state_dict(network, tensors)
+    if "positional_embedding" in tensors and not hasattr(network, "positional_embedding"):
+        tensors = open_clip.model.convert_to_custom_text_state_dict(tensors)
+    expected = network.state_dict()
+    # Numbers of OpenAI's archives, and masks that TorchScript stores though the model builds them itself.
+    ignored = {"input_resolution", "context_length", "vocab_size"}
+    ignored |= {name for name, _ in network.named_buffers()} - expected.keys()
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in ignored}
+    # Older files store these single numbers with another number of axes.
+    for name in ("logit_scale", "logit_bias"):
+        if name in tensors and name in expected and tensors[name].numel() == expected[name].numel() == 1:
+            tensors[name] = tensors[name].reshape(expected[name].shape)
+    shared = [name for name in expected if name in tensors]
+    misfits = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - expected.keys()),
+        "of another shape": [
+            f"{name} {list(tensors[name].shape)} instead of {list(expected[name].shape)}"
+            for name in shared
+            if tensors[name].shape != expected[name].shape
+        ],
+        "not finite": [name for name in shared if not tensors[name].isfinite().all()],
+    }
+    if any(misfits.values()):
+        told = "; ".join(
+            f"{label}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            for label, names in misfits.items()
+            if names
+        )
+        raise InputError(f"{origin}: this checkpoint does not fit model {model!r}; {told}")
+    network.load_state_dict(tensors)

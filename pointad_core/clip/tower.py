@@ -1,0 +1,192 @@
+"""CLIP for PointAD: any ViT that open_clip can build, with V-V attention and learnable prompts beside it.
+
+Image side (Sec. 3.4 and its AnomalyCLIP ancestry). One pass through the tower gives two streams of local
+features. `plain` is CLIP's own: ln_post(z_L) @ proj of the patch tokens. `vv` is a second residual stream that
+starts at z_{L-m} and adds, in each of the last m blocks, that block's attention with queries and keys replaced
+by values, read from the *original* stream:
+
+    y = z_{L-m} + sum_{l > L-m} proj_l(VV_l(LN1_l(z_{l-1}))),    VV = softmax(v v^T / sqrt(head width)) v
+
+and ends in ln_post(y) @ proj. It has no MLP; the class token takes part in it. The global feature is
+ln_post(z_L[CLS]) @ proj for both. Nothing of the model is changed: the blocks' weights are only read.
+
+Text side. `encode_prompts` is CLIP's text tower on token embeddings, with the deep text prompts of AnomalyCLIP:
+at the input of blocks 2, 3, ... the tokens after the start token are overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pointad_core.clip.compatibility import check_deep_blocks
+
+STREAMS = ("vv", "plain")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A frozen CLIP. Sizes: S = `resolution`, P = `grid`**2 patches, d = `dim`, dt = `text_width`."""
+
+    name: str
+    model: Any  # open_clip's CLIP or CustomTextCLIP
+    tokenizer: Any
+    vv_blocks: int
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    @property
+    def visual(self) -> Any:
+        return self.model.visual
+
+    @property
+    def text(self) -> Any:
+        """The text tower; models of OpenAI's form have its parts on the model itself."""
+        return self.model.text if hasattr(self.model, "text") else self.model
+
+    @property
+    def resolution(self) -> int:
+        return int(self.visual.image_size[0])
+
+    @property
+    def grid(self) -> int:
+        """Patches a side."""
+        return int(self.visual.grid_size[0])
+
+    @property
+    def dim(self) -> int:
+        """Width of the space that images and texts share."""
+        return int(self.visual.output_dim)
+
+    @property
+    def text_width(self) -> int:
+        return int(self.text.token_embedding.weight.shape[1])
+
+    @property
+    def text_blocks(self) -> int:
+        return len(self.text.transformer.resblocks)
+
+    @property
+    def context_length(self) -> int:
+        return int(self.model.context_length)
+
+    # Images ---------------------------------------------------------------------------------------------------
+
+    def encode_images(self, images: torch.Tensor, streams: Sequence[str] = STREAMS) -> dict[str, torch.Tensor]:
+        """Global and local features of images (Sec. 3.4).
+
+        images: float32 [B, 3, S, S] in 0..1; the model's own mean and deviation are applied here.
+        Returns float32, L2-normalised: "global" [B, d] and, for each stream asked for, "patches_vv" or
+        "patches_plain" [B, P, d], patches in row-major order. Raises ValueError for another shape or stream.
+        """
+        size = self.resolution
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
+            raise ValueError(f"images are {list(images.shape)}, expected [B, 3, {size}, {size}]")
+        if unknown := set(streams) - set(STREAMS):
+            raise ValueError(f"unknown streams {sorted(unknown)}, allowed are {list(STREAMS)}")
+        return self.encode_tokens(self.embed_patches(images), streams)
+
+    def embed_patches(self, images: torch.Tensor) -> torch.Tensor:
+        """Tokens [B, 1 + P, C] before the first block, of images as in `encode_images`; the class token first."""
+        return self.visual._embeds((images.to(self.device) - self.mean) / self.std)
+
+    def encode_tokens(self, z: torch.Tensor, streams: Sequence[str] = STREAMS) -> dict[str, torch.Tensor]:
+        """The blocks of `encode_images` on tokens float32 [B, 1 + p, C], all patches' or some."""
+        y = z
+        blocks = self.visual.transformer.resblocks
+        first = len(blocks) - self.vv_blocks
+        for index, block in enumerate(blocks):
+            if index == first:
+                y = z
+            z, vv = _vision_block(block, z, with_vv="vv" in streams and index >= first)
+            if vv is not None:
+                y = y + vv
+        features = {"global": self._project(z[:, 0])}
+        if "vv" in streams:
+            features["patches_vv"] = self._project(y[:, 1:])
+        if "plain" in streams:
+            features["patches_plain"] = self._project(z[:, 1:])
+        return features
+
+    def _project(self, tokens: torch.Tensor) -> torch.Tensor:
+        return F.normalize((self.visual.ln_post(tokens) @ self.visual.proj).float(), dim=-1)
+
+    # Texts ----------------------------------------------------------------------------------------------------
+
+    def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
+        """Token ids int64 [m, context length]: start token, text, end token, padding."""
+        return self.tokenizer(list(texts)).to(self.device)
+
+    def end_positions(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Position of the end token, whose output is the text's feature: int64 [m]."""
+        prefix = "" if hasattr(self.model, "text") else "text_"
+        if getattr(self.text, f"{prefix}pool_type") == "eos":
+            return (tokens == getattr(self.text, f"{prefix}eos_id")).int().argmax(dim=-1)
+        return tokens.argmax(dim=-1)
+
+    def embed_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Token embeddings [m, context length, dt], without positions."""
+        return self.text.token_embedding(tokens)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        """L2-normalised features float32 [m, d] of plain texts, by the model's own text tower."""
+        return F.normalize(self.model.encode_text(self.tokenize(texts)).float(), dim=-1)
+
+    def encode_prompts(
+        self, embeddings: torch.Tensor, ends: torch.Tensor, deep: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Features of prompts given as token embeddings, with deep text prompts.
+
+        embeddings: float32 [m, L <= context length, dt], without positions (`embed_tokens`, with learnable
+        context put in); ends: int64 [m], position of the end token (`end_positions`); deep: float32 [b, t, dt]
+        or None. Before block i+2 (1-based) the tokens at positions 1..t are overwritten by deep[i], the same for
+        all prompts; block 1 gets none. Returns float32 [m, d], L2-normalised, differentiable with respect to
+        `embeddings` and `deep`. Raises InputError if the tower has fewer than b+1 blocks.
+        """
+        text = self.text
+        blocks = text.transformer.resblocks
+        n_deep = 0 if deep is None else len(deep)
+        check_deep_blocks(self.name, n_deep, len(blocks))
+        # Under a causal mask no token sees what follows it: all after the last end token can go, exactly.
+        length = int(ends.max()) + 1
+        x = embeddings[:, :length] + text.positional_embedding[:length]
+        mask = text.attn_mask[:length, :length]
+        batch_first = text.transformer.batch_first
+        for index, block in enumerate(blocks):
+            if deep is not None and 1 <= index <= n_deep:
+                inserted = deep[index - 1].expand(len(x), -1, -1)
+                x = torch.cat([x[:, :1], inserted, x[:, 1 + inserted.shape[1] :]], dim=1)
+            x = block(x, attn_mask=mask) if batch_first else block(x.transpose(0, 1), attn_mask=mask).transpose(0, 1)
+        x = text.ln_final(x)[torch.arange(len(x), device=x.device), ends]
+        projection = text.text_projection
+        x = projection(x) if isinstance(projection, nn.Linear) else x @ projection
+        return F.normalize(x.float(), dim=-1)
+
+
+def _vision_block(block: Any, z: torch.Tensor, with_vv: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """One residual block on [B, N, C], and what it adds to the V-V stream (None where that is not asked for).
+
+    Written out, so that both attentions share the normalised input and the values.
+    """
+    attention = block.attn
+    batch, length, width = z.shape
+    qkv = F.linear(block.ln_1(z), attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = qkv.view(batch, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+
+    def attend(queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        mixed = F.scaled_dot_product_attention(queries, keys, v)
+        return block.ls_1(attention.out_proj(mixed.transpose(1, 2).reshape(batch, length, width)))
+
+    out = z + attend(q, k)
+    out = out + block.ls_2(block.mlp(block.ln_2(out)))
+    return out, attend(v, v) if with_vv else None

@@ -1,0 +1,1 @@
+"""From raw scans to point clouds: background, sampling, normals."""

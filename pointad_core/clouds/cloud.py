@@ -1,0 +1,94 @@
+"""A cloud from one raw scan (Sec. 4.1): without its background, on one grid or sampled, with labels and normals.
+
+Organised scans are brought to `resolution` x `resolution` pixels. One nearest-neighbour index map does that for points,
+validity, ground truth and RGB alike: resampled each in its own way, they would disagree by a pixel at every border.
+Unorganised ones are sampled to a number of points, with the map back to all original points.
+
+Points keep the units and the orientation of the data; tilting them before the camera is the renderer's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pointad_core.clouds.background import crop_ground, crop_plane, index_map, pad_square, upright
+from pointad_core.clouds.normals import estimate_normals
+from pointad_core.clouds.sampling import sample_farthest, sample_voxels
+from pointad_core.datasets.scans import Organised, Unorganised
+from pointad_core.errors import InputError
+
+T = TypeVar("T")
+
+
+def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
+    """The cloud of a raw scan: points f4[n,3], normals f4[n,3], labels u1[n], and what leads back to the scan.
+
+    Of an organised scan grid i4[n] (flat index into the S x S grid, ascending), mask u1[S,S] (also where no point is)
+    and rgb u1[S,S,3]; of an unorganised one nearest i4[N] (index of the kept point nearest to each original one) and
+    original_labels u1[N].
+
+    options: normals (radius in data units, neighbours) and seed (of plane search and sampling); for an organised scan
+    resolution, scene (`datasets.registry.Layout.scene`) and background ("remove", or "none" for scans that come without
+    one); for an unorganised one n_points and sampling ("farthest" or "voxel"). path: the scan's file, for messages.
+
+    Raises InputError for a scan in which no background or no object is found, and for an unknown option.
+    """
+    cloud = organised_cloud(raw, options, path) if isinstance(raw, Organised) else unorganised_cloud(raw, options)
+    return cloud | {"normals": estimate_normals(cloud["points"], **options["normals"])}
+
+
+def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
+    """Arrays of an organised scan without its background, on the S x S grid; all but the normals."""
+    points, valid, rgb, mask = raw.points, raw.valid, raw.rgb, raw.mask
+    remove = lookup("background", options.get("background", "remove"), {"remove": True, "none": False})
+    if lookup("scene", options["scene"], {"plane": False, "ground": True}):
+        kept = valid & crop_ground(points, valid, path) if remove else valid
+        points = upright(points)
+    else:
+        kept = crop_plane(points, valid, options["seed"], path) if remove else valid
+        # What is removed is black in the picture too; pixels that never had a point stay as they are.
+        rgb = np.where((valid & ~kept)[..., None], 0, rgb).astype(np.uint8)
+        points, kept, rgb, mask = (pad_square(array) for array in (points, kept, rgb, mask))
+    index = index_map(mask.shape, options["resolution"])
+    points, kept, rgb, mask = (array[index] for array in (points, kept, rgb, mask))
+    grid = np.flatnonzero(kept)
+    if len(grid) == 0:
+        raise InputError(f"{path}: no point is left after the background's removal")
+    return {
+        "points": points[kept].astype(np.float32),
+        "labels": mask[kept].astype(np.uint8),
+        "grid": grid.astype(np.int32),
+        "mask": mask.astype(np.uint8),
+        "rgb": rgb,
+    }
+
+
+def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays of an unorganised scan, sampled to at most n_points points; all but the normals."""
+    from scipy.spatial import KDTree
+
+    sample = lookup("sampling", options["sampling"], {"farthest": sample_farthest, "voxel": sample_voxels})
+    kept = sample(raw.points, options["n_points"], options["seed"])
+    if len(kept) == len(raw.points):
+        nearest = np.arange(len(kept))
+    else:
+        _, nearest = KDTree(raw.points[kept]).query(raw.points)
+        # Of several points in one place the tree may name any: a kept point stands for itself.
+        nearest[kept] = np.arange(len(kept))
+    return {
+        "points": raw.points[kept].astype(np.float32),
+        "labels": raw.labels[kept].astype(np.uint8),
+        "nearest": nearest.astype(np.int32),
+        "original_labels": raw.labels.astype(np.uint8),
+    }
+
+
+def lookup(key: str, found: str, choices: Mapping[str, T]) -> T:
+    """What an option's value stands for; InputError for another than the choices."""
+    if found not in choices:
+        raise InputError(f"{key} is {found!r}, expected one of {', '.join(choices)}")
+    return choices[found]

@@ -1,0 +1,53 @@
+"""Subsets of a point cloud that cover it evenly (Sec. 4.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def sample_farthest(points: np.ndarray, n_points: int, seed: int) -> np.ndarray:
+    """Ascending indices of at most n_points of the points [N,3] by farthest-point sampling from a seeded start."""
+    import fpsample
+
+    if len(points) <= n_points:
+        return np.arange(len(points))
+    # The number counts the library's own order of the points, which depends on the height of its tree; the same seed
+    # still picks the same point, and from there on the sampling is exact.
+    start = int(np.random.default_rng(seed).integers(len(points)))
+    height = 7 if len(points) < 100_000 else 9
+    chosen = fpsample.bucket_fps_kdline_sampling(points.astype(np.float32), n_points, h=height, start_idx=start)
+    # Once every place is taken, sampling repeats itself.
+    return np.unique(chosen.astype(np.int64))
+
+
+def sample_voxels(points: np.ndarray, n_points: int, seed: int = 0) -> np.ndarray:
+    """Ascending indices of at most n_points of the points [N,3]: in each voxel the point nearest to its centre.
+
+    The voxels are the smallest, to one part in a thousand, that are few enough. Nothing is random in it; `seed` is
+    there for the samplings to be called alike.
+    """
+    if len(points) <= n_points:
+        return np.arange(len(points))
+    low = points.min(axis=0)
+    # The whole cloud in one voxel is few enough; an edge a millionth of it, which keys can still number, is as small
+    # as any that is needed.
+    large = float(np.ptp(points, axis=0).max()) * 1.001 or 1.0
+    small = large * 1e-6
+    while large - small > 1e-3 * large:
+        edge = (small * large) ** 0.5
+        if len(np.unique(voxel_keys(points - low, edge))) <= n_points:
+            large = edge
+        else:
+            small = edge
+    cells = np.floor((points - low) / large)
+    off_centre = np.sum(((points - low) / large - cells - 0.5) ** 2, axis=1)
+    keys = voxel_keys(points - low, large)
+    order = np.lexsort((off_centre, keys))
+    first = np.r_[True, keys[order][1:] != keys[order][:-1]]
+    return np.sort(order[first])
+
+
+def voxel_keys(points: np.ndarray, edge: float) -> np.ndarray:
+    """A number for the voxel of each point [N,3] with coordinates from 0 on."""
+    x, y, z = np.floor(points / edge).astype(np.int64).T
+    return (x << 42) | (y << 21) | z

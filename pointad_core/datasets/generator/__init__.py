@@ -1,0 +1,1 @@
+"""Small data sets, generated in exactly the published layouts."""

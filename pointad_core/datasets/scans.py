@@ -1,0 +1,179 @@
+"""Scans, what a layout's module gives of them, and the folders that they are found in.
+
+This module is light (standard library only), since the workflow lists files while it is parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pointad_core.errors import InputError
+from pointad_core.storage.shards import WHOLE
+
+if TYPE_CHECKING:
+    import numpy as np
+
+GOOD = "good"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan of a category, by its files.
+
+    name: "<defect>/<id>", unique in its category; files: path by role ("xyz", "rgb", "gt", ...), the first one being
+    the file that holds the points; defect: what folder, metadata or file name say it is, "good" for none.
+    """
+
+    name: str
+    defect: str
+    files: dict[str, Path]
+
+    @property
+    def path(self) -> Path:
+        """The file that holds the points."""
+        return next(iter(self.files.values()))
+
+
+@dataclass(frozen=True)
+class Organised:
+    """A scan on a pixel grid: points f8[H,W,3] (zeros where not valid), valid bool[H,W], rgb u1[H,W,3], and the
+    ground truth mask bool[H,W] on the whole grid."""
+
+    points: np.ndarray
+    valid: np.ndarray
+    rgb: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class Unorganised:
+    """A scan as a set of points: points f8[N,3], labels bool[N]."""
+
+    points: np.ndarray
+    labels: np.ndarray
+
+
+class Reader(Protocol):
+    """What the module of a layout has. Only test splits are read: PointAD trains on the test split of one category and
+    is tested on others.
+
+    A shard's scans are found by their names before anything else is asked of them: those of another shard may be just
+    about to be written.
+    """
+
+    def find(self, root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
+        """Scans of a category or of a shard of it by their files alone, under the names that shards go by.
+
+        Raises InputError for a missing root, category or partner file (gt, rgb, ...); the message names its path.
+        """
+
+    def find_scans(self, root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
+        """The same with the names and defects that they have in results, in the order of their names."""
+
+    def read(self, scan: Scan) -> Organised | Unorganised:
+        """The content of a scan; raises InputError, which names the file, where it is not what it must be."""
+
+
+def load_reader(module: str) -> Reader:
+    """The module of a layout by its name in this package; it imports what decodes a file where one is read."""
+    reader: Reader = importlib.import_module(f"pointad_core.{module}")
+    return reader
+
+
+# Folders -------------------------------------------------------------------------------------------------------------
+
+
+def list_folder(path: Path) -> list[str]:
+    """Names in a folder, sorted; InputError where there is no such folder, or for a name that cannot be shown.
+
+    Left out is what operating systems leave behind (.DS_Store, ._000.tiff, __MACOSX, @eaDir). Names go into
+    logs, stores and pictures: control characters, and bytes that are no text, stay outside.
+    """
+    try:
+        names = sorted(name for name in os.listdir(path) if not name.startswith((".", "__", "@")))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such folder") from None
+    except NotADirectoryError:
+        raise InputError(f"{path}: is a file, expected a folder") from None
+    for name in names:
+        if not name.isprintable():
+            raise InputError(f"{path}: holds {name!r}, a name with characters that cannot be shown; rename it")
+    return names
+
+
+def refuse_links(root: str | os.PathLike[str], files: Iterable[str]) -> None:
+    """InputError for a file that a link leads out of the data set's folder to; that folder may be a link itself."""
+    inside = os.path.join(os.path.realpath(root), "")
+    folders: dict[str, str] = {}
+    for file in files:
+        folder, name = os.path.split(file)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        place = os.path.realpath(file) if os.path.islink(file) else os.path.join(folders[folder], name)
+        if not place.startswith(inside):
+            raise InputError(
+                f"{file}: a link leads to {place}, outside of {root}; where that is meant, set `follow_links: true`"
+            )
+
+
+def category_folder(root: str | os.PathLike[str], category: str) -> Path:
+    """Folder of a category; InputError for a missing root or category, which names the categories there are."""
+    root = Path(root)
+    folder = root / category
+    # The root is listed for the message alone: for every category of thousands, that would be millions of names.
+    if not folder.is_dir():
+        folders = [name for name in list_folder(root) if (root / name).is_dir()]
+        raise InputError(f"{folder}: no such category; {root} has {', '.join(folders) or 'no folders'}")
+    return folder
+
+
+def partner(folder: Path, names: set[str], name: str, scan: Path) -> Path:
+    """Path of a file that a scan cannot do without; `names` are those in the folder."""
+    if name not in names:
+        raise InputError(f"{folder / name}: missing, it belongs to {scan}")
+    return folder / name
+
+
+def some(scans: list[Scan], folder: Path, kind: str) -> list[Scan]:
+    """Scans in the order of their names; InputError where there are none."""
+    if not scans:
+        raise InputError(f"{folder}: no scans, expected {kind}")
+    return sorted(scans, key=lambda scan: scan.name)
+
+
+def hash_content(root: str | os.PathLike[str], files: Iterable[str]) -> str:
+    """A hash over files' names from `root` on, sizes and dates in seconds: the same wherever the folder lies.
+
+    Contents are not read, which for a data set of its usual size takes minutes. Raises InputError for what is no file.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        try:
+            status = os.stat(file)
+        except OSError as error:
+            what = "a link that leads nowhere" if os.path.islink(file) else error.strerror
+            raise InputError(f"{file}: {what}") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{file}: is no file that could be read, as a pipe or a folder is none")
+        digest.update(f"{os.path.relpath(file, root)}\0{status.st_size}\0{int(status.st_mtime)}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def parse_real3d(stem: str) -> tuple[str, str]:
+    """Defect and id in a file name of Real3D-AD, as its reader and the generator know them.
+
+    482_bulge_cut -> (bulge, 482_cut); "good" anywhere in it says good.
+    """
+    parts = stem.split("_")
+    kinds = [part for part in parts[1:] if not part.isdigit()]
+    defect = GOOD if "good" in stem else kinds[0] if kinds else "defect"
+    if defect in parts and len(parts) > 1:
+        parts.remove(defect)
+    return defect, "_".join(parts)

@@ -1,0 +1,186 @@
+"""One scan in, scores out, in memory: what the stages do to a scan one after the other (Sec. 3.3 to 3.6).
+
+    detector = Detector.load("results/prompts/pointad_plus/mvtec3d/carrot/111.safetensors")
+    found = detector(points)             # [n, 3], or [H, W, 3] with a photograph `rgb` [H, W, 3] of the same pixels
+    found.points, found.object           # a score for each point, and one for the object
+
+A prompts file says how the scans were prepared that its prompts were learnt on; a scan is prepared alike, and then
+scored as the workflow scores it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pointad_core.clip.encoding import batch_size, encode
+from pointad_core.clip.loading import load_model
+from pointad_core.clip.tower import Clip
+from pointad_core.clouds.background import index_map, pad_square
+from pointad_core.clouds.cloud import make_cloud
+from pointad_core.datasets.scans import Organised, Unorganised
+from pointad_core.errors import InputError
+from pointad_core.methods.aggregation import prepare
+from pointad_core.methods.interface import Restore, Settings
+from pointad_core.methods.registry import System, load
+from pointad_core.methods.scoring import restore, score_scan
+from pointad_core.methods.segmentation import PointSample, make_sample
+from pointad_core.rendering import registry as renderers
+from pointad_core.storage.prompt_files import read_provenance
+
+ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling": "farthest"}
+"""How a scan of the other kind is prepared, organised or not, than those that prompts were learnt on."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Scores of one scan, higher is more anomalous."""
+
+    points: np.ndarray
+    """float32 [n] or [H, W], a score for each point as it was given, 3-D and RGB fused where there is a photograph;
+    NaN where an organised scan has no point or its background was removed."""
+    object: float
+    """A^s, or A^s(mod) where there is a photograph."""
+    arrays: dict[str, np.ndarray]
+    """What the scores stage keeps of a scan: map_3d and map_m3d [S, S], or points_3d and original_3d."""
+    objects: dict[str, float]
+    """object_3d and, with a photograph, object_m3d."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A system with its prompts, and how a scan is prepared for it: options of the stages by their names."""
+
+    system: System
+    restored: Restore
+    settings: Settings
+    model: Mapping[str, Any]
+    clouds: Mapping[str, Any]
+    renders: Mapping[str, Any]
+    aggregation: Mapping[str, Any]
+    device: torch.device
+
+    @classmethod
+    def load(
+        cls,
+        prompts: str | os.PathLike[str],
+        device: torch.device | str | None = None,
+        **changes: Mapping[str, Any],
+    ) -> Detector:
+        """A detector from a prompts file.
+
+        device: a GPU where there is one, by default. changes: keys of `settings`, `model`, `clouds`, `renders` or
+        `aggregation` that shall be others than the file says, such as clouds={"background": "none"} or
+        settings={"smoothing_sigma": 2}, which is not part of what is learnt. Raises InputError for a file that is no
+        prompts file, and for a key that does not exist.
+        """
+        made = read_provenance(prompts)
+        if missing := [key for key in ("system", "settings", "model", "inputs") if key not in made]:
+            raise InputError(f"{prompts}: does not say {', '.join(missing)}; train the prompts again")
+        inputs = {stage: dict(options or {}) for stage, options in made["inputs"].items()}
+        entry = System(**made["system"])
+        parts: dict[str, dict[str, Any]] = {
+            "settings": made["settings"],
+            "model": made["model"],
+            "clouds": {**ASSUMED, **inputs["clouds"], **{k: v for k, v in inputs["layout"].items() if v is not None}},
+            **{stage: inputs.get(stage, {}) for stage in ("renders", "aggregation")},
+        }
+        for part, values in changes.items():
+            if part not in parts or (unknown := sorted(values.keys() - parts[part].keys())):
+                known = sorted(parts) if part not in parts else sorted(parts[part])
+                what = part if part not in parts else f"{part}: {', '.join(unknown)}"
+                raise InputError(f"a detector has no {what}; known are {', '.join(known)}")
+            parts[part] = {**parts[part], **values}
+        settings = parts.pop("settings")
+        settings = Settings(**{**settings, "betas": tuple(settings["betas"])})
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        restored = restore(entry, prompts, settings, parts["model"], place)
+        return cls(entry, restored, settings, device=place, **parts)
+
+    @cached_property
+    def _clip(self) -> Clip:
+        return load_model(self.model, self.device)
+
+    def __call__(self, points: np.ndarray, rgb: np.ndarray | None = None, name: str = "object") -> Detection:
+        """Score a scan.
+
+        points: float [n, 3], or [H, W, 3] of an organised scan, whose missing points are NaN or (0, 0, 0), in the units
+        and the orientation of the scans that were learnt on; rgb: uint8 [H, W, 3], a photograph of the same pixels;
+        name: what the scan is of, for systems whose prompts name it. Raises InputError for arrays of other shapes and
+        for a scan that cannot be used.
+        """
+        raw = as_raw(points, rgb)
+        resolution = self.clouds["resolution"]
+        cloud = make_cloud(raw, self.clouds, Path("the scan"))
+        photograph = None
+        sample = PointSample(torch.from_numpy(cloud["points"]))
+        if self.system.stream is not None:
+            views = renderers.load(self.renders["renderer"]["module"]).render(cloud, self.renders, self.device)
+            streams, batch = [self.system.stream], batch_size(self._clip)
+            encoded = encode(self._clip, views.images, streams, batch)
+            patches = encoded[f"patches_{self.system.stream}"]
+            prepared, alpha = None, 0.0
+            if self.system.aggregates:
+                at = (torch.from_numpy(part).to(self.device) for part in (views.pixels, views.visible))
+                prepared = prepare(cloud["points"], *at, patches, resolution, self._clip.grid, self.aggregation)
+                alpha = float(self.aggregation["alpha"])
+            arrays = (part.cpu().numpy() for part in (encoded["global"], patches))
+            sample = make_sample(*arrays, views.pixels, views.visible, resolution, prepared, alpha)
+            if rgb is not None and self.system.rgb:
+                of_rgb = encode(self._clip, cloud["rgb"][None], streams, batch)
+                photograph = of_rgb["global"][0], of_rgb[f"patches_{self.system.stream}"][0]
+        with torch.no_grad():
+            state = self.restored(name)
+        module = load(self.system)
+        scores, objects = score_scan(
+            module, state, sample.on(self.device), cloud, resolution, self.settings, photograph
+        )
+        key = "m3d" if "object_m3d" in objects else "3d"
+        if isinstance(raw, Organised):
+            return Detection(
+                to_pixels(scores[f"map_{key}"], cloud, raw, self.clouds), objects[f"object_{key}"], scores, objects
+            )
+        return Detection(scores["original_3d"], objects["object_3d"], scores, objects)
+
+
+def as_raw(points: np.ndarray, rgb: np.ndarray | None) -> Organised | Unorganised:
+    """A raw scan of arrays as `Detector` takes them, without labels; InputError for arrays of other shapes."""
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim == 2 and points.shape[1] == 3 and rgb is None:
+        if not len(points) or not np.isfinite(points).all():
+            raise InputError("points: none, or some that are not finite")
+        return Unorganised(points, np.zeros(len(points), bool))
+    if points.ndim != 3 or points.shape[2] != 3:
+        raise InputError(f"points are {list(points.shape)}, expected [n, 3] without rgb, or [H, W, 3]")
+    if rgb is not None and (rgb.shape != points.shape or rgb.dtype != np.uint8):
+        raise InputError(f"rgb is {rgb.dtype} {list(rgb.shape)}, expected uint8 {list(points.shape)}")
+    valid = np.isfinite(points).all(axis=2) & (points != 0).any(axis=2)
+    if not valid.any():
+        raise InputError("points: all are missing")
+    photograph = np.zeros(points.shape, np.uint8) if rgb is None else rgb
+    return Organised(np.where(valid[..., None], points, 0), valid, photograph, np.zeros(valid.shape, bool))
+
+
+def to_pixels(
+    scores: np.ndarray, cloud: Mapping[str, np.ndarray], raw: Organised, options: Mapping[str, Any]
+) -> np.ndarray:
+    """Scores float32 [H, W] of an organised scan's own pixels, from its map [S, S]; NaN where no point counts."""
+    shown = np.full(scores.size, np.nan, np.float32)
+    shown[cloud["grid"]] = scores.ravel()[cloud["grid"]]
+    shown = shown.reshape(scores.shape)
+    height, width = raw.valid.shape
+    padded = pad_square(raw.valid).shape if options["scene"] == "plane" else raw.valid.shape
+    # The pixel of the map that is nearest to each of the scan's.
+    top, left = ((side - size) // 2 for side, size in zip(padded, (height, width), strict=True))
+    rows, columns = (
+        np.abs(index.ravel()[None] - (np.arange(size)[:, None] + margin)).argmin(1)
+        for index, size, margin in zip(index_map(padded, len(scores)), (height, width), (top, left), strict=True)
+    )
+    return np.where(raw.valid, shown[rows[:, None], columns], np.nan).astype(np.float32)

@@ -1,0 +1,290 @@
+"""Tables 1-4 of the paper as LaTeX and as rows.
+
+One-vs-rest in 3-D and M3D (Tables 1 and 2), cross-dataset in 3-D and M3D (Tables 3 and 4); means as in `averages`.
+Under each table stand the same local metrics on object points only.
+
+The paper's own numbers stand in ``paper_numbers.csv`` (percent; "-" where the paper has a dash). Its printed
+tables have headers with columns missing or moved; what is there was read with the body's columns in the order
+P-AUROC, AUPRO per data set (P-AUROC alone for Real3D-AD), then I-AUROC, AP per data set. Cells that are lost or
+contradict each other in print are left out; Real3D-AD's I-AUROC and AP of PointAD+ in Table 1 and its AP in
+Table 3 come from the text of Sec. 4.2; Table 4's columns are read as Eyecandies alone (Real3D-AD has no RGB).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pointad_core.errors import InputError
+from pointad_core.evaluation.averages import average
+from pointad_core.evaluation.latex import escape, percent, rank, tabular
+from pointad_core.evaluation.metrics import METRICS
+
+TABLES = {
+    1: ("3d", "one_vs_rest"),
+    2: ("m3d", "one_vs_rest"),
+    3: ("3d", "cross_dataset"),
+    4: ("m3d", "cross_dataset"),
+}
+"""Modality and setting of each table of the paper."""
+PAPER_SOURCE = "mvtec3d"
+"""Published data set on which the paper's cross-dataset prompts were trained (Sec. 4.2)."""
+PUBLISHED = {"i_auroc": "i_auroc", "ap": "ap", "p_auroc": "p_auroc_paper", "aupro": "aupro_paper"}
+"""Our metric for each of the paper's."""
+
+_NAMES = dict(zip(METRICS, ("I-AUROC", "AP", "P-AUROC", "AUPRO", "P-AUROC", "AUPRO"), strict=True))
+_KINDS = {"3d": "3-D", "m3d": "multimodal 3-D (M3D, RGB plugged in)"}
+_SETTINGS = {"one_vs_rest": "one-vs-rest", "cross_dataset": "cross-dataset"}
+
+
+@cache
+def paper_numbers() -> dict[tuple[int, str, str, str], float | None]:
+    """The paper's results as fractions by (table, method, data set, metric); None where it prints a dash.
+
+    Metrics are i_auroc, ap, p_auroc and aupro; the local ones in the paper's protocol. Unknown cells are absent.
+    """
+    with open(Path(__file__).with_name("paper_numbers.csv"), newline="", encoding="utf-8") as file:
+        return {
+            (int(line["table"]), line["method"], line["dataset"], line["metric"]): None
+            if line["value"] == "-"
+            else round(float(line["value"]) / 100, 4)
+            for line in csv.DictReader(file)
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """One data set's columns in a table."""
+
+    source: str
+    dataset: str
+    label: str
+    data: str
+    """Where it comes from: "generated", "published" or "own data"."""
+    counted: str
+    """Its categories."""
+    results: pd.DataFrame
+    """METRICS, with the methods as index."""
+    paper: dict[tuple[str, str], float | None]
+    """The paper's value by method and metric of ours, where it is comparable and known; None for a dash."""
+
+
+def make_groups(number: int, rows: pd.DataFrame, options: Mapping[str, Any]) -> list[Group]:
+    """What a table shows, in the order of its pairs; a data set without the table's modality is left out.
+
+    Args:
+        number: 1 to 4, see TABLES.
+        rows: as for `averages.average`, at least those of the table's runs.
+        options: what the table compares, and what it says of that:
+
+            * pairs: mappings of source, dataset and tested (categories by auxiliary class of the source);
+              none where there is no experiment of the table's setting.
+            * methods: by name label, trained, published (row of the paper or None) and features (one of the names
+              below); for a system with a network of its own also word_vectors and pointnet (paths or None).
+            * datasets: by name label, auxiliary (classes), n_categories, and where it applies published (name among
+              the paper's data sets) or generated (scans and seed).
+            * features: by name model, and what its weights are: checkpoint, pretrained or random_seed.
+            * seeds: of the trained methods.
+
+    Raises:
+        InputError: for missing metrics, and for a "published" that the paper does not have.
+    """
+    for section, position in (("methods", 1), ("datasets", 2)):
+        known = sorted({key[position] for key in paper_numbers()})
+        for name, entry in options[section].items():
+            if entry.get("published") not in (None, *known):
+                raise InputError(f"{section}.{name}.published is {entry['published']!r}, the paper has {known}")
+    modality, setting = TABLES[number]
+    methods, datasets = options["methods"], options["datasets"]
+    cross = setting == "cross_dataset"
+    several = cross and len({pair["source"] for pair in options["pairs"]}) > 1
+    groups = []
+    for pair in options["pairs"] if methods else []:
+        source, dataset = datasets[pair["source"]], datasets[pair["dataset"]]
+        means = average(rows, pair["dataset"], pair["source"], pair["tested"], methods)
+        results = means[means["modality"] == modality].set_index("method")[list(METRICS)]
+        if results.empty:
+            continue
+        comparable = not dataset.get("generated") and (not cross or source.get("published") == PAPER_SOURCE)
+        paper = {
+            (name, metric): paper_numbers()[key]
+            for name, method in methods.items()
+            for theirs, metric in PUBLISHED.items()
+            if (key := (number, method.get("published"), dataset.get("published"), theirs)) in paper_numbers()
+        }
+        count = dataset["n_categories"]
+        groups.append(
+            Group(
+                source=pair["source"],
+                dataset=pair["dataset"],
+                label=f"{source['label']} → {dataset['label']}" if several else dataset["label"],
+                data=next((kind for kind in ("generated", "published") if dataset.get(kind)), "own data"),
+                counted=f"{count} {'category' if count == 1 else 'categories'}",
+                results=results,
+                paper=paper if comparable else {},
+            )
+        )
+    return groups
+
+
+def table_rows(number: int, groups: Sequence[Group]) -> pd.DataFrame:
+    """A row per data set and method: our metrics as fractions, and the paper's where known."""
+    modality, setting = TABLES[number]
+    head = ("table", "setting", "modality", "data", "source", "dataset", "method")
+    rows = [
+        [number, setting, modality, group.data, group.source, group.dataset, method, *values]
+        + [group.paper.get((method, metric)) for metric in PUBLISHED.values()]
+        for group in groups
+        for method, *values in group.results.itertuples()
+    ]
+    return pd.DataFrame(rows, columns=[*head, *METRICS, *(f"published_{metric}" for metric in PUBLISHED)])
+
+
+def _cells(group: Group, metric: str, methods: Iterable[str]) -> list[str]:
+    """A column's cells: ours, the best bold and the second underlined, and the paper's in grey."""
+    # Where the paper prints a dash, so do we; our value stands in the CSV.
+    shown = [group.paper.get((method, metric), 0) is not None for method in methods]
+    values = group.results[metric].reindex(list(methods)).where(shown)
+    cells = []
+    for (method, value), command in zip(values.items(), rank(values), strict=True):
+        cell = rf"\{command}{{{percent(value)}}}" if command else percent(value)
+        paper = group.paper.get((method, metric))
+        cells.append(cell if paper is None else rf"{cell} {{\scriptsize\textcolor{{gray}}{{({percent(paper)})}}}}")
+    return cells
+
+
+def _tabular(
+    groups: Sequence[Group], methods: Mapping[str, Mapping[str, Any]], blocks: Mapping[str, Sequence[str]]
+) -> str:
+    """Blocks of metrics by title side by side, each with its data sets' columns; one without values is left out."""
+    columns = [
+        (title, group, metric)
+        for title, metrics in blocks.items()
+        for group in groups
+        for metric in metrics
+        if group.results[metric].notna().any()
+    ]
+    titles = [(title, len(list(same))) for title, same in groupby(title for title, _, _ in columns)]
+    spans = [(group, len(list(same))) for (_, group), same in groupby(columns, key=lambda column: column[:2])]
+    labels = [(escape(group.label), width) for group, width in spans]
+    notes = [(rf"\scriptsize {group.data}, {group.counted}", width) for group, width in spans]
+    names = ["Method", *(escape(method["label"]) for method in methods.values())]
+    cells = [[_NAMES[metric], *_cells(group, metric, methods)] for _, group, metric in columns]
+    # A rule under each head of the upper rows; the note belongs to the label above it.
+    return tabular([(titles, True), (labels, False), (notes, True)], list(zip(names, *cells, strict=True)))
+
+
+def _describe_data(entry: Mapping[str, Any]) -> str:
+    if generated := entry.get("generated"):
+        return f"generated ({generated['scans']} scans a category, seed {generated['seed']}), not the published data"
+    return "the published data" if entry.get("published") else "the user's own data"
+
+
+def _describe_clip(entry: Mapping[str, Any]) -> str:
+    if entry.get("checkpoint"):
+        weights = f"weights from checkpoint {Path(entry['checkpoint']).name}"
+    elif entry.get("pretrained"):
+        weights = f"pretrained weights {entry['pretrained']}"
+    else:
+        weights = f"random weights drawn from seed {entry.get('random_seed')}, never trained"
+    return f"{entry['model']} ({weights})"
+
+
+def _describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -> str:
+    clip = _describe_clip(features[method["features"]])
+    if "pointnet" not in method:
+        return clip
+    network, words = method["pointnet"], method.get("word_vectors")
+    weights = f"weights from {Path(network).name}" if network else "trained on the auxiliary class"
+    vectors = f"word vectors of {Path(words).name}" if words else f"the token embeddings of {clip} as word vectors"
+    return f"PointNet {weights}, {vectors}"
+
+
+def _has_random_weights(method: Mapping[str, Any], features: Mapping[str, Any]) -> bool:
+    """Whether a method's numbers come from a backbone that was never trained."""
+    entry = features[method["features"]]
+    return not (method.get("word_vectors") or entry.get("checkpoint") or entry.get("pretrained"))
+
+
+def _gather(described: Iterable[tuple[str, str]]) -> str:
+    """Pairs (label, description) as text, labels with the same description together."""
+    labels: dict[str, list[str]] = {}
+    for label, description in described:
+        labels.setdefault(description, []).append(label)
+    return escape("; ".join(f"{', '.join(names)}: {description}" for description, names in labels.items()))
+
+
+def _caption(title: str, setting: str, groups: Sequence[Group], options: Mapping[str, Any]) -> str:
+    datasets, methods, features = options["datasets"], options["methods"].values(), options["features"]
+    sources = [datasets[name] for name in dict.fromkeys(group.source for group in groups)]
+    involved = [datasets[name] for name in dict.fromkeys(name for g in groups for name in (g.source, g.dataset))]
+    generated = any(entry.get("generated") for entry in involved)
+    untrained = any(_has_random_weights(entry, features) for entry in methods)
+    auxiliaries = [f"{entry['label']}: {', '.join(entry['auxiliary'])}" for entry in sources]
+    parts = {
+        "Data": _gather((entry["label"], _describe_data(entry)) for entry in involved),
+        "Backbone": _gather((entry["label"], _describe_backbone(entry, features)) for entry in methods),
+        "Auxiliary classes": escape("; ".join(auxiliaries)),
+        "Seeds" if len(options["seeds"]) > 1 else "Seed": escape(", ".join(map(str, options["seeds"]))),
+    }
+    where = "unseen" if setting == "one_vs_rest" else "the target's"
+    sentences = [
+        f"{title}: mean over {where} categories, then over auxiliary classes, in percent; best in bold, "
+        f"second underlined."
+    ]
+    if any(group.paper for group in groups):
+        sentences.append(r"\textcolor{gray}{Grey in parentheses}: the paper's own number.")
+    sentences += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
+    if generated or untrained:
+        causes = " and ".join(["generated data"] * generated + ["untrained weights"] * untrained)
+        sentences.append(
+            rf"\textbf{{These numbers come from {causes}; they are no results on the published data sets.}}"
+        )
+    return " ".join(sentences)
+
+
+def table_tex(number: int, groups: Sequence[Group], options: Mapping[str, Any]) -> str:
+    """A table environment, in percent; one without content is a sentence that says why. Options as for `make_groups`.
+
+    Beside a value stands the paper's, where data set and method name their published counterpart.
+    """
+    modality, setting = TABLES[number]
+    title = f"Zero-shot {_KINDS[modality]} anomaly detection, {_SETTINGS[setting]}"
+    lines = [
+        "% Needs booktabs, graphicx and xcolor.",
+        r"\begin{table}[htbp]",
+        r"\centering",
+        r"\small",
+        rf"\setcounter{{table}}{{{number - 1}}}",
+    ]
+    if groups:
+        paper = {"Local, the paper's protocol": ("p_auroc_paper", "aupro_paper"), "Global": ("i_auroc", "ap")}
+        on_object = {"Local, object points only": ("p_auroc_object", "aupro_object")}
+        lines += [
+            rf"\caption{{{_caption(title, setting, groups, options)}}}",
+            rf"\label{{tab:{_SETTINGS[setting]}-{modality}}}",
+            r"\par\medskip",
+            _tabular(groups, options["methods"], paper),
+            r"\par\bigskip",
+            r"\textbf{Object points only}, the same scores: local metrics without the background. Organised scans: "
+            r"pixels that hold a point;",
+            r"point clouds: all original points. The paper's protocol above counts every pixel of the image; of point "
+            r"clouds, the kept points.",
+            r"\par\medskip",
+            _tabular(groups, options["methods"], on_object),
+        ]
+    else:
+        note = f"No data set of this setting has what {modality.upper()} needs."
+        if not options["pairs"]:
+            note = f"The configuration asks for no {_SETTINGS[setting]} experiment."
+        elif not options["methods"]:
+            note = "The configuration has no method that is trained."
+        lines += [rf"\caption{{{title}.}}", note]
+    return "\n".join([*lines, r"\end{table}", ""])

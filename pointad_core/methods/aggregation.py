@@ -1,0 +1,208 @@
+"""From patches to points: lookup, visible mean and G-aggregation (Sec. 3.4), in the exact scalar form.
+
+A point's explicit feature is q^ = alpha q~ + (1 - alpha) q, where q is the mean of the features of the patches
+that show the point and q~ the kernel-weighted mean of its neighbours' q. All of this is linear in the patch
+features, so <g, q^> for a text embedding g is the same aggregation of the scalars <g, patch>, and only the norm
+||q^|| needs the features themselves. The norm does not depend on the prompts and is computed once
+(`fused_norms`), a few feature dimensions at a time; no array of n points by d features is ever built.
+
+Readings taken where the paper is ambiguous: "mean over views" is over the views that see the point; a pixel's
+feature is that of its patch (nearest cell of the grid), L2-normalised before the average; N(x) are the k nearest
+points without the point itself.
+
+Shapes: K views, n points, P patches a view, k neighbours, c channels (text embeddings), d feature dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from pointad_core.errors import InputError
+
+KERNEL_UNITS = ("data", "spacing")
+
+_BLOCK = 16
+"""Feature dimensions that `fused_norms` holds at a time: 64-byte rows, whole cache lines of a table that fits."""
+
+
+def patch_indices(pixels: torch.Tensor, resolution: int, grid: int) -> torch.Tensor:
+    """Index of the patch that each pixel lies in, as R' = (h/H) R of Sec. 3.4 with the nearest cell.
+
+    pixels: integer [..., 2], (column, row) in 0..resolution-1. Returns int64 [...]: floor(row * grid /
+    resolution) * grid + floor(column * grid / resolution), the order in which a vision transformer lists patches.
+    """
+    # int16 pixels would overflow in the product.
+    cells = torch.div(pixels.long() * grid, resolution, rounding_mode="floor")
+    return cells[..., 1] * grid + cells[..., 0]
+
+
+def visible_mean(values: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """Mean over the views that see a point.
+
+    values: float [K, n, c]; visible: bool [K, n]. Returns [n, c]; zero for a point that no view sees (the
+    renders stage leaves none of these).
+    """
+    seen = visible.to(values.dtype)
+    return (values * seen[..., None]).sum(0) / seen.sum(0).clamp(min=1)[:, None]
+
+
+def find_neighbours(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest other points of every point, nearest first (N(x) of Sec. 3.4).
+
+    points: float [n, 3]. Returns indices int32 [n, k] and distances float64 [n, k] in the points' units. A point
+    is never its own neighbour, also where others coincide with it. Raises ValueError unless 1 <= k <= n - 1.
+    """
+    from scipy.spatial import KDTree
+
+    n = len(points)
+    if not 1 <= k <= n - 1:
+        raise ValueError(f"{k} neighbours asked for, {n} points allow 1 to {n - 1}")
+    distances, indices = KDTree(points.astype(np.float64)).query(points.astype(np.float64), k=k + 1)
+    drop = indices == np.arange(n)[:, None]
+    # Among many coinciding points a point may not find itself: then its farthest find is one too many.
+    drop[~drop.any(axis=1), k] = True
+    keep = ~drop
+    return indices[keep].reshape(n, k).astype(np.int32), distances[keep].reshape(n, k)
+
+
+def kernel_weights(distances: np.ndarray, sigma: float, units: str = "data") -> np.ndarray:
+    """Normalised Gaussian kernel K~ of Sec. 3.4: exp(-d^2 / 2 sigma^2), divided by its sum over the neighbours.
+
+    distances: float [n, k], in the data's units. sigma: in the data's units where `units` is "data" (the paper's
+    reading); in multiples of the cloud's mean distance to its k neighbours where it is "spacing".
+    Returns float32 [n, k], rows sum to 1. Raises InputError for any other `units` and for sigma <= 0.
+    """
+    if units not in KERNEL_UNITS:
+        raise InputError(f"kernel_units is {units!r}, allowed are {list(KERNEL_UNITS)}")
+    if not sigma > 0:
+        raise InputError(f"kernel_sigma is {sigma}, it must be above 0")
+    squared = np.asarray(distances, dtype=np.float64) ** 2
+    scale = sigma * (float(np.mean(distances)) if units == "spacing" else 1.0)
+    if scale == 0.0:  # all neighbours coincide: the kernel is 1 for each
+        return np.full(squared.shape, 1 / squared.shape[1], dtype=np.float32)
+    # A common factor drops out of the quotient; taking the nearest's keeps a narrow kernel from vanishing.
+    exponents = (squared - squared.min(axis=1, keepdims=True)) / (2 * scale**2)
+    weights = np.exp(-exponents)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+class _GatherSum(torch.autograd.Function):
+    """out[i] = sum_r weights[i, r] * table[index[i, r]], without an array of n x r x c.
+
+    Forward is an embedding bag, an order of magnitude faster than indexing. Its own backward sorts all indices;
+    adding into one channel after the other takes a tenth of that for the few channels of text embeddings.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: torch.Tensor, index: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(index, weights)
+        ctx.rows = len(table)
+        return functional.embedding_bag(index, table, mode="sum", per_sample_weights=weights)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        index, weights = ctx.saved_tensors
+        table_grad = grad.new_zeros(grad.shape[1], ctx.rows)
+        rows = index.flatten()
+        for channel, channel_grad in enumerate(grad.unbind(1)):
+            table_grad[channel].index_add_(0, rows, (channel_grad[:, None] * weights).flatten())
+        return table_grad.t(), None, None
+
+
+def _gather_sum(table: torch.Tensor, index: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """table [s, c], index integer [n, r], weights [n, r] -> [n, c], differentiable with respect to the table."""
+    return _GatherSum.apply(table.contiguous(), index, weights.to(table.dtype))
+
+
+def aggregate(values: torch.Tensor, neighbours: torch.Tensor, weights: torch.Tensor, alpha: float) -> torch.Tensor:
+    """G-aggregation of anything that lives on points: alpha * weighted mean of the neighbours + (1 - alpha) * own.
+
+    values: float [n, c]; neighbours: integer [n, k]; weights: float [n, k]. Returns [n, c], differentiable
+    with respect to `values`.
+    """
+    return alpha * _gather_sum(values, neighbours, weights) + (1 - alpha) * values
+
+
+def _view_bags(patch_index: torch.Tensor, visible: torch.Tensor, n_patches: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each point's patches as rows of the [K * P] list of all patches, and their shares in its visible mean: [n, K]."""
+    offsets = torch.arange(len(patch_index), device=patch_index.device)[:, None] * n_patches
+    shares = visible.float() / visible.sum(0).clamp(min=1)
+    return (patch_index + offsets).t().contiguous(), shares.t().contiguous()
+
+
+def aggregate_scalars(
+    D: torch.Tensor,
+    patch_index: torch.Tensor,
+    visible: torch.Tensor,
+    neighbours: torch.Tensor,
+    weights: torch.Tensor,
+    alpha: float,
+) -> torch.Tensor:
+    """<g, q^> for every point and text embedding, from <g, patch> (Eq. of q~ and q^ in Sec. 3.4).
+
+    D: float [K, P, c], scalar products of the (L2-normalised) patch features with c text embeddings;
+    patch_index: integer [K, n] (`patch_indices`); visible: bool [K, n]; neighbours: integer [n, k];
+    weights: float [n, k]. Returns [n, c], differentiable with respect to D. Divide by `fused_norms` for cosines.
+    """
+    index, shares = _view_bags(patch_index, visible, D.shape[1])
+    return aggregate(_gather_sum(D.flatten(0, 1), index, shares), neighbours, weights, alpha)
+
+
+@torch.no_grad()
+def fused_norms(
+    patches: torch.Tensor,
+    patch_index: torch.Tensor,
+    visible: torch.Tensor,
+    neighbours: torch.Tensor,
+    weights: torch.Tensor,
+    alpha: float,
+    block: int = _BLOCK,
+) -> torch.Tensor:
+    """||q^|| of every point, `block` feature dimensions at a time.
+
+    patches: float16 or float32 [K, P, d], the other arguments as in `aggregate_scalars`. Returns float32 [n].
+    Memory is that of n x block floats; the result does not depend on `block` but for rounding.
+    """
+    index, shares = _view_bags(patch_index, visible, patches.shape[1])
+    squares = torch.zeros(patch_index.shape[1], dtype=torch.float64, device=patches.device)
+    for start in range(0, patches.shape[2], block):
+        part = patches[:, :, start : start + block].flatten(0, 1).float()
+        squares += aggregate(_gather_sum(part, index, shares), neighbours, weights, alpha).square().sum(1)
+    return squares.sqrt().float()
+
+
+def prepare(
+    points: np.ndarray,
+    pixels: torch.Tensor,
+    visible: torch.Tensor,
+    patches: torch.Tensor,
+    resolution: int,
+    grid: int,
+    options: Mapping[str, Any],
+) -> dict[str, np.ndarray]:
+    """What G-aggregation needs of a cloud: neighbours int32 [n, k], weights float32 [n, k], norms float32 [n].
+
+    points: float [n, 3]; pixels: integer [K, n, 2] in renders of `resolution` pixels a side; visible: bool [K, n];
+    patches: float16 [K, P, d] of the V-V stream, `grid` patches a side; options: neighbours, kernel_sigma,
+    kernel_units, alpha. Raises InputError for a cloud with too few points.
+    """
+    if options["neighbours"] > len(points) - 1:
+        raise InputError(f"neighbours is {options['neighbours']}, but the cloud has only {len(points)} points")
+    neighbours, distances = find_neighbours(points, options["neighbours"])
+    weights = kernel_weights(distances, options["kernel_sigma"], options["kernel_units"])
+    norms = fused_norms(
+        patches,
+        patch_indices(pixels, resolution, grid),
+        visible,
+        torch.from_numpy(neighbours).to(patches.device),
+        torch.from_numpy(weights).to(patches.device),
+        options["alpha"],
+    )
+    return {"neighbours": neighbours, "weights": weights, "norms": norms.cpu().numpy()}

@@ -1,0 +1,142 @@
+"""What a system's module offers, and what it is handed: the settings of a method, a state, a sample, targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pointad_core.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters of a method; the defaults are the paper's."""
+
+    context_length: int = 12
+    """Learnable tokens at the start of each prompt."""
+    deep_length: int = 4
+    """Learnable tokens at the input of each deep block."""
+    deep_blocks: int = 8
+    """Blocks of the text tower, from the second on, that take deep tokens."""
+    temperature: float = 0.07
+    epochs: int = 15
+    batch_size: int = 4
+    """Clouds a step."""
+    learning_rate: float = 0.001
+    betas: tuple[float, float] = (0.5, 0.999)
+    smoothing_sigma: float = 4.0
+    """Gaussian filter, in pixels of a 336 x 336 map."""
+    global_3d: Literal["probability_mean", "logit_mean"] = "probability_mean"
+    cross_loss: Literal["softmax", "ratio"] = "softmax"
+    cross_temperature: float = 0.07
+    word_vectors: str | None = None
+    """Text file of word vectors in word2vec's format, for the systems that read one; None for CLIP's own."""
+    pointnet: str | None = None
+    """File with a PointNet's weights, for the systems that have one; None to train it."""
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
+    """Factors of the system's loss terms; a term of weight 0 is not computed."""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], losses: Mapping[str, float] | None = None) -> Settings:
+        """Settings from a method's entry in the config; what is not a hyper-parameter there is passed over.
+
+        losses: the system's terms with their default weights. Raises InputError for a weight of any other term, and
+        where every weight is 0.
+        """
+        known = {item.name: options[item.name] for item in fields(cls) if item.name in options}
+        if "betas" in known:
+            known["betas"] = tuple(known["betas"])
+        given = known.pop("loss_weights", {})
+        if unknown := sorted(given.keys() - (losses or {}).keys()):
+            raise InputError(f"loss_weights has {unknown}, allowed are {sorted(losses or {})}")
+        weights = {**(losses or {}), **given}
+        if weights and not any(weights.values()):
+            raise InputError("loss_weights: all are 0, so that nothing can be learnt")
+        return cls(**known, loss_weights=weights)
+
+
+State = dict[str, "torch.Tensor"]
+"""What a system scores with and training changes, by name.
+
+Of a system with prompts (learnt or handwritten) the text embeddings of each layer ("rendering", "geometry"), float
+[2, d], L2-normalised, 0 = normal and 1 = abnormal; RGB takes the rendering layer's. Of one with a network of its own
+whatever its module says.
+"""
+
+Terms = dict[str, "Callable[[], torch.Tensor]"]
+"""A loss's terms by name; what has no weight is not called."""
+
+Restore = Callable[[str], State]
+"""The state for a category's display name."""
+
+
+class Scoring(Protocol):
+    """What every system's module offers.
+
+    `sample` is a `segmentation.Sample`, or a `segmentation.PointSample` for a system that reads clouds alone.
+    """
+
+    def restore(
+        self, tensors: Mapping[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device
+    ) -> Restore:
+        """What it scores with: from the tensors of a prompts file, none where it is not trained.
+
+        model: the entry of the config's `features`, which names the CLIP; it is loaded only where text is still to be
+        encoded. Raises InputError where the tensors are not the system's.
+        """
+
+    def point_scores(self, state: State, sample: Any, settings: Settings) -> torch.Tensor:
+        """Anomaly score of each point before smoothing, float [n] in [0, 1]."""
+
+    def global_score(self, state: State, sample: Any, settings: Settings) -> torch.Tensor:
+        """Anomaly probability of the cloud as a whole, float []."""
+
+    def object_score(self, probability: float, smoothed: np.ndarray) -> float:
+        """Score of an object from its global probability and its smoothed scores, of any shape.
+
+        With RGB: from the mean of both probabilities and the fused map.
+        """
+
+
+class Learning(Scoring, Protocol):
+    """What the module of a trained system offers as well."""
+
+    def first_weights(
+        self,
+        name: str,
+        settings: Settings,
+        model: Mapping[str, Any],
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> Learner:
+        """What it learns, before training on a category of this display name."""
+
+    def loss_terms(self, state: State, sample: Any, targets: Any, settings: Settings) -> Terms:
+        """The unweighted terms of one cloud's loss by the names in its registry entry.
+
+        targets: `targets.Targets`, or `targets.PointTargets` for a system that reads clouds alone.
+        """
+
+
+class Learner(Protocol):
+    """What is trained: prompts (`prompts.Prompts`), or a network of the system's own."""
+
+    def parameters(self) -> list[torch.Tensor]:
+        """What the optimiser changes."""
+
+    def state(self) -> State:
+        """What the losses and scores take, differentiable; computed once a step of training.
+
+        Losses see copies that are leaves; their gradients run through what needs a gradient here.
+        """
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What a prompts file keeps, on the CPU."""
+
+    def description(self) -> dict[str, Any]:
+        """What the file's provenance says of it."""

@@ -1,0 +1,158 @@
+"""Learnable prompts, and what every system with prompts shares (Sec. 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from pointad_core.clip.loading import load_model
+from pointad_core.clip.tower import Clip
+from pointad_core.errors import InputError
+from pointad_core.methods.interface import Restore, Settings, State
+
+CONTEXT_STD = 0.02
+"""Standard deviation of the learnable tokens at the start, as in the published implementation."""
+
+
+Templates = Callable[[str], dict[str, tuple[str, str]]]
+"""Each layer's normal and abnormal text for a category of a display name.
+
+A trained system's text follows its learnable context; an untrained system's is the whole prompt.
+"""
+
+
+class PromptLearner:
+    """A pair of prompts, "[V]...[V] <normal text>" and "[W]...[W] <abnormal text>", and their deep tokens.
+
+    context: float32 [2, E, dt], the learnable tokens after the start token, 0 = normal and 1 = abnormal;
+    deep: float32 [b, t, dt], the tokens that overwrite the first t of those before blocks 2 to b + 1 of the text
+    tower, the same for both prompts. The texts' own token embeddings are frozen.
+    """
+
+    def __init__(self, clip: Clip, texts: tuple[str, str], context: torch.Tensor, deep: torch.Tensor) -> None:
+        length = context.shape[1]
+        if deep.shape[1] > length:
+            raise InputError(
+                f"deep_length is {deep.shape[1]}, it can be at most context_length ({length}): deep tokens "
+                "overwrite context"
+            )
+        tokens = clip.tokenize(texts)
+        ends = clip.end_positions(tokens) + length
+        if int(ends.max()) >= clip.context_length:
+            raise InputError(
+                f"context_length is {length}, but the text tower of {clip.name!r} takes {clip.context_length} tokens, "
+                f"{int(ends.max()) - length + 1} of them taken by {texts[1]!r}"
+            )
+        self.texts = texts
+        self.context = context
+        self.deep = deep
+        self._clip = clip
+        self._ends = ends
+        self._text = clip.embed_tokens(tokens)[:, : clip.context_length - length].detach()
+
+    @classmethod
+    def first(cls, clip: Clip, texts: tuple[str, str], settings: Settings, generator: torch.Generator) -> PromptLearner:
+        """A pair with tokens as they are before training."""
+
+        def noise(*shape: int) -> torch.Tensor:
+            values = torch.randn(*shape, clip.text_width, generator=generator) * CONTEXT_STD
+            return values.to(clip.device).requires_grad_()
+
+        context = noise(2, settings.context_length)
+        return cls(clip, texts, context, noise(settings.deep_blocks, settings.deep_length))
+
+    def embeddings(self) -> torch.Tensor:
+        """Text embeddings float32 [2, d], L2-normalised, differentiable; 0 = normal, 1 = abnormal."""
+        start, rest = self._text[:, :1], self._text[:, 1:]
+        return self._clip.encode_prompts(torch.cat([start, self.context, rest], dim=1), self._ends, self.deep)
+
+
+class Prompts:
+    """A system's learnable prompts, a pair for each of its layers (an `interface.Learner`)."""
+
+    def __init__(self, pairs: Mapping[str, PromptLearner]) -> None:
+        self._pairs = dict(pairs)
+
+    @classmethod
+    def first(
+        cls, clip: Clip, texts: Mapping[str, tuple[str, str]], settings: Settings, generator: torch.Generator
+    ) -> Prompts:
+        """Prompts before training; texts: by layer (`Templates`)."""
+        return cls({layer: PromptLearner.first(clip, pair, settings, generator) for layer, pair in texts.items()})
+
+    @classmethod
+    def restore(cls, clip: Clip, texts: Mapping[str, tuple[str, str]], tensors: Mapping[str, torch.Tensor]) -> Prompts:
+        """The trained tokens of a prompts file, on the model's device, before texts of any category."""
+
+        def part(layer: str, name: str) -> torch.Tensor:
+            return tensors[f"{layer}.{name}"].to(clip.device)
+
+        pairs = {}
+        for layer, pair in texts.items():
+            context = torch.stack([part(layer, "context_normal"), part(layer, "context_abnormal")])
+            if context.shape[2] != clip.text_width:
+                raise InputError(
+                    f"the prompts' tokens have {context.shape[2]} dimensions, the text tower of {clip.name!r} takes "
+                    f"{clip.text_width}; train them again"
+                )
+            pairs[layer] = PromptLearner(clip, pair, context, part(layer, "deep"))
+        return cls(pairs)
+
+    def parameters(self) -> list[torch.Tensor]:
+        return [part for pair in self._pairs.values() for part in (pair.context, pair.deep)]
+
+    def state(self) -> State:
+        """Text embeddings by layer."""
+        return {layer: pair.embeddings() for layer, pair in self._pairs.items()}
+
+    @torch.no_grad()
+    def tensors(self) -> dict[str, torch.Tensor]:
+        parts: dict[str, torch.Tensor] = {}
+        for layer, pair in self._pairs.items():
+            parts |= {f"{layer}.context_normal": pair.context[0], f"{layer}.context_abnormal": pair.context[1]}
+            parts |= {f"{layer}.deep": pair.deep, f"{layer}.embeddings": pair.embeddings()}
+        return {name: part.detach().cpu().contiguous() for name, part in parts.items()}
+
+    def description(self) -> dict[str, Any]:
+        return {"texts": {layer: pair.texts for layer, pair in self._pairs.items()}}
+
+
+def learnt(templates: Templates, class_names: bool = False) -> tuple[Callable[..., Prompts], Callable[..., Restore]]:
+    """`first_weights` and `restore` (`interface`) of a system that learns prompts.
+
+    class_names: its texts name the category, so that the text tower is needed once more for each category that is
+    scored; otherwise the embeddings in the prompts file are all that scoring takes.
+    """
+
+    def first_weights(
+        name: str, settings: Settings, model: Mapping[str, Any], generator: torch.Generator, device: torch.device
+    ) -> Prompts:
+        return Prompts.first(load_model(model, device), templates(name), settings, generator)
+
+    def restore(
+        tensors: Mapping[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device
+    ) -> Restore:
+        layers = list(templates(""))
+        if missing := [layer for layer in layers if f"{layer}.embeddings" not in tensors]:
+            raise InputError(f"has no prompts of the layers {missing}, only {sorted(tensors)}")
+        if class_names:
+            clip = load_model(model, device)
+            return lambda name: Prompts.restore(clip, templates(name), tensors).state()
+        fixed = {layer: tensors[f"{layer}.embeddings"].to(device) for layer in layers}
+        return lambda name: fixed
+
+    return first_weights, restore
+
+
+def handwritten(templates: Templates) -> Callable[..., Restore]:
+    """`restore` of a system whose prompts are not learnt."""
+
+    def restore(
+        tensors: Mapping[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device
+    ) -> Restore:
+        clip = load_model(model, device)
+        return lambda name: {layer: clip.encode_text(texts) for layer, texts in templates(name).items()}
+
+    return restore

@@ -1,0 +1,140 @@
+"""The systems by their names in the config; light, for the workflow reads it while it is parsed.
+
+A method, a row of the tables, is a system with its settings. A system is one module (`interface` says what it offers)
+and one entry here; a user's own stands in the config's `systems`, its module in a file of theirs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pointad_core.errors import InputError
+
+RENDERING = {"global_3d": 1.0, "local_3d": 1.0, "global_2d": 1.0, "local_2d": 1.0}
+"""The terms of L^r_hybrid, which teach the rendering prompts; all weights are 1 in the paper."""
+
+
+@dataclass(frozen=True)
+class System:
+    """What the workflow and the stages must know of a system before they load its module."""
+
+    module: str
+    """Its module in this package ("methods.pointad"), or the path of a Python file."""
+    stream: Literal["vv", "plain"] | None
+    """Patch features that it reads: those of V-V attention or CLIP's own; None for a system that reads clouds alone,
+    neither renders nor features."""
+    label: str = ""
+    """Name in the tables; where it is empty the method's own."""
+    trained: bool = True
+    """It learns on an auxiliary category."""
+    aggregates: bool = False
+    """Reads what G-aggregation needs (neighbours, kernel weights, norms)."""
+    class_names: bool = False
+    """Names the category in its text: training and scoring are told its display name."""
+    renderers: Sequence[str] = ("splat", "open3d")
+    """Renderers whose images it can read."""
+    rgb: bool = True
+    """Takes RGB in where there is some, and so has rows in the tables of M3D."""
+    cross_dataset: bool = True
+    """Has rows in the cross-dataset tables; never so without training."""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """Terms of its loss with their default weights."""
+    teaching: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Losses by what they teach; at least one of each must have a weight, or it stays as it was drawn."""
+
+    @property
+    def compared_across(self) -> bool:
+        """Has rows in the cross-dataset tables."""
+        return self.trained and self.cross_dataset
+
+
+_PLUS: dict[str, Any] = {
+    "stream": "vv",
+    "aggregates": True,
+    "losses": {**RENDERING, "geometry": 1.0, "cross": 1.0},
+    "teaching": {"the rendering prompts": (*RENDERING, "cross"), "the geometry prompts": ("geometry", "cross")},
+}
+_RENDERED: dict[str, Any] = {"losses": RENDERING, "teaching": {"the prompts": tuple(RENDERING)}}
+
+SYSTEMS: dict[str, System] = {
+    "clip_rendering": System(
+        "methods.clip_rendering", label="CLIP + Rendering", trained=False, stream="plain", class_names=True
+    ),
+    "cheraghian": System(
+        "methods.cheraghian",
+        label="Cheraghian",
+        stream=None,
+        class_names=True,
+        renderers=(),
+        rgb=False,
+        cross_dataset=False,
+        losses={"points": 1.0, "alignment": 1.0},
+        teaching={"the network of the texts": ("alignment",)},
+    ),
+    "pointclip_v2": System(
+        "methods.pointclip_v2",
+        label="PointCLIP V2",
+        trained=False,
+        stream="plain",
+        class_names=True,
+        renderers=("realistic",),
+    ),
+    "pointclip_v2_a": System(
+        "methods.pointclip_v2_a",
+        label="PointCLIP V2_a",
+        stream="plain",
+        class_names=True,
+        renderers=("realistic",),
+        **_RENDERED,
+    ),
+    "anomalyclip": System(
+        "methods.anomalyclip",
+        label="AnomalyCLIP",
+        stream="vv",
+        renderers=("depth",),
+        # As in its published implementation.
+        losses={"global_2d": 1.0, "local_2d": 4.0},
+        teaching={"the prompts": ("global_2d", "local_2d")},
+    ),
+    "pointad_coop": System("methods.pointad_coop", label="PointAD-CoOp", stream="vv", class_names=True, **_RENDERED),
+    "pointad": System("methods.pointad", label="PointAD", stream="vv", **_RENDERED),
+    "pointad_plus_coop": System("methods.pointad_plus_coop", label="PointAD+-CoOp", class_names=True, **_PLUS),
+    "pointad_plus": System("methods.pointad_plus", label="PointAD+", **_PLUS),
+}
+"""In the order of the paper's tables."""
+
+
+def systems_of(config: Mapping[str, Any]) -> dict[str, System]:
+    """All systems that a config can name: those above, and its own."""
+    own = config.get("systems", {})
+    return SYSTEMS | {name: System(**{**own[name], "module": os.path.expanduser(own[name]["module"])}) for name in own}
+
+
+def plain(system: System) -> dict[str, Any]:
+    """What results depend on of an entry, as plain values that a workflow can hand on and compare."""
+    names = ("module", "stream", "trained", "aggregates", "class_names", "rgb", "losses")
+    return {name: value for name, value in asdict(system).items() if name in names}
+
+
+def load(system: System) -> Any:
+    """Import a system's module, an `interface.Scoring` or, where it is trained, an `interface.Learning`."""
+    if not system.module.endswith(".py"):
+        return importlib.import_module(f"pointad_core.{system.module}")
+    path = Path(system.module).resolve()
+    name = f"pointad_system_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InputError(f"{system.module}: no such module of a system")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # for modules beside it
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,181 @@
+"""Anomaly probabilities of renders, patches and points (Eq. 2, 3 and 5).
+
+With two classes, P(g_c, f) and Seg(g_c, f) are a softmax over the cosines with the normal and the abnormal text
+embedding at temperature tau. The probability of "abnormal" is the sigmoid of (cos_a - cos_n) / tau, called the
+logit throughout; p_n = 1 - p_a, also after bilinear interpolation and after the mean over visible views.
+
+Shapes: K views, P patches a view, n points, d feature dimensions, S pixels a side of a render.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from pointad_core.errors import InputError
+from pointad_core.methods.aggregation import aggregate_scalars, patch_indices, visible_mean
+from pointad_core.methods.interface import Settings, State
+
+T = TypeVar("T")
+
+
+def move(part: T, device: torch.device) -> T:
+    """A tensor, or a dataclass with tensors anywhere in it, on a device."""
+    found: Any = part
+    if isinstance(part, torch.Tensor):
+        found = part.to(device)
+    elif is_dataclass(part) and not isinstance(part, type):
+        found = replace(part, **{item.name: move(getattr(part, item.name), device) for item in fields(part)})
+    return found
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """What G-aggregation needs of a cloud and never changes (Sec. 3.4)."""
+
+    patch_index: torch.Tensor
+    """int32 [K, n], the patch that shows the point in each view."""
+    neighbours: torch.Tensor
+    """int32 [n, k]."""
+    weights: torch.Tensor
+    """float32 [n, k], rows sum to 1."""
+    norms: torch.Tensor
+    """float32 [n], ||q^|| of each point."""
+    alpha: float
+    """Share of the neighbours' features in the fused feature."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One scan as the methods see it: the features of its renders and the way from patches to points."""
+
+    views: torch.Tensor
+    """[K, d], the renders' global features, L2-normalised; float16 in a cache, float32 in use (see `on`)."""
+    patches: torch.Tensor
+    """[K, P, d], the renders' patch features, L2-normalised; as above."""
+    pixels: torch.Tensor
+    """int16 [K, n, 2], (column, row) of each point in each view."""
+    visible: torch.Tensor
+    """bool [K, n]."""
+    resolution: int
+    """S."""
+    aggregation: Aggregation | None
+    """None for methods without an explicit branch."""
+
+    def on(self, device: torch.device) -> Sample:
+        """The same scan on a device, its features in float32: what the functions here take."""
+        moved = move(self, device)
+        return replace(moved, views=moved.views.float(), patches=moved.patches.float())
+
+
+def make_sample(
+    views: np.ndarray,
+    patches: np.ndarray,
+    pixels: np.ndarray,
+    visible: np.ndarray,
+    resolution: int,
+    prepared: Mapping[str, np.ndarray] | None,
+    alpha: float,
+) -> Sample:
+    """A `Sample` on the CPU from arrays; prepared: what `aggregation.prepare` gives, if the system aggregates."""
+    places = torch.from_numpy(pixels)
+    aggregation = None
+    if prepared is not None:
+        index = patch_indices(places, resolution, math.isqrt(patches.shape[1]))
+        constants = {name: torch.from_numpy(prepared[name]) for name in ("neighbours", "weights", "norms")}
+        aggregation = Aggregation(patch_index=index.int(), alpha=alpha, **constants)
+    return Sample(
+        torch.from_numpy(views), torch.from_numpy(patches), places, torch.from_numpy(visible), resolution, aggregation
+    )
+
+
+@dataclass(frozen=True)
+class PointSample:
+    """One scan as methods see it that read clouds alone."""
+
+    points: torch.Tensor
+    """float32 [n, 3], in the data's units and orientation."""
+
+    def on(self, device: torch.device) -> PointSample:
+        """The same scan on a device."""
+        return move(self, device)
+
+
+def anomaly_logits(features: torch.Tensor, embeddings: torch.Tensor, temperature: float) -> torch.Tensor:
+    """(cos_a - cos_n) / tau: features float [..., d] and embeddings float [2, d], both L2-normalised -> [...]."""
+    return features @ ((embeddings[1] - embeddings[0]) / temperature)
+
+
+def global_probability(views: torch.Tensor, embeddings: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Mean of P(g_a, f) over global features float [K, d]; embeddings float [2, d]. Returns float []."""
+    return torch.sigmoid(anomaly_logits(views, embeddings, temperature)).mean()
+
+
+def upsample(patch_maps: torch.Tensor, size: int) -> torch.Tensor:
+    """Up of Eq. 2: bilinear interpolation of maps float [K, P] on the patch grid to [K, size, size].
+
+    Pixel centres are aligned (align_corners False). The interpolation is separable: two small matrix products,
+    exact and faster forth and back than a general resampling.
+    """
+    grid = math.isqrt(patch_maps.shape[1])
+    if grid * grid != patch_maps.shape[1]:
+        raise InputError(f"features have {patch_maps.shape[1]} patches a view, which is not a square grid")
+    identity = torch.eye(grid, dtype=patch_maps.dtype, device=patch_maps.device)
+    matrix = F.interpolate(identity[None], size=size, mode="linear", align_corners=False)[0].T
+    return matrix @ patch_maps.unflatten(1, (grid, grid)) @ matrix.T
+
+
+def implicit_scores(
+    probabilities: torch.Tensor, pixels: torch.Tensor, visible: torch.Tensor, resolution: int
+) -> torch.Tensor:
+    """S_a of Eq. 3: each point's mean, over the views that see it, of the upsampled map at its pixel.
+
+    probabilities: float [K, P], p_a of the patches; the others as in `Sample`. The mean is over the visible views,
+    not over K: hidden views would count as normal otherwise. Linear in `probabilities`. Returns float [n].
+    """
+    maps = upsample(probabilities, resolution).flatten(1)
+    positions = pixels[..., 1].long() * resolution + pixels[..., 0]
+    return visible_mean(maps.gather(1, positions)[..., None], visible)[:, 0]
+
+
+def explicit_scores(patch_logits: torch.Tensor, visible: torch.Tensor, aggregation: Aggregation) -> torch.Tensor:
+    """T_a of Eq. 5 in its exact scalar form: p_a of each point's fused feature q^.
+
+    patch_logits: float [K, P], (<g_a, patch> - <g_n, patch>) / tau, which G-aggregation carries to the points as
+    it would the features; divided by ||q^|| they are the logit of q^ itself. Returns float [n].
+    """
+    fused = aggregate_scalars(
+        patch_logits[..., None],
+        aggregation.patch_index,
+        visible,
+        aggregation.neighbours,
+        aggregation.weights,
+        aggregation.alpha,
+    )
+    # A feature of length zero (views that cancel) has no direction: its logit is 0, its probability one half.
+    return torch.sigmoid(fused[:, 0] / aggregation.norms.clamp(min=torch.finfo(torch.float32).tiny))
+
+
+# What all systems with rendering prompts share ------------------------------------------------------------------------
+
+
+def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
+    """S_a of Eq. 3."""
+    logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
+    return implicit_scores(torch.sigmoid(logits), sample.pixels, sample.visible, sample.resolution)
+
+
+def global_score(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
+    """Mean over the views of P(g_a, f)."""
+    return global_probability(sample.views, state["rendering"], settings.temperature)
+
+
+def object_score(probability: float, smoothed: np.ndarray) -> float:
+    """A^s = 0.5 (mean over the views of P(g_a, f)) + 0.5 max A^m; with the fused map also A^s(mod) (Sec. 3.6.2)."""
+    return 0.5 * probability + 0.5 * float(smoothed.max())

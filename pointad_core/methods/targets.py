@@ -1,0 +1,111 @@
+"""Ground truth of a scan with all that follows from it and does not change during training."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from pointad_core.methods import losses
+from pointad_core.methods.segmentation import Sample, implicit_scores, upsample
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DiceSums:
+    """The sums in a Dice loss as linear functions of the patches' probabilities.
+
+    Interpolation, lookup at pixels and the mean over visible views are linear in p, so that sum p and sum p y over
+    a map or a cloud are scalar products with factors that depend on the scan alone.
+    """
+
+    predicted: torch.Tensor
+    """float [..., P], d(sum p) / d(patch probability)."""
+    overlap: torch.Tensor
+    """float [..., P], d(sum p y) / d(patch probability)."""
+    labelled: torch.Tensor
+    """float [...], sum y."""
+    count: int
+    """Pixels of a map or points of a cloud."""
+
+    def dice(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Dice(p_n, 1 - y) + Dice(p_a, y), [...], from the patches' p_a [..., P]."""
+        predicted = (self.predicted * probabilities).sum(-1)
+        overlap = (self.overlap * probabilities).sum(-1)
+        return losses.dice_pair(predicted, overlap, self.labelled, self.count)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Ground truth of one scan, with all that follows from it and does not change during training."""
+
+    defective: torch.Tensor
+    """bool [], label of the cloud."""
+    defective_views: torch.Tensor
+    """bool [K], whether a render shows any defect."""
+    labels: torch.Tensor
+    """float32 [n], labels of the points."""
+    masks: torch.Tensor
+    """bool [K, S, S], ground truth of the renders."""
+    pixels: DiceSums
+    """Sums over each render's map: factors [K, P]."""
+    points: DiceSums
+    """Sums over the cloud's implicit scores: factors [K * P]. Only existing points count, no empty pixels."""
+
+
+@dataclass(frozen=True)
+class PointTargets:
+    """Ground truth of one scan for a system that reads clouds alone."""
+
+    defective: torch.Tensor
+    """bool [], label of the cloud."""
+    labels: torch.Tensor
+    """float32 [n], labels of the points."""
+
+
+def make_targets(sample: Sample, labels: torch.Tensor, masks: torch.Tensor, defective: bool) -> Targets:
+    """Targets of a scan on the CPU: labels integer or bool [n], masks bool [K, S, S], defective: the cloud's label."""
+    points = labels.double()
+    # Linear functions are their gradients. Double precision: the factors are sums over all pixels.
+    patches = torch.zeros(sample.patches.shape[:2], dtype=torch.float64, requires_grad=True)
+    maps = upsample(patches, sample.resolution)
+    scores = implicit_scores(patches, sample.pixels, sample.visible, sample.resolution)
+
+    def factors(total: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(total, patches, retain_graph=True)[0].float()
+
+    return Targets(
+        defective=torch.tensor(defective),
+        defective_views=masks.flatten(1).any(1),
+        labels=points.float(),
+        masks=masks,
+        pixels=DiceSums(
+            factors(maps.sum()),
+            factors(maps[masks].sum()),
+            masks.flatten(1).sum(1).float(),
+            masks[0].numel(),
+        ),
+        points=DiceSums(
+            factors(scores.sum()).flatten(),
+            factors(scores @ points).flatten(),
+            points.sum().float(),
+            len(points),
+        ),
+    )
+
+
+def cloud_label(labels: torch.Tensor, defective: bool, scan: str) -> bool:
+    """max(y^3d) of a cloud, or its scan's label where no remaining point is labelled; warns where they disagree.
+
+    labels: [n]; defective: the label in the clouds store, of the whole scan; scan: its name, for the warning.
+    """
+    labelled = bool((labels > 0).any())
+    if labelled and not defective:
+        logger.warning("scan %s is called good but has labelled points; taken as defective", scan)
+    if defective and not labelled:
+        logger.warning(
+            "scan %s is defective, but none of its points that are left is labelled; taken as defective", scan
+        )
+    return labelled or defective

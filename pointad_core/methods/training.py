@@ -1,0 +1,139 @@
+"""Training on one auxiliary category (Sec. 3.5, Eq. 6).
+
+A step reads cached features only. Text embeddings are computed once a step; each cloud of the batch adds its share of
+their gradient, which then runs through the text tower once. A step therefore takes the memory of a single cloud,
+whatever the batch. A system with a network of its own is trained by the same steps.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from pointad_core.errors import InputError
+from pointad_core.methods.interface import Learner, Learning, Settings
+from pointad_core.methods.segmentation import PointSample, Sample, move
+from pointad_core.methods.targets import PointTargets, Targets
+
+CACHE_BYTES = 4 << 30
+"""Scans are kept in memory between epochs up to this size; the others are read anew each time."""
+
+Example = tuple[Sample, Targets] | tuple[PointSample, PointTargets]
+"""A scan as it is trained on."""
+Load = Callable[[int], Example]
+Batch = tuple[int, list[int]]
+
+logger = logging.getLogger(__name__)
+
+
+def batches(n_examples: int, settings: Settings, generator: torch.Generator) -> list[Batch]:
+    """Epoch (from 1) and indices of the examples of each step: shuffled every epoch, the last batch however small."""
+    steps = []
+    for epoch in range(1, settings.epochs + 1):
+        order = torch.randperm(n_examples, generator=generator).tolist()
+        starts = range(0, n_examples, settings.batch_size)
+        steps += [(epoch, order[start : start + settings.batch_size]) for start in starts]
+    return steps
+
+
+def train_step(
+    system: Learning,
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    examples: Sequence[Example] | Iterator[Example],
+    n_examples: int,
+    settings: Settings,
+    device: torch.device,
+) -> dict[str, float]:
+    """One step on a batch of n_examples clouds, taken one after the other; updates the learner in place.
+
+    Returns the unweighted terms that have a weight and the weighted total, means over the batch. Where the total is
+    not finite, nothing is updated. Raises InputError where these terms leave something as it was drawn.
+    """
+    weights = {name: weight for name, weight in settings.loss_weights.items() if weight}
+    state = learner.state()
+    leaves = {name: part.detach().requires_grad_(part.requires_grad) for name, part in state.items()}
+    row: dict[str, float] = {}
+    for sample, targets in examples:
+        found = system.loss_terms(leaves, sample.on(device), move(targets, device), settings)
+        if missing := sorted(weights.keys() - found.keys()):
+            raise InputError(f"the system's loss_terms gives {sorted(found)}, and nothing for {missing}")
+        terms = {name: found[name]() for name in weights}
+        terms["total"] = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
+        if terms["total"].requires_grad:
+            (terms["total"] / n_examples).backward()
+        for name, term in terms.items():
+            row[name] = row.get(name, 0.0) + term.item() / n_examples
+    if math.isfinite(row["total"]):
+        optimizer.zero_grad()
+        reached = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+        torch.autograd.backward([state[name] for name in reached], list(reached.values()))
+        if any(part.grad is None for part in learner.parameters() if part.numel()):
+            raise InputError(
+                f"loss_weights: the losses {', '.join(weights)} leave a part of what scores as it was drawn; give a "
+                "weight to another, or take a system without that part"
+            )
+        optimizer.step()
+    return row
+
+
+def train(
+    system: Learning,
+    learner: Learner,
+    load: Load,
+    n_examples: int,
+    settings: Settings,
+    generator: torch.Generator,
+    device: torch.device,
+    watch: Callable[[list[Batch]], Iterable[Batch]] = iter,
+) -> list[dict[str, float]]:
+    """Optimise the learner in place (Adam, Sec. 4); return a row per step: epoch, step (from 1), terms, total.
+
+    load: gives the example of an index 0..n_examples-1; generator: shuffles the clouds; watch: passes the steps
+    through, for whoever shows progress. Raises InputError naming the step when the loss is no longer finite.
+    """
+    optimizer = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate, betas=settings.betas)
+    rows: list[dict[str, float]] = []
+    for epoch, batch in watch(batches(n_examples, settings, generator)):
+        terms = train_step(system, learner, optimizer, map(load, batch), len(batch), settings, device)
+        rows.append({"epoch": epoch, "step": len(rows) + 1, **terms})
+        if not math.isfinite(terms["total"]):
+            raise InputError(
+                f"the loss is not finite at step {len(rows)} (epoch {epoch}): {terms}; a lower learning_rate than "
+                f"{settings.learning_rate} may help"
+            )
+        logger.info("epoch %d, step %d: loss %.4f", epoch, len(rows), terms["total"])
+    return rows
+
+
+def n_bytes(part: Any) -> int:
+    """Memory of the tensors in a sample or its targets."""
+    if isinstance(part, torch.Tensor):
+        return part.nbytes
+    return sum(map(n_bytes, vars(part).values())) if hasattr(part, "__dataclass_fields__") else 0
+
+
+def cached(load: Load, budget: int = CACHE_BYTES) -> Load:
+    """Keep what `load` gives, first come first kept, up to so many bytes.
+
+    Nothing is evicted: each epoch visits every scan once, where the least recently used is the next to be needed.
+    """
+    kept: dict[int, Example] = {}
+    used = 0
+
+    def get(index: int) -> Example:
+        nonlocal used
+        if index in kept:
+            return kept[index]
+        item = load(index)
+        size = sum(map(n_bytes, item))
+        if used + size <= budget:
+            kept[index] = item
+            used += size
+        return item
+
+    return get

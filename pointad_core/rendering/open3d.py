@@ -1,0 +1,95 @@
+"""Second renderer: Open3D's legacy visualizer, headless, as the public PointAD code draws its views (Sec. 3.3).
+
+Same window, point size, camera and data flow as `splat`; it exists to be compared with. Open3D 0.20 and later
+need no display: they fall back to an off-screen EGL context, which needs the system's Mesa libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from pointad_core.errors import InputError
+from pointad_core.rendering import shaded
+from pointad_core.rendering.shaded import GREY, shrink
+from pointad_core.rendering.views import Projection
+
+LIBRARIES = "libEGL.so.1, libGL.so.1 and libgomp.so.1 (on Debian and Ubuntu: apt install libegl1 libgl1 libgomp1)"
+
+
+@contextmanager
+def _window(size: int, window: int) -> Iterator[Any]:
+    try:
+        import open3d as o3d
+    except (ImportError, OSError) as error:
+        raise InputError(
+            f"renderer: open3d cannot be imported ({error}); it needs the package open3d-cpu and {LIBRARIES}, "
+            "or set renderer: splat"
+        ) from error
+    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
+        visualizer = o3d.visualization.Visualizer()
+        opened = visualizer.create_window(width=window, height=window, visible=False)
+        try:
+            # Older versions return True without a display and have no render options then.
+            options = visualizer.get_render_option() if opened else None
+            if options is None:
+                raise InputError(
+                    f"renderer: Open3D {o3d.__version__} cannot open a window of {window} x {window} pixels; without "
+                    f"a display it needs version 0.20 or later and {LIBRARIES}, or set renderer: splat"
+                )
+            options.point_size = float(size)
+            yield visualizer
+        finally:
+            visualizer.destroy_window()
+
+
+def draw(
+    projection: Projection, normals: torch.Tensor, labels: torch.Tensor, size: int, resolution: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw the image and the ground truth of every view; arguments and result as of `shaded.Draw`.
+
+    The ground truth is a second picture from the same camera: black and white points on black, without light.
+    Raises InputError where Open3D or the libraries that its window needs are missing.
+    """
+    points = projection.points.to("cpu").transpose(1, 2).numpy()
+    turned = normals.to("cpu", torch.float64).transpose(1, 2).numpy()
+    grey = np.full(points.shape[1:], GREY)
+    truth = np.repeat(labels.to("cpu", torch.float64).numpy()[:, None], 3, axis=1)
+    window = projection.window
+    drawn = np.zeros((len(points), 2, window, window), np.uint8)
+    with _window(size, window) as visualizer:
+        import open3d as o3d
+
+        options = visualizer.get_render_option()
+        for view in range(len(points)):
+            cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points[view]))
+            cloud.normals = o3d.utility.Vector3dVector(turned[view])
+            visualizer.clear_geometries()
+            for picture, colours, background, light in ((0, grey, 1.0, True), (1, truth, 0.0, False)):
+                if picture == 1 and not labels.any():
+                    continue
+                cloud.colors = o3d.utility.Vector3dVector(colours)
+                options.background_color = np.full(3, background)
+                options.light_on = light
+                if picture == 0:
+                    visualizer.add_geometry(cloud, reset_bounding_box=True)
+                else:
+                    visualizer.update_geometry(cloud)
+                frame = np.asarray(visualizer.capture_screen_float_buffer(do_render=True))
+                if frame.shape[:2] != (window, window):
+                    raise InputError(
+                        f"renderer: Open3D drew {frame.shape[1]} x {frame.shape[0]} pixels in place of {window} x "
+                        f"{window}; choose a smaller window or set renderer: splat"
+                    )
+                drawn[view, picture] = (frame[..., 0] * 255).round().astype(np.uint8)
+    small = shrink(torch.from_numpy(drawn), resolution)
+    return small[:, 0].contiguous(), (small[:, 1] > 127).to(torch.uint8)
+
+
+angles = shaded.angles
+render = partial(shaded.render, draw=draw)

@@ -1,0 +1,42 @@
+"""The renderers by their names in the config; light, for the workflow reads it while it is parsed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from types import ModuleType
+
+from pointad_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """What the workflow must know of a renderer before it loads its module."""
+
+    module: str
+    """Its module in this package. It offers `angles(views)`, rows [tilt, about x, about y] in degrees of the views that
+    it makes of a view set {tilt, x, y}, and `render(cloud, options, device)`, the `Renders` of a cloud: arrays points,
+    normals, labels and, of an organised scan, grid, of which it takes what it needs. What it cannot draw is an
+    InputError."""
+    shaded: bool
+    """Draws shaded views of a view set. The others have views and visibility of their own and take only its tilt."""
+    options: tuple[str, ...]
+    """What it reads beside the resolution and the view set."""
+
+
+RENDERERS = {
+    "splat": Renderer("rendering.splat", shaded=True, options=("point_size", "visibility", "window")),
+    "open3d": Renderer("rendering.open3d", shaded=True, options=("point_size", "visibility", "window")),
+    "depth": Renderer("rendering.depth", shaded=False, options=("point_size", "window")),
+    "realistic": Renderer("rendering.realistic", shaded=False, options=()),
+}
+
+
+def load(module: str) -> ModuleType:
+    """Import a renderer's module by its name in this package; raises InputError where there is no such module."""
+    name = f"pointad_core.{module}"
+    if importlib.util.find_spec(name) is None:
+        known = ", ".join(renderer.module for renderer in RENDERERS.values())
+        raise InputError(f"renderer: {module!r} is not one of {known}")
+    return importlib.import_module(name)

@@ -1,0 +1,102 @@
+"""Shaded views of a cloud, whichever module draws them (Sec. 3.3).
+
+For each view of the view set: a grey image, a ground-truth mask from the same camera, and for each point its pixel
+and whether the view shows it. The image is drawn in a window and resized to the resolution S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from pointad_core.errors import InputError
+from pointad_core.rendering import visibility
+from pointad_core.rendering.renders import Renders
+from pointad_core.rendering.views import Projection, project, rotations
+
+GREY = 0.7
+"""Grey level of every point before it is lit."""
+VISIBILITIES = ("soft", "strict")
+
+Draw = Callable[[Projection, torch.Tensor, torch.Tensor, int, int], tuple[torch.Tensor, torch.Tensor]]
+"""Draws the image and the ground truth of every view, `draw(projection, normals, labels, size, resolution)`: grey
+images u1[K,S,S], and masks u1[K,S,S] of 0 and 1.
+
+normals: f4[K,3,n] unit, rotated with the points; labels: bool[n], anomalous points; size: of a point, in window
+pixels; resolution: S."""
+
+
+def angles(views: Mapping[str, Any]) -> list[list[float]]:
+    """A view set {tilt, x, y} as rows [tilt, rotation about x, rotation about y], in degrees: its x list, then its y.
+
+    A view turns the tilted cloud about one axis at a time. Raises InputError where no view is left.
+    """
+    tilt = float(views["tilt"])
+    rows = [[tilt, float(angle), 0.0] for angle in views["x"]] + [[tilt, 0.0, float(angle)] for angle in views["y"]]
+    if not rows:
+        raise InputError("view set: both x and y are empty; give at least one angle in degrees")
+    return rows
+
+
+def render(
+    cloud: Mapping[str, np.ndarray],
+    options: Mapping[str, Any],
+    device: torch.device | str = "cpu",
+    *,
+    draw: Draw,
+    at_once_on_cpu: int | None = None,
+) -> Renders:
+    """Render a cloud from every view of a view set: all views at once, or on a CPU so many at a time.
+
+    cloud: points, normals f4[n,3], unit normals in the points' frame, and labels [n], nonzero is anomalous; options:
+    resolution S, views {tilt, x, y}, point_size, the width of a point in window pixels, visibility, "soft" or
+    "strict", and window, its side in pixels. Deterministic on a given kind of device.
+    Raises InputError for an empty or degenerate cloud, an empty view set, an unknown visibility, a point size below
+    one pixel, a window smaller than the image, and where no view shows any point.
+    """
+    resolution, point_size, window = options["resolution"], options["point_size"], options["window"]
+    test = options["visibility"]
+    if test not in VISIBILITIES:
+        raise InputError(f"visibility: {test!r} is not one of {', '.join(VISIBILITIES)}")
+    if point_size < 1 or point_size != int(point_size):
+        raise InputError(f"point_size: {point_size} is not a whole number of window pixels, 1 or more")
+    if window < resolution:
+        raise InputError(f"window: {window} pixels are fewer than the image's {resolution}")
+    size = int(point_size)
+
+    turns = rotations(angles(options["views"])).to(device)
+    points, normals = (torch.as_tensor(cloud[name], device=device) for name in ("points", "normals"))
+    anomalous = torch.as_tensor(cloud["labels"], device=device) != 0
+    soft = test == "soft"
+    square = visibility.square_size(points, size, window) if soft else 0
+    at_once = at_once_on_cpu if turns.device.type == "cpu" else None
+    blocks = []
+    for block in turns.split(at_once or len(turns)):
+        projection = project(points, block, window)
+        pictures = draw(projection, rotate_normals(normals, block), anomalous, size, resolution)
+        shown = visibility.soft(projection, square) if soft else visibility.strict(projection, resolution)
+        blocks.append((*pictures, projection.pixels(resolution).to(torch.int16), shown))
+    images, masks, pixels, shown = map(torch.cat, zip(*blocks, strict=True))
+    visible, unseen = visibility.fill_in(shown, points)
+    return Renders(images.cpu().numpy(), masks.cpu().numpy(), pixels.cpu().numpy(), visible.cpu().numpy(), unseen)
+
+
+def rotate_normals(normals: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
+    """Normals f4[K,3,n] in the camera's frame, of normals [n,3] and rotations f8[K,3,3]."""
+    return rotations.to(torch.float32) @ normals.to(torch.float32).T
+
+
+def shrink(images: torch.Tensor, resolution: int) -> torch.Tensor:
+    """Resize images u1[K,C,W,W] to u1[K,C,S,S] by antialiased bicubic interpolation."""
+    if images.shape[-1] == resolution:
+        return images
+    size = (resolution, resolution)
+    if images.device.type == "cpu":
+        return F.interpolate(images, size=size, mode="bicubic", antialias=True)
+    # CUDA has no byte version of it; the rounding between its two passes makes a grey level's difference at most.
+    smooth = F.interpolate(images.to(torch.float32), size=size, mode="bicubic", antialias=True)
+    return smooth.round_().clamp_(0, 255).to(torch.uint8)

@@ -1,0 +1,118 @@
+"""The camera of Sec. 3.3: a cloud turned by the angles of a view, and where its points fall in the window.
+
+The camera is the default one of Open3D's legacy visualizer in closed form, so that a render needs no GL and a
+point's pixel is known exactly: it looks along -z at the middle of the axis-aligned box of the *rotated* cloud,
+with a field of view of 60 degrees, from so far away that the box's longest edge E spans 1 / (2 * 0.7) of the
+window's width at the middle of the box. Everything here is in units of E: renders do not depend on the scale
+of the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from pointad_core.errors import InputError
+
+ZOOM = 0.7
+HALF_ANGLE = math.radians(60) / 2
+EYE = ZOOM / math.tan(HALF_ANGLE)
+"""Distance of the eye from the middle of the box, in units of E."""
+STEPS = (1 << 22) - 1
+"""Steps of a point's nearness as a 22-bit integer: one is E / 4,194,303, finer than float32 coordinates tell apart."""
+
+
+def rotations(angles: Sequence[Sequence[float]]) -> torch.Tensor:
+    """Rotation matrices f8[K,3,3] of rows [tilt, x, y] in degrees: the tilt about x, the turn about x, that about y."""
+    tilt, x, y = torch.tensor(angles, dtype=torch.float64).deg2rad().unbind(-1)
+    return _about_y(y) @ _about_x(x) @ _about_x(tilt)
+
+
+def _about_x(angle: torch.Tensor) -> torch.Tensor:
+    c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    return torch.stack([one, zero, zero, zero, c, -s, zero, s, c], -1).reshape(-1, 3, 3)
+
+
+def _about_y(angle: torch.Tensor) -> torch.Tensor:
+    c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    return torch.stack([c, zero, s, zero, one, zero, -s, zero, c], -1).reshape(-1, 3, 3)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A cloud before the cameras of K views.
+
+    points: f8[K,3,n], the rotated points about the middle of their box, in units of E; larger z is nearer
+    columns, rows: f8[K,n], window pixels; a pixel's centre has whole coordinates, row 0 is at the top
+    window: width and height of the square window in pixels
+    """
+
+    points: torch.Tensor
+    columns: torch.Tensor
+    rows: torch.Tensor
+    window: int
+
+    @cached_property
+    def inside(self) -> torch.Tensor:
+        """bool[K,n]: the point lies in the frame. GL draws no part of a point that does not."""
+        low, high = -0.5, self.window - 0.5
+        return (self.columns > low) & (self.columns <= high) & (self.rows > low) & (self.rows <= high)
+
+    @cached_property
+    def levels(self) -> torch.Tensor:
+        """i4[K,n]: nearness in whole steps, 0 at the back of a cube of edge E about the box, larger is nearer."""
+        return ((self.points[:, 2] + 0.5) * STEPS).clamp(0, STEPS).to(torch.int32)
+
+    def pixels(self, resolution: int) -> torch.Tensor:
+        """i8[K,n,2]: (column, row) in an image of this resolution, truncated, and clipped for points out of frame."""
+        scaled = torch.stack([self.columns, self.rows], -1) * (resolution / self.window)
+        return scaled.to(torch.int64).clamp(0, resolution - 1)
+
+
+def bounds(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Coordinates f8[3,n] of points [n,3], and the corners f8[3,1] of their axis-aligned box.
+
+    Raises InputError for an empty cloud and a coordinate that is not finite.
+    """
+    if points.shape[0] == 0:
+        raise InputError("the cloud has no points")
+    axes = points.to(torch.float64).T.contiguous()
+    low, high = axes.amin(1, keepdim=True), axes.amax(1, keepdim=True)
+    if not torch.isfinite(high - low).all():
+        raise InputError("the cloud has coordinates that are not finite")
+    return axes, low, high
+
+
+def box(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As `bounds`, of a cloud with an extent: points that all coincide are an InputError as well."""
+    axes, low, high = bounds(points)
+    if torch.equal(low, high):
+        raise InputError("all points of the cloud coincide")
+    return axes, low, high
+
+
+def project(points: torch.Tensor, rotations: torch.Tensor, window: int) -> Projection:
+    """Rotate points [n,3] by rotations f8[K,3,3] and project them into a window of `window` pixels a side.
+
+    The cloud turns about its centroid; as the camera follows the box of the rotated cloud, any other centre
+    gives the same picture. Computed in float64, so that the pixel of a point does not depend on rounding.
+    Raises InputError as `box` does.
+    """
+    axes, low, high = box(points)
+    # The middle of the box instead of the mean: it does not depend on the order of the points.
+    turned = rotations @ (axes - (low + high) / 2)
+    low, high = turned.amin(2, keepdim=True), turned.amax(2, keepdim=True)
+    turned.sub_((low + high) / 2).div_((high - low).amax(1, keepdim=True))
+    focal = window / 2 / math.tan(HALF_ANGLE)
+    centre = window / 2 - 0.5
+    scale = focal / (EYE - turned[:, 2])
+    return Projection(turned, centre + turned[:, 0] * scale, centre - turned[:, 1] * scale, window)
+
+
+def footprint(pixels: float, window: int) -> float:
+    """The length, in units of E, that so many window pixels cover at the middle of the box."""
+    return pixels * 2 * ZOOM / window

@@ -1,0 +1,70 @@
+"""Clouds: the raw scans of a category, each made a cloud (Sec. 4.1), in one store."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pointad_core.clouds.cloud import make_cloud
+from pointad_core.datasets.scans import GOOD, Organised, Scan, load_reader
+from pointad_core.storage import jobs, stores
+from pointad_core.storage.shards import WHOLE
+
+logger = logging.getLogger(__name__)
+
+
+def make_clouds(
+    root: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    dataset: str,
+    layout: Mapping[str, Any],
+    category: str,
+    options: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    shard: str = WHOLE,
+) -> None:
+    """Read every test scan of a category, or of a shard of it, and write its clouds to the store `output`.
+
+    root: folder of the data set, only read; layout: name, and module and scene as in `datasets.registry.Layout`;
+    options: those of `make_cloud` but the scene.
+
+    The store has per scan the attributes name, defective, defect, n_original and the arrays of `make_cloud`.
+
+    Raises InputError for scans that cannot be read or used; the message names the file, and no store is written.
+    """
+    reader = load_reader(layout["module"])
+    scans = reader.find_scans(root, category, shard)
+    attributes = {
+        "dataset": dataset,
+        "category": category,
+        "layout": layout["name"],
+        "organised": layout["scene"] is not None,
+        "resolution": options["resolution"],
+    }
+    with stores.write(output, "clouds", provenance, attributes) as store:
+        for scan in jobs.progress(scans, f"clouds {dataset}/{category}"):
+            raw = reader.read(scan)
+            cloud = make_cloud(raw, {**options, "scene": layout["scene"]}, scan.path)
+            if isinstance(raw, Organised):
+                labels, original = raw.mask, int(np.count_nonzero(raw.valid))
+            else:
+                labels, original = raw.labels, len(raw.points)
+            about = {"defective": is_defective(scan, labels), "defect": scan.defect, "n_original": original}
+            store.add(scan.name, cloud, about)
+
+
+def is_defective(scan: Scan, labels: np.ndarray) -> bool:
+    """Label of a scan: that of its ground truth (max y), whatever its folder, name or metadata say."""
+    defective = bool(labels.any())
+    if defective != (scan.defect != GOOD):
+        logger.warning(
+            "%s: called %r, but its ground truth has %s anomalous point; the ground truth counts",
+            scan.path,
+            scan.defect,
+            "an" if defective else "no",
+        )
+    return defective

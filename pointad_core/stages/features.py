@@ -1,0 +1,83 @@
+"""Stage features: CLIP's view of every render and photograph (Sec. 3.4).
+
+For each scan the store gets the global and patch features of its renders, and of its RGB image where there is one,
+L2-normalised and as float16: the precision that later stages see.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pointad_core.clip.encoding import batch_size, encode
+from pointad_core.clip.loading import load_model
+from pointad_core.clip.tower import STREAMS
+from pointad_core.errors import InputError
+from pointad_core.storage import stores
+from pointad_core.storage.jobs import pick_device, progress
+
+logger = logging.getLogger(__name__)
+
+
+def _check_scan(
+    where: str, cloud: Mapping[str, np.ndarray], rendered: Mapping[str, np.ndarray], resolution: int
+) -> None:
+    """Refuse what cannot be encoded, with the scan's name, before any time is spent on it."""
+    points = cloud["points"]
+    rgb_shape = (resolution, resolution, 3)
+    if "rgb" in cloud and cloud["rgb"].shape != rgb_shape:
+        raise InputError(f"{where}: rgb is {cloud['rgb'].shape}, expected {rgb_shape}; make the clouds again")
+    if rendered["images"].shape[1:] != (resolution, resolution):
+        raise InputError(f"{where}: renders are {rendered['images'].shape[1:]} pixels, resolution is {resolution}")
+    if rendered["visible"].shape[1] != len(points):
+        raise InputError(
+            f"{where}: {len(points)} points in the cloud, {rendered['visible'].shape[1]} in its renders; redo both"
+        )
+    if not rendered["visible"].any(axis=0).all():
+        raise InputError(f"{where}: some points are seen in no view; make the renders again")
+
+
+def make_features(
+    *,
+    clouds: str | Path,
+    renders: str | Path,
+    output: str | Path,
+    options: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Encode the renders of one category and write its features store, scan by scan.
+
+    clouds, renders: stores of the same scans. options: an entry of the config's `features` (model; one of pretrained,
+    checkpoint, random_seed; vv_blocks; streams, the patch features to keep, "vv", "plain" or both) and `resolution`.
+    Runs on the GPU where there is one.
+
+    Arrays of a scan: global [K, d], patches_<stream> [K, P, d] float16; with RGB rgb_global [d],
+    rgb_patches_<stream> [P, d]. Raises InputError for stores that do not belong together, and whatever `load_model`
+    refuses.
+    """
+    streams = [stream for stream in STREAMS if stream in options["streams"]]
+    if not streams:
+        raise InputError(f"streams: choose at least one of {list(STREAMS)}")
+    with stores.read(clouds, "clouds") as cloud_store, stores.read(renders, "renders") as render_store:
+        if cloud_store.scans != render_store.scans:
+            raise InputError(f"{renders}: its scans are not those of {clouds}; make it again")
+        clip = load_model(options, pick_device())
+        batch = batch_size(clip)
+        logger.info("model %s on %s, %d image(s) at a time", clip.name, clip.device, batch)
+        attributes = {"model": clip.name, "dim": clip.dim, "grid": clip.grid, "streams": streams}
+        with stores.write(output, "features", {**provenance, "device": clip.device.type}, attributes) as writer:
+            for scan in progress(cloud_store.scans, f"features {Path(output).name}"):
+                with_rgb = "rgb" in cloud_store.arrays(scan)
+                cloud = cloud_store.load(scan, ["points", "rgb"] if with_rgb else ["points"])
+                rendered = render_store.load(scan, ["images", "visible"])
+                _check_scan(f"{renders}: scan {scan!r}", cloud, rendered, clip.resolution)
+                features = encode(clip, rendered["images"], streams, batch)
+                arrays = {name: feature.cpu().numpy() for name, feature in features.items()}
+                if with_rgb:
+                    rgb = encode(clip, cloud["rgb"][None], streams, batch)
+                    arrays |= {f"rgb_{name}": feature[0].cpu().numpy() for name, feature in rgb.items()}
+                writer.add(scan, arrays)

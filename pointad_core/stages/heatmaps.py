@@ -1,0 +1,144 @@
+"""Pictures of scores, a contact sheet per category and a gallery of methods side by side: stores in, PNG out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pointad_core.errors import InputError
+from pointad_core.evaluation.pictures import LABELS, Picture, draw_gallery, draw_sheet, find_frontal, make_picture
+from pointad_core.evaluation.selection import check_scans
+from pointad_core.storage import files, stores
+from pointad_core.storage.jobs import progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def choose_scans(clouds: stores.StoreReader, count: int) -> tuple[list[str], list[str]]:
+    """Names of up to `count` defective scans, of as many kinds of defect as there are, and of all good ones."""
+    kinds: dict[str, list[str]] = {}
+    good = []
+    for scan in clouds.scans:
+        attributes = clouds.scan_attributes(scan)
+        if attributes["defective"]:
+            kinds.setdefault(str(attributes.get("defect", "")), []).append(scan)
+        else:
+            good.append(scan)
+    # First scan of each kind, then the second of each, ...
+    rounds = zip_longest(*(kinds[kind] for kind in sorted(kinds)))
+    defective = [scan for scans in rounds for scan in scans if scan is not None][:count]
+    return sorted(defective), good
+
+
+def load_picture(
+    scores: Mapping[str, stores.StoreReader],
+    clouds: stores.StoreReader,
+    renders: stores.StoreReader,
+    category: str,
+    scan: str,
+    modalities: Sequence[str] = tuple(LABELS),
+) -> Picture:
+    """Gather one scan's images; maps and object scores are named by the key of `scores` and the modality's label.
+
+    An empty key leaves the modality's label alone, a single modality goes without its label.
+    """
+    view = find_frontal(renders.attributes["views"])
+    drawn = {key: array[view] for key, array in renders.load(scan, ["images", "pixels", "visible"]).items()}
+    organised = bool(clouds.attributes["organised"])
+    arrays = ["grid", "mask", *(["rgb"] if "rgb" in clouds.arrays(scan) else [])] if organised else ["labels"]
+    name = f"{category}/{scan}"
+    maps, objects = {}, {}
+    for label, reader in scores.items():
+        attributes = reader.scan_attributes(name)
+        for modality in modalities:
+            if f"object_{modality}" not in attributes:
+                continue
+            key = f"map_{modality}" if organised else f"points_{modality}"
+            title = " ".join(part for part in (label, LABELS[modality] if len(modalities) > 1 else "") if part)
+            maps[title] = reader.load(name, [key])[key]
+            objects[title] = float(attributes[f"object_{modality}"])
+    defective = bool(clouds.scan_attributes(scan)["defective"])
+    return make_picture(scan, defective, drawn, clouds.load(scan, arrays), maps, objects)
+
+
+def _save(figure: Figure, output: str | Path) -> None:
+    with files.replacing(output) as partial:
+        # The software's version would change the bytes without changing the picture.
+        figure.savefig(partial, format="png", metadata={"Software": None})
+
+
+def make_heatmaps(
+    scores: str | Path,
+    clouds: stores.Paths,
+    renders: stores.Paths,
+    category: str,
+    output: str | Path,
+    count: int = 4,
+    scans: Sequence[str] | None = None,
+) -> None:
+    """Draw a contact sheet of one category as PNG: a row a scan, up to `count` defective ones and a good one.
+
+    Columns are the frontal render, RGB where there is, the ground truth, and the map of each modality with the
+    object score below it.
+
+    Args:
+        scores, clouds, renders: stores of these kinds; clouds and renders also those of a category's shards.
+        category: category to draw; `clouds` and `renders` are its own.
+        scans: names to draw, in this order, instead of chosen ones.
+
+    Raises:
+        InputError: for a category without scores, for a scan that it does not have, and for stores that are damaged
+            or lack a scan.
+    """
+    with ExitStack() as stack:
+        scored = stack.enter_context(stores.read(scores, "scores"))
+        cloud_store = stack.enter_context(stores.read(clouds, "clouds"))
+        render_store = stack.enter_context(stores.read(renders, "renders"))
+        if scans is None:
+            defective, good = choose_scans(cloud_store, count)
+            scans = [*defective, *good[:1]]
+        check_scans(category, scans, cloud_store.scans)
+        if not scans:
+            raise InputError(f"{cloud_store.path}: category {category!r} has no scans to draw")
+        pictures = [
+            load_picture({"": scored}, cloud_store, render_store, category, scan) for scan in progress(scans, category)
+        ]
+        title = f"{cloud_store.attributes.get('dataset', '')} {category}".strip()
+    _save(draw_sheet(pictures, title), output)
+
+
+def make_gallery(
+    entries: Sequence[Mapping[str, Any]], output: str | Path, count: int = 2, modality: str = "3d"
+) -> None:
+    """Draw methods side by side as PNG: a row a defective scan; render, ground truth, and a map per method.
+
+    Args:
+        entries: one mapping per category, with the keys label (text at its rows), category, clouds and renders
+            (paths), scores (path by method's label, in the order of the columns; the same methods in every entry),
+            and optionally scans (names to show instead of `count` chosen ones).
+        modality: "3d" or "m3d".
+
+    Raises:
+        InputError: if there is nothing to draw, for a scan that its category does not have, and for stores that are
+            damaged or lack a scan.
+    """
+    rows: list[tuple[str, Picture]] = []
+    for entry in entries:
+        with ExitStack() as stack:
+            clouds = stack.enter_context(stores.read(entry["clouds"], "clouds"))
+            renders = stack.enter_context(stores.read(entry["renders"], "renders"))
+            scores = {
+                label: stack.enter_context(stores.read(path, "scores")) for label, path in entry["scores"].items()
+            }
+            scans = entry.get("scans") or choose_scans(clouds, count)[0]
+            check_scans(entry["category"], scans, clouds.scans)
+            for scan in scans:
+                picture = load_picture(scores, clouds, renders, entry["category"], scan, [modality])
+                rows.append((entry["label"], picture))
+    if not any(picture.maps for _, picture in rows):
+        raise InputError(f"no defective scan has {LABELS[modality]} scores to draw")
+    _save(draw_gallery(rows), output)

@@ -1,0 +1,113 @@
+"""Stage prompts: what a system learns on one auxiliary category, from cached features (Sec. 3.5)."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache, partial
+from typing import Any
+
+import torch
+
+from pointad_core.errors import InputError
+from pointad_core.methods.interface import Settings
+from pointad_core.methods.registry import System, load
+from pointad_core.methods.segmentation import PointSample
+from pointad_core.methods.targets import PointTargets, cloud_label, make_targets
+from pointad_core.methods.training import Example, cached, train
+from pointad_core.stages.samples import SampleReader, open_samples
+from pointad_core.storage import files, jobs, stores
+from pointad_core.storage.prompt_files import write_prompts
+
+logger = logging.getLogger(__name__)
+
+
+def make_prompts(
+    system: Mapping[str, Any],
+    inputs: Mapping[str, stores.Paths],
+    output: str | os.PathLike[str],
+    curve: str | os.PathLike[str],
+    options: Mapping[str, Any],
+    model: Mapping[str, Any],
+    display: str | None,
+    seed: int,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Train what a system learns on one category; write it (`output`) and the loss curve (`curve`, CSV).
+
+    system: its registry entry (`registry.plain`). inputs: stores of the category or of its shards by stage, those that
+    the system reads. options: the method's entry in the config (`Settings`); model: the features' entry, which names
+    the CLIP. display: the category's name in prompts, None for a system whose prompts do not name it. seed draws the
+    first weights and shuffles the clouds. Raises InputError for a category without a defective scan, from whose labels
+    nothing can be learnt.
+    """
+    entry = System(**system)
+    settings = Settings.of(options, entry.losses)
+    if entry.class_names and not display:
+        raise InputError(f"{entry.module} names the category in its prompts; its display name is missing")
+    if not settings.loss_weights:
+        raise InputError(f"{entry.module} has no losses in its entry; there is nothing to learn by")
+    module = load(entry)
+    device = jobs.pick_device()
+    with open_samples(inputs, entry) as reader:
+        category, scans = str(reader.clouds.attributes["category"]), reader.scans
+
+        @cache
+        def label(index: int) -> bool:
+            labels = torch.from_numpy(reader.cloud(scans[index], "labels")["labels"])
+            return cloud_label(labels, bool(reader.clouds.scan_attributes(scans[index])["defective"]), scans[index])
+
+        n_defective = sum(map(label, range(len(scans))))
+        if n_defective == 0:
+            raise InputError(
+                f"{reader.clouds.path}: category {category!r} has no defective scan; prompts cannot be trained on it"
+            )
+        if n_defective == len(scans):
+            logger.warning("category %s has no good scan; training on defective ones alone", category)
+
+        def example(index: int) -> Example:
+            sample = reader.sample(scans[index])
+            labels = torch.from_numpy(reader.cloud(scans[index], "labels")["labels"])
+            if isinstance(sample, PointSample):
+                return sample, PointTargets(torch.tensor(label(index)), labels.float())
+            return sample, make_targets(sample, labels, torch.from_numpy(reader.masks(scans[index])), label(index))
+
+        generator = torch.Generator().manual_seed(seed)
+        learner = module.first_weights(display or "", settings, model, generator, device)
+        if entry.stream is not None:  # a network's state counts its batches
+            reader.check_dimensions(learner.state(), f"model {model['model']!r}")
+        watch = partial(jobs.progress, label=f"training on {category}", unit="step")
+        rows = train(module, learner, cached(example), len(scans), settings, generator, device, watch)
+        made = describe_inputs(reader)
+
+    write_prompts(
+        output,
+        learner.tensors(),
+        {
+            **provenance,
+            "system": dict(system),
+            "category": category,
+            **learner.description(),
+            "settings": asdict(settings),
+            "model": dict(model),
+            "inputs": made,
+            "seed": seed,
+            "device": device.type,
+            "packages": stores.package_versions(),
+        },
+    )
+    with files.replacing(curve) as place, open(place, "w", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(
+            {key: value if isinstance(value, int) else f"{value:.7g}" for key, value in row.items()} for row in rows
+        )
+
+
+def describe_inputs(reader: SampleReader) -> dict[str, Any]:
+    """How the scans were prepared that were learnt on, by stage: what it takes to prepare one more like them."""
+    made = {stage: store.attributes["provenance"].get("options") for stage, store in reader.stores.items()}
+    return {**made, "layout": reader.clouds.attributes["provenance"].get("layout")}

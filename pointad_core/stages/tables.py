@@ -1,0 +1,43 @@
+"""Tables 1-4 of the paper as LaTeX and CSV, and one document with all of them: files in, files out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pointad_core.evaluation.latex import document
+from pointad_core.evaluation.tables import make_groups, table_rows, table_tex
+from pointad_core.stages.summary import read_metrics, write_csv
+from pointad_core.storage import files
+
+
+def make_table(
+    number: int,
+    metrics: Sequence[str | Path],
+    tex: str | Path,
+    csv_output: str | Path,
+    options: Mapping[str, Any],
+) -> None:
+    """Write one of Tables 1-4 as a LaTeX table environment (percent) and as CSV (fractions).
+
+    Args:
+        number: 1 to 4, see `evaluation.tables.TABLES`.
+        metrics: CSVs of all methods, auxiliary classes and seeds for the table's data sets; more do no harm.
+        tex: LaTeX to include after loading booktabs, graphicx and xcolor.
+        csv_output: one row per method and data set: the six metrics, and the paper's numbers where known.
+        options: what the table compares and says, see `evaluation.tables.make_groups`, which also names the errors.
+    """
+    groups = make_groups(number, read_metrics(metrics), options)
+    write_csv(table_rows(number, groups), csv_output)
+    _write_text(table_tex(number, groups, options), tex)
+
+
+def make_document(tables: Sequence[str | Path], output: str | Path) -> None:
+    """Write one LaTeX document with the given table files inside."""
+    _write_text(document(Path(table).read_text(encoding="utf-8") for table in tables), output)
+
+
+def _write_text(text: str, output: str | Path) -> None:
+    with files.replacing(output) as partial:
+        partial.write_text(text, encoding="utf-8")

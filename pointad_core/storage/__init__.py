@@ -1,0 +1,1 @@
+"""Files that outlive a job: stores, prompts, checksums, fingerprints; and what a job has around it."""

@@ -1,0 +1,64 @@
+"""Files of trained prompts (Sec. 3.4), or of a trained network's weights: tensors by name, with what made them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from pointad_core.errors import InputError
+from pointad_core.storage import files
+
+
+def write_prompts(
+    path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], provenance: Mapping[str, Any]
+) -> None:
+    """Write a prompts file, whole or not at all; the same content gives the same bytes.
+
+    tensors: of prompts "<layer>.context_normal", ".context_abnormal" [E, dt], ".deep" [b, t, dt], ".embeddings"
+    [2, d]; provenance: goes into the file's metadata as one JSON string under that name.
+    """
+    # One entry only: safetensors writes several in no fixed order. It keeps no checksum either.
+    metadata = {"provenance": json.dumps({"checksum": files.BLANK_SEAL, **provenance}, sort_keys=True)}
+    with files.replacing(path) as place:
+        # Written here and not by the library, whose errors would hide a full disk.
+        place.write_bytes(files.seal(save(tensors, metadata=metadata)))
+
+
+def read_prompts(path: str | os.PathLike[str], layers: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
+    """All tensors of a prompts file, by name.
+
+    Raises InputError for a file that is missing, damaged, or lacks the prompts of one of these layers.
+    """
+    tensors = load(_read(path))
+    if missing := [layer for layer in layers or () if f"{layer}.embeddings" not in tensors]:
+        raise InputError(f"{path}: has no prompts of the layers {missing}, only {sorted(tensors)}")
+    return tensors
+
+
+def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What made a prompts file: `write_prompts`'s provenance, as JSON gives it back.
+
+    Raises InputError for a file that is missing or damaged.
+    """
+    content = _read(path)
+    # The format begins with its header's length, eight bytes, and the header as JSON.
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    provenance: dict[str, Any] = json.loads(header["__metadata__"]["provenance"])
+    del provenance["checksum"]
+    return provenance
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    """The file's bytes, as they were written."""
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such prompts")
+    content = Path(path).read_bytes()
+    if not files.is_sealed(content):
+        raise InputError(f"{path}: the prompts are damaged (not as they were written); delete the file and run again")
+    return content

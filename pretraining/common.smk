@@ -1,0 +1,60 @@
+"""The config checked, and what the rules take from it."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+# The project's root, for the scripts as well: they search where Snakemake does.
+ROOT = str(Path(workflow.basedir).parent)
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+
+from pointad_core.errors import InputError
+from pointad_core.storage.fingerprints import fingerprint
+from pointad_core.storage.locks import enter, hold
+from workflow.checks import explain
+
+try:
+    validate(config, f"{workflow.basedir}/config.schema.yaml")
+except WorkflowError as error:
+    # The validator's own error stands behind Snakemake's, and knows the key.
+    raise WorkflowError(explain(error.__context__)) from None
+
+# Jobs on a cluster read this file as well, while the run goes on; a dry run only looks.
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    enter()
+
+
+def hold_folder():
+    """Refuse to run where another run is going on."""
+    try:
+        hold()
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+# A job that computes on the CPU must not wait for a GPU's turn; on a cluster the profile says which rules get one.
+GPUS = int(shutil.which("nvidia-smi") is not None)
+
+SHARD_THINGS = 35
+SHARDS = {
+    f"{first // SHARD_THINGS:03d}": [first, min(SHARD_THINGS, config["things"] - first)]
+    for first in range(0, config["things"], SHARD_THINGS)
+}
+
+
+# What the model is built from, beside code.
+MODEL_FILES = ("clip/models/pointad-pocket.json", "clip/models/pointad-pocket.bpe.gz")
+
+
+def grows(least):
+    """A resource of `least`, doubled with every attempt."""
+    return lambda wildcards, attempt: least * 2 ** (attempt - 1)
+
+
+def module(name):
+    """A module of this folder, for the fingerprint."""
+    return f"{workflow.basedir}/{name}.py"

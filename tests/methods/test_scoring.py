@@ -1,0 +1,121 @@
+"""Maps and scores of one scan against the formulas of Sec. 3.6.2 (whole categories: tests/stages/test_scores.py)."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from cases import CPU, TAU, Case, bilinear, softmax_abnormal
+from scipy.ndimage import gaussian_filter
+from toy import GRID, SIZE, unit
+
+from pointad_core.errors import InputError
+from pointad_core.methods import pointad
+from pointad_core.methods.interface import Settings
+from pointad_core.methods.scoring import (
+    Multimodal,
+    on_grid,
+    rgb_map,
+    score_organised,
+    score_rgb,
+    score_scan,
+    score_unorganised,
+)
+
+
+def smooth(image):
+    return gaussian_filter(image, 4 * SIZE / 336, mode="reflect")
+
+
+def place(scores, grid):
+    """Scores at their pixels, one after the other."""
+    image = np.zeros((SIZE, SIZE))
+    for score, pixel in zip(scores, grid, strict=True):
+        image[pixel // SIZE, pixel % SIZE] = score
+    return image
+
+
+def random_scan(seed, n=120):
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(SIZE * SIZE, n, replace=False)), rng.random(n).astype(np.float32), rng
+
+
+def test_points_on_their_grid():
+    grid, scores, _ = random_scan(0)
+    found = on_grid(scores, grid, SIZE)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, place(scores, grid).astype(np.float32))
+
+
+def photograph(seed, dim=16):
+    rng = np.random.default_rng(seed)
+    view, patches = unit(rng.normal(size=dim)), unit(rng.normal(size=(GRID**2, dim)))
+    return view, patches, unit(rng.normal(size=(2, dim)))
+
+
+def test_map_and_probability_of_a_photograph():
+    view, patches, g = (torch.from_numpy(part) for part in photograph(1))
+    wanted = bilinear(softmax_abnormal(patches, g).view(GRID, GRID), SIZE).numpy()
+    np.testing.assert_allclose(rgb_map(patches.float(), g.float(), TAU, SIZE), wanted, atol=1e-6)
+    found = score_rgb((view.half(), patches.half()), g.float(), TAU, SIZE)
+    np.testing.assert_allclose(found.scores, wanted, atol=0.01)
+    assert found.probability == pytest.approx(softmax_abnormal(view, g).item(), abs=0.01)
+
+
+def test_an_organised_scan_with_and_without_rgb():
+    grid, scores, rng = random_scan(2)
+    seen = []
+
+    def object_score(probability, smoothed):
+        seen.append((probability, smoothed))
+        return 10 * probability
+
+    rgb = Multimodal(0.9, rng.random((SIZE, SIZE)).astype(np.float32))
+    a_m = smooth(place(scores, grid))
+    fused = smooth(0.5 * a_m + 0.5 * smooth(place(rgb.scores.ravel()[grid], grid)))
+    maps, objects = score_organised(scores, grid, SIZE, 0.3, 4.0, object_score, rgb)
+    assert list(maps) == ["map_3d", "map_m3d"]
+    np.testing.assert_allclose(maps["map_3d"], a_m, atol=1e-6)
+    np.testing.assert_allclose(maps["map_m3d"], fused, atol=1e-6)
+    # The system's own rule, once with its map and once with the fused one and the mean of both probabilities.
+    assert objects == pytest.approx({"object_3d": 3.0, "object_m3d": 6.0})
+    assert [smoothed is map for (_, smoothed), map in zip(seen, maps.values(), strict=True)] == [True, True]
+    alone, objects = score_organised(scores, grid, SIZE, 0.3, 4.0, object_score, None)
+    assert (list(alone), objects) == (["map_3d"], {"object_3d": 3.0})
+    np.testing.assert_array_equal(alone["map_3d"], maps["map_3d"])
+
+
+def test_an_unorganised_scan():
+    rng = np.random.default_rng(3)
+    positions, scores, nearest = rng.normal(size=(80, 3)), rng.random(80), rng.integers(0, 80, 200)
+    points, objects = score_unorganised(scores, positions, nearest, 0.25, 0.0, lambda p, a: p + a.max())
+    np.testing.assert_allclose(points["points_3d"], scores, rtol=1e-6)  # a filter of width 0 is none
+    np.testing.assert_array_equal(points["original_3d"], points["points_3d"][nearest])
+    assert objects["object_3d"] == pytest.approx(0.25 + scores.max())
+
+
+@pytest.mark.parametrize("with_rgb", [True, False])
+def test_a_scan_by_the_systems_own_functions(with_rgb):
+    case = Case(7)
+    sample, state = case.sample.on(CPU), {"rendering": case.embeddings["rendering"].detach().float()}
+    view, patches, _ = (torch.from_numpy(part) for part in photograph(4))
+    given = (view, patches) if with_rgb else None
+    maps, objects = score_scan(pointad, state, sample, case.cloud, SIZE, Settings(), given)
+    points = pointad.point_scores(state, sample, Settings()).numpy()
+    probability = float(pointad.global_score(state, sample, Settings()))
+    rgb = score_rgb((view, patches), state["rendering"], TAU, SIZE) if with_rgb else None
+    grid = case.cloud["grid"]
+    wanted = score_organised(points, grid, SIZE, probability, 4.0, pointad.object_score, rgb)
+    assert objects == wanted[1]
+    assert maps.keys() == wanted[0].keys()
+    for name, array in maps.items():
+        np.testing.assert_array_equal(array, wanted[0][name])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_refused(value):
+    system = SimpleNamespace(
+        point_scores=lambda *_: torch.tensor([0.5, value]), global_score=lambda *_: torch.tensor(0.5)
+    )
+    with pytest.raises(InputError, match="its scores are not finite"):
+        score_scan(system, {}, None, {"grid": np.array([0, 1])}, SIZE, Settings())

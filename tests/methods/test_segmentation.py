@@ -1,0 +1,52 @@
+"""Samples, and patches brought to the size of a render."""
+
+import numpy as np
+import pytest
+import torch
+from cases import CPU, Case
+from toy import ALPHA, SIZE
+
+from pointad_core.errors import InputError
+from pointad_core.methods.segmentation import PointSample, make_sample, move, upsample
+
+
+@pytest.mark.parametrize(("grid", "size"), [(4, 28), (5, 33), (24, 336)])
+def test_upsample_is_torchs_bilinear_interpolation(grid, size):
+    maps = torch.rand(2, grid * grid, generator=torch.Generator().manual_seed(grid), dtype=torch.float64)
+    wanted = torch.nn.functional.interpolate(maps.view(1, 2, grid, grid), size, mode="bilinear")[0]
+    torch.testing.assert_close(upsample(maps, size), wanted, rtol=0, atol=1e-12)
+
+
+def test_patches_that_are_no_square_are_refused():
+    with pytest.raises(InputError, match="577 patches"):
+        upsample(torch.zeros(1, 577), 336)
+
+
+@pytest.mark.parametrize("aggregates", [True, False])
+def test_a_sample_from_arrays(aggregates):
+    case = Case(1)
+    f, r = case.features, case.renders
+    prepared = case.prepared if aggregates else None
+    found = make_sample(f["global"], f["patches_vv"], r["pixels"], r["visible"], SIZE, prepared, ALPHA)
+    assert (found.views.dtype, found.patches.dtype, found.resolution) == (torch.float16, torch.float16, SIZE)
+    for name in ("views", "patches", "pixels", "visible"):
+        assert torch.equal(getattr(found, name), getattr(case.sample, name))
+    assert (found.aggregation is not None) == aggregates
+    if aggregates:
+        assert found.aggregation.alpha == ALPHA
+        assert found.aggregation.patch_index.dtype == torch.int32
+        for name in ("patch_index", "neighbours", "weights", "norms"):
+            assert torch.equal(getattr(found.aggregation, name), getattr(case.sample.aggregation, name))
+
+
+def test_on_a_device_features_are_float32_and_all_the_rest_keeps_its_type():
+    case, meta = Case(2), torch.device("meta")
+    moved = case.sample.on(CPU)
+    assert (moved.views.dtype, moved.patches.dtype, moved.pixels.dtype) == (torch.float32, torch.float32, torch.int16)
+    np.testing.assert_array_equal(moved.views.numpy(), case.features["global"].astype(np.float32))
+    elsewhere = case.sample.on(meta)
+    assert {part.device.type for part in (elsewhere.views, elsewhere.visible, elsewhere.aggregation.norms)} == {"meta"}
+    assert elsewhere.aggregation.alpha == ALPHA
+    assert PointSample(torch.zeros(4, 3)).on(meta).points.device == meta
+    assert move(case.targets, meta).pixels.overlap.device == meta
+    assert move(3.5, meta) == 3.5

@@ -1,0 +1,209 @@
+"""Training: batches, a step against the gradient of the whole batch, what is refused, and the cache."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from cases import CPU, random_scan, values
+from toy import GRID, SIZE
+
+from pointad_core.clip.loading import load_clip
+from pointad_core.errors import InputError
+from pointad_core.methods import pointad, pointad_plus
+from pointad_core.methods.aggregation import patch_indices
+from pointad_core.methods.interface import Settings
+from pointad_core.methods.prompts import PromptLearner, Prompts
+from pointad_core.methods.registry import SYSTEMS
+from pointad_core.methods.segmentation import Aggregation
+from pointad_core.methods.targets import make_targets
+from pointad_core.methods.training import batches, cached, n_bytes, train, train_step
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return load_clip("pointad-pocket", 1, random_seed=111)
+
+
+def first(clip, texts=("object.", "damaged object.")):
+    return PromptLearner.first(clip, texts, Settings(deep_blocks=3), torch.Generator().manual_seed(0))
+
+
+pointad_entry = SYSTEMS["pointad"]
+
+
+def weigh(entry, **weights):
+    return Settings.of({"loss_weights": weights}, entry.losses)
+
+
+def unit(x):
+    return torch.nn.functional.normalize(x, dim=-1)
+
+
+def example(seed):
+    """A scan as it is trained on, its features of length 1."""
+    sample, labels, masks = random_scan(seed, dim=128)
+    sample = replace(sample, views=unit(sample.views - 0.5), patches=unit(sample.patches - 0.5))
+    return sample, make_targets(sample, labels, masks, True)
+
+
+def aggregated_example():
+    """The same with what G-aggregation needs: each point's neighbours are the next two."""
+    sample, targets = example(3)
+    n = sample.visible.shape[1]
+    following = (torch.arange(n)[:, None] + torch.tensor([1, 2])) % n
+    index = patch_indices(sample.pixels, SIZE, GRID).int()
+    constants = Aggregation(index, following.int(), torch.full((n, 2), 0.5), torch.ones(n), 0.5)
+    return replace(sample, aggregation=constants), targets
+
+
+def test_batches_visit_every_scan_once_an_epoch():
+    steps = batches(10, Settings(epochs=3, batch_size=4), torch.Generator().manual_seed(0))
+    assert [epoch for epoch, _ in steps] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert [len(batch) for _, batch in steps] == [4, 4, 2] * 3
+    orders = [[index for number, batch in steps if number == epoch for index in batch] for epoch in (1, 2, 3)]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert orders[0] != orders[1]
+
+
+def test_a_step_follows_the_gradient_of_the_whole_batch(clip):
+    """Clouds one after the other, text tower once: the same gradient as all at once."""
+    scans = [example(seed) for seed in (1, 2)]
+    settings = weigh(pointad_entry, local_2d=0.5, global_2d=2)
+    pair = first(clip)
+    still = torch.optim.SGD([pair.context, pair.deep], lr=0)
+    row = train_step(pointad, Prompts({"rendering": pair}), still, scans, 2, settings, CPU)
+    got = pair.context.grad, pair.deep.grad
+    embeddings = {"rendering": pair.embeddings()}
+    total = 0.0
+    for sample, targets in scans:
+        terms = values(pointad.loss_terms(embeddings, sample.on(CPU), targets, settings))
+        total += (terms["global_3d"] + terms["local_3d"] + 2 * terms["global_2d"] + 0.5 * terms["local_2d"]) / 2
+    for a, b in zip(got, torch.autograd.grad(total, (pair.context, pair.deep)), strict=True):
+        assert b.abs().max() > 1e-3
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=5e-6)
+    assert row["total"] == pytest.approx(total.item(), rel=1e-5)
+    assert list(row) == ["global_3d", "local_3d", "global_2d", "local_2d", "total"]
+
+
+class Numbers:
+    """The least there is to learn: two numbers."""
+
+    def __init__(self):
+        self.used, self.other = (torch.full((1,), value, requires_grad=True) for value in (2.0, 3.0))
+
+    def parameters(self):
+        return [self.used, self.other, torch.zeros(0, 4, requires_grad=True)]
+
+    def state(self):
+        return {"used": self.used * 1, "other": self.other * 1, "fixed": torch.ones(1)}
+
+
+def step(terms, weights, n=1):
+    """A step on clouds whose terms are functions of the state; what was learnt, and the row."""
+    learner = Numbers()
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.1)
+    module = SimpleNamespace(
+        loss_terms=lambda state, *_: {name: lambda term=term: term(state) for name, term in terms.items()}
+    )
+    row = train_step(module, learner, optimizer, [example(0)] * n, n, Settings(loss_weights=weights), CPU)
+    return learner.used.item(), learner.other.item(), row
+
+
+def refuse(state):
+    raise AssertionError("a loss of weight 0 was computed")
+
+
+def both(state):
+    return (state["used"] * state["other"]).sum()
+
+
+def test_a_loss_of_weight_0_is_not_computed():
+    weights = {"both": 0.5, "refused": 0.0, "broken": 0}
+    used, other, row = step({"refused": refuse, "both": both, "broken": lambda state: both(state) * math.nan}, weights)
+    assert row == {"both": 6, "total": 3}
+    assert (used, other) == pytest.approx((2 - 0.1 * 1.5, 3 - 0.1 * 1.0))
+
+
+def test_a_batch_has_the_mean_of_its_clouds():
+    assert step({"both": both}, {"both": 1.0}, n=3) == step({"both": both}, {"both": 1.0})
+
+
+def test_losses_that_leave_something_untouched_are_refused():
+    told = "loss_weights: the losses one, two leave a part of what scores as it was drawn; give a weight to another"
+    terms = {"one": lambda state: state["used"].sum(), "two": lambda state: 2 * state["used"].sum(), "three": both}
+    with pytest.raises(InputError, match=told):
+        step(terms, {"one": 1.0, "two": 1.0, "three": 0.0})
+    step(terms, {"one": 1.0, "two": 1.0, "three": 0.1})
+    with pytest.raises(InputError, match="the losses nothing leave a part of what scores as it was drawn"):
+        step({"nothing": lambda state: state["fixed"].sum()}, {"nothing": 1.0})
+
+
+def test_losses_that_the_module_does_not_know_are_refused():
+    with pytest.raises(InputError, match=r"loss_terms gives \['both'\], and nothing for \['far', 'near'\]"):
+        step({"both": both}, {"both": 1.0, "near": 1.0, "far": 2.0, "none": 0.0})
+
+
+def test_geometry_prompts_need_a_loss_that_reaches_them(clip):
+    """PointAD+ by the losses of PointAD alone."""
+    entry, scan = SYSTEMS["pointad_plus"], aggregated_example()
+    learner = Prompts({layer: first(clip, texts) for layer, texts in pointad_plus.templates("").items()})
+    before = [part.detach().clone() for part in learner.parameters()]
+    optimizer = torch.optim.Adam(learner.parameters(), lr=0.1)
+    told = "losses global_3d, local_3d, global_2d, local_2d leave .* give a weight to another, or take a system without"
+    with pytest.raises(InputError, match=told):
+        train_step(pointad_plus, learner, optimizer, [scan], 1, weigh(entry, geometry=0, cross=0), CPU)
+    assert all(torch.equal(a, b) for a, b in zip(before, learner.parameters(), strict=True))
+    for weights in ({"geometry": 0}, {"cross": 0}):
+        train_step(pointad_plus, learner, optimizer, [scan], 1, weigh(entry, **weights), CPU)
+    assert not any(torch.equal(a, b) for a, b in zip(before, learner.parameters(), strict=True))
+
+
+def test_deep_tokens_that_are_switched_off_need_no_gradient(clip):
+    pair = PromptLearner.first(clip, ("object.", "damaged object."), Settings(deep_blocks=0), torch.Generator())
+    optimizer = torch.optim.Adam([pair.context, pair.deep], lr=0.1)
+    train_step(pointad, Prompts({"rendering": pair}), optimizer, [example(1)], 1, weigh(pointad_entry), CPU)
+    assert pair.deep.numel() == 0
+
+
+def test_nothing_is_updated_where_the_loss_is_not_finite():
+    used, other, row = step({"both": lambda state: both(state) * math.inf}, {"both": 1.0})
+    assert (used, other, row["total"]) == (2, 3, math.inf)
+
+
+def test_training_stops_at_a_loss_that_is_not_finite(clip):
+    def loss_terms(embeddings, sample, targets, settings):
+        seen.append(1)
+        return {"global_2d": lambda: embeddings["rendering"].sum() * (math.nan if len(seen) == 4 else 1.0)}
+
+    seen: list[int] = []
+    with pytest.raises(InputError, match=r"not finite at step 2 \(epoch 2\)"):
+        train(
+            SimpleNamespace(loss_terms=loss_terms),
+            Prompts({"rendering": first(clip)}),
+            lambda index: example(0),
+            2,
+            Settings(epochs=5, loss_weights={"global_2d": 1.0}),
+            torch.Generator(),
+            CPU,
+        )
+
+
+def test_the_cache_keeps_to_its_budget():
+    reads = Counter()
+    sample, labels, masks = random_scan(0)
+    item = sample, make_targets(sample, labels, masks, True)
+    size = sum(map(n_bytes, item))
+    assert size > sample.patches.nbytes + masks.nbytes
+
+    def load(index):
+        reads[index] += 1
+        return item
+
+    get = cached(load, budget=2 * size + size // 2)
+    for _ in range(3):
+        for index in range(4):
+            assert get(index) is item
+    assert reads == {0: 1, 1: 1, 2: 3, 3: 3}

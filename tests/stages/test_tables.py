@@ -1,0 +1,98 @@
+"""The tables stage: metrics CSVs in, LaTeX and CSV out."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pointad_core.errors import InputError
+from pointad_core.evaluation.metrics import COLUMNS, METRICS
+from pointad_core.evaluation.tables import TABLES
+from pointad_core.stages.tables import make_document, make_table
+
+
+def options(**changes):
+    return {
+        "pairs": [{"source": "solid", "dataset": "solid", "tested": {"a": ["b", "c"], "b": ["a", "c"]}}],
+        "datasets": {
+            "solid": {"label": "Solid", "published": "mvtec3d", "auxiliary": ["a", "b"], "n_categories": 3},
+        },
+        "methods": {
+            "clip": {"label": "CLIP", "trained": False, "published": "CLIP + R.", "features": "small"},
+            "plus": {"label": "PointAD+", "trained": True, "published": None, "features": "small"},
+        },
+        "features": {"small": {"model": "pocket", "random_seed": 111}},
+        "seeds": [111],
+        **changes,
+    }
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    """Metrics CSVs of a method without training and of one with prompts from a and from b."""
+    paths = []
+    for index, run in enumerate(("clip/none/none/0", "plus/solid/a/111", "plus/solid/b/111")):
+        paths.append(Path(tmp_path, "metrics", run, "solid.csv"))
+        paths[-1].parent.mkdir(parents=True)
+        with open(paths[-1], "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for place, category in enumerate("abc"):
+                if category != run.split("/")[2]:
+                    writer.writerow([category, "3d", 5, 5, *(index / 4 + place / 8 + 0.01 for _ in METRICS)])
+    return paths
+
+
+def make(number, metrics, folder, settings):
+    """The table's LaTeX and the rows of its CSV."""
+    make_table(number, metrics, folder / f"table{number}.tex", folder / f"table{number}.csv", settings)
+    with open(folder / f"table{number}.csv", newline="", encoding="utf-8") as file:
+        return (folder / f"table{number}.tex").read_text(encoding="utf-8"), list(csv.DictReader(file))
+
+
+def test_a_table_is_written_as_latex_and_as_rows(metrics, tmp_path):
+    tex, rows = make(1, metrics, tmp_path, options())
+    names = ("table", "setting", "modality", "data", "source", "dataset", "method")
+    published = [f"published_{metric}" for metric in ("i_auroc", "ap", "p_auroc", "aupro")]
+    assert list(rows[0]) == [*names, *METRICS, *published]
+    assert [rows[0][name] for name in names] == ["1", "one_vs_rest", "3d", "published", "solid", "solid", "clip"]
+    # Of the untrained method b and c, then a and c: places 1 and 2, then 0 and 2.
+    assert float(rows[0]["ap"]) == pytest.approx((0.1875 + 0.125) / 2 + 0.01)
+    # The paper has a dash for P-AUROC, and no row of the other method's.
+    assert [rows[0][name] for name in published] == ["0.612", "0.858", "", "0.544"]
+    assert [rows[1][name] for name in published] == ["", "", "", ""]
+    assert r"\underline{16.6} {\scriptsize\textcolor{gray}{(61.2)}}" in tex
+    assert r"\begin{tabular}{lcccc}" in tex
+
+
+def test_a_table_without_content_has_a_head(metrics, tmp_path):
+    tex, rows = make(3, metrics, tmp_path, options(pairs=[]))
+    assert "asks for no cross-dataset experiment" in tex
+    assert rows == []
+    assert (tmp_path / "table3.csv").read_text(encoding="utf-8").startswith("table,setting,modality,data,")
+
+
+def test_same_metrics_give_the_same_bytes(metrics, tmp_path):
+    (tmp_path / "again").mkdir()
+    for number in TABLES:
+        make(number, metrics, tmp_path, options())
+        make(number, metrics[::-1], tmp_path / "again", options())
+        for name in (f"table{number}.tex", f"table{number}.csv"):
+            assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_nothing_is_written_of_a_table_that_is_refused(metrics, tmp_path):
+    settings = options(methods={"plus": {**options()["methods"]["plus"], "published": "PointAD++"}})
+    with pytest.raises(InputError, match=r"methods\.plus\.published is 'PointAD\+\+'"):
+        make(1, metrics, tmp_path / "out", settings)
+    with pytest.raises(InputError, match="no metrics of method 'plus'"):
+        make(1, metrics[:1], tmp_path / "out", options())
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_document_holds_the_tables_in_their_order(metrics, tmp_path):
+    bodies = [make(number, metrics, tmp_path, options())[0] for number in TABLES]
+    make_document([tmp_path / f"table{number}.tex" for number in TABLES], tmp_path / "tables.tex")
+    text = (tmp_path / "tables.tex").read_text(encoding="utf-8")
+    places = [text.index(body) for body in bodies]
+    assert places == sorted(places)

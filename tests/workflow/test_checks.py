@@ -1,0 +1,352 @@
+"""Config: the schema, both config files and the manual say the same; mistakes are named."""
+
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from pointad_core.errors import InputError
+from pointad_core.methods.interface import Settings
+from pointad_core.methods.registry import SYSTEMS, System
+from workflow import plan
+from workflow.checks import check, explain
+
+REPOSITORY = Path(__file__).parents[2]
+SCHEMA_FILE = REPOSITORY / "workflow/schemas/config.schema.yaml"
+SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text())
+MANUAL = (REPOSITORY / "config/README.md").read_text()
+
+
+def complete(config: dict[str, Any]) -> dict[str, Any]:
+    """Check a config as the workflow does; returns it with its defaults."""
+    config = copy.deepcopy(config)
+    plan.complete_variants(config)
+    try:
+        validate(config, str(SCHEMA_FILE))
+    except WorkflowError as error:
+        raise InputError(explain(error.__context__)) from None
+    check(config)
+    return config
+
+
+def default() -> dict[str, Any]:
+    return yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+
+
+def merged(config: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict):
+            merged(config[key], value)
+        else:
+            config[key] = value
+    return config
+
+
+def walk(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Every key that a user can write with its schema; "*" stands for a name of the user's own."""
+    if "$ref" in schema:
+        yield from walk(SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]], path)
+    for key, value in schema.get("properties", {}).items():
+        # View sets, renderings and aggregations have names of ours among the user's.
+        if path not in (("view_sets",), ("renderings",), ("aggregations",)):
+            yield (*path, key), value
+            yield from walk(value, (*path, key))
+    for branch in ("then", "else"):
+        if branch in schema:
+            yield from walk(schema[branch], path)
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from walk(schema["additionalProperties"], (*path, "*"))
+    if isinstance(schema.get("items"), dict):
+        yield from walk(schema["items"], (*path, "*"))
+
+
+# A branch that only adds a default says nothing else of its key.
+KEYS = [(path, schema) for path, schema in walk(SCHEMA) if set(schema) - {"default", "properties"}]
+
+
+def section_of_manual(name: str) -> str:
+    return next(part for part in re.split(r"^## ", MANUAL, flags=re.MULTILINE) if part.startswith(name))
+
+
+@pytest.mark.parametrize(("path", "schema"), KEYS, ids=[".".join(path) for path, _ in KEYS])
+def test_every_key_is_described_here_and_in_the_manual(path: tuple[str, ...], schema: dict[str, Any]) -> None:
+    assert {"description", "type"} <= set(schema)
+    section = section_of_manual("Top level" if len(path) == 1 else f"`{path[0]}`")
+    assert f"`{path[-1]}`" in section or f"`{path[-1]}: " in section, f"config/README.md does not describe {path}"
+
+
+SCALARS = [(path, schema["default"]) for path, schema in KEYS if isinstance(schema.get("default"), str | int | float)]
+
+
+@pytest.mark.parametrize(("path", "value"), SCALARS, ids=[".".join(path) for path, _ in SCALARS])
+def test_manual_names_the_default(path: tuple[str, ...], value: Any) -> None:
+    section = section_of_manual("Top level" if len(path) == 1 else f"`{path[0]}`")
+    rows = [line for line in section.splitlines() if line.startswith("|") and f"`{path[-1]}" in line]
+    # A key of a section within the section stands in that one's row.
+    row = next((line for line in rows if line.startswith(f"| `{path[-1]}`")), rows[0])
+    if len(path) > 3:
+        row = next(line for line in rows if line.startswith(f"| `{path[2]}`"))
+    written = str(value).lower() if isinstance(value, bool) else str(value)
+    assert re.search(rf"(?<![\w.]){re.escape(written)}(?![\w])", row.rsplit(" | ", 1)[1])
+
+
+def test_manual_describes_no_other_key() -> None:
+    known = {part for path, _ in KEYS for part in path}
+    # Named in the manual's tables as values, layouts or files.
+    rows = re.findall(r"^\| `(\w+)` \|", MANUAL, flags=re.MULTILINE)
+    assert set(rows) - {"mvtec3d", "eyecandies", "real3d", *SYSTEMS} <= known
+
+
+def test_unknown_keys_are_refused_everywhere() -> None:
+    def objects(schema: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(schema, dict):
+            if schema.get("type") in ("object", ["object", "null"]):
+                yield schema
+            for value in schema.values():
+                yield from objects(value)
+
+    for schema in objects(SCHEMA):
+        assert "additionalProperties" in schema or schema.get("unevaluatedProperties") is False, schema
+
+
+def test_type_stands_before_properties() -> None:
+    """Snakemake puts defaults into whatever stands there, so a wrong type must be found first."""
+
+    def check_order(schema: Any) -> None:
+        if isinstance(schema, dict):
+            if "type" in schema and "properties" in schema:
+                assert list(schema).index("type") < list(schema).index("properties")
+            for value in schema.values():
+                check_order(value)
+
+    check_order(SCHEMA)
+
+
+def test_defaults_are_those_of_the_methods() -> None:
+    methods = {"prompts": {"system": "pointad_plus"}, "network": {"system": "cheraghian"}}
+    config = complete(merged(default(), {"methods": methods}))
+    defaults = asdict(Settings())
+    defaults["betas"] = list(defaults["betas"])
+    found = {key: value for key, value in config["methods"]["prompts"].items() if key in defaults}
+    assert found == {key: value for key, value in defaults.items() if key not in ("word_vectors", "pointnet")}
+    found = {key: value for key, value in config["methods"]["network"].items() if key in defaults}
+    assert found == {key: defaults[key] for key in found}
+    assert {"word_vectors", "pointnet"} <= found.keys()
+
+
+def test_branches_of_the_schema_are_those_of_the_systems() -> None:
+    method = SCHEMA["$defs"]["method"]
+    untrained = {name for name, system in SYSTEMS.items() if not system.trained}
+    assert untrained == set(method["if"]["properties"]["system"]["enum"])
+    # Of those that read clouds alone, one has a network of its own.
+    clouds_alone = [name for name, system in SYSTEMS.items() if system.stream is None]
+    assert clouds_alone == [method["else"]["if"]["properties"]["system"]["const"]]
+
+
+def test_an_entry_of_systems_has_the_keys_and_defaults_of_the_registry() -> None:
+    entry = SCHEMA["$defs"]["system"]
+    own = System(module="", stream=None)
+    known = {field.name for field in fields(System)} - {"teaching"}
+    assert set(entry["properties"]) == known
+    for key, schema in entry["properties"].items():
+        if "default" in schema:
+            value = getattr(own, key)
+            assert schema["default"] == (list(value) if isinstance(value, tuple) else value), key
+
+
+@pytest.mark.parametrize("name", ["config", "paper"])
+def test_config_files_are_valid(name: str) -> None:
+    config = complete(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()))
+    assert set(config["datasets"]) == {"mvtec3d", "eyecandies", "real3d"}
+    assert {method["system"] for method in config["methods"].values()} == set(SYSTEMS)
+    assert config["resolution"] == 336
+
+
+def test_paper_is_the_papers_experiment() -> None:
+    config = complete(yaml.safe_load((REPOSITORY / "config/paper.yaml").read_text()))
+    datasets = config["datasets"]
+    assert [len(dataset["categories"]) for dataset in datasets.values()] == [10, 10, 12]
+    # Sec. 4.1
+    assert datasets["mvtec3d"]["auxiliary"] == ["carrot", "cookie", "dowel"]
+    assert datasets["eyecandies"]["auxiliary"] == ["Confetto", "LicoriceSandwich", "PeppermintCandy"]
+    assert datasets["real3d"]["auxiliary"] == ["seahorse", "shell", "starfish"]
+    assert datasets["real3d"]["n_points"] == 336 * 336
+    assert all("generated" not in dataset and dataset["published"] == name for name, dataset in datasets.items())
+    features = config["features"]["standard"]
+    assert (features["model"], features["pretrained"], features["vv_blocks"]) == ("ViT-L-14-336", "openai", 19)
+    for name in ("pointad", "pointad_plus"):
+        assert (config["methods"][name]["epochs"], config["methods"][name]["context_length"]) == (15, 12)
+
+
+def test_defaults_follow_the_layout() -> None:
+    datasets = complete(default())["datasets"]
+    assert [datasets[name]["view_set"] for name in datasets] == ["mvtec3d", "eyecandies", "real3d"]
+    assert [datasets[name]["point_size"] for name in datasets] == [8, 10, 12]
+    assert [datasets[name]["normals"] for name in datasets] == [
+        {"radius": 0.1, "neighbours": 50},
+        {"radius": 0.1, "neighbours": 50},
+        {"radius": 0.8, "neighbours": 30},
+    ]
+    assert "n_points" not in datasets["mvtec3d"]
+    assert [datasets[name].get("background") for name in datasets] == ["remove", "remove", None]
+
+
+def with_data(**values: Any) -> dict[str, Any]:
+    return {"datasets": {"mvtec3d": values}}
+
+
+VV_ALONE = {"model": "x", "random_seed": 1, "streams": ["vv"]}
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    # The schema's.
+    ({"methods": {"pointad": {"epochs": "many"}}}, "config: methods.pointad.epochs is 'many', expected integer >= 1"),
+    ({"methods": {"pointad": {"epochs": 0}}}, "config: methods.pointad.epochs is 0, expected integer >= 1"),
+    ({"methods": {"pointad": {"learning_rate": "1e-3"}}}, "methods.pointad.learning_rate is '1e-3' (text; a number"),
+    ({"methods": {"pointad": {"epoch": 3}}}, "methods.pointad has the unknown key 'epoch' (did you mean 'epochs'?)"),
+    ({"methods": {"clip_rendering": {"epochs": 3}}}, "unknown key 'epochs'; known in a method of system 'clip_render"),
+    (
+        {"methods": {"pointad": {"system": "pointnet"}}},
+        "config: methods.pointad.system is 'pointnet' (did you mean 'pointad'?), expected one of the systems: anomaly",
+    ),
+    ({"methods": {"pointad": {"betas": [0.5]}}}, "methods.pointad.betas is [0.5], expected a list, of at least 2"),
+    ({"methods": {"pointad": {"betas": [0.5, 1]}}}, "methods.pointad.betas[1] is 1, expected number >= 0 and < 1"),
+    ({"methods": {"new": {}}}, "config: methods.new lacks the key 'system'"),
+    ({"methods": {"pointad": 5}}, "config: methods.pointad is 5, expected a mapping"),
+    (
+        {"aggregations": {"standard": {"alpha": 1.5}}},
+        "aggregations.standard.alpha is 1.5, expected number >= 0 and <= 1",
+    ),
+    ({"features": {"standard": {"streams": ["vvv"]}}}, "features.standard.streams[0] is 'vvv', expected one of vv, pl"),
+    ({"systems": {"toy": {"stream": "vv"}}}, "config: systems.toy lacks the key 'module'"),
+    ({"renderings": {"standard": {"renderer": "gl"}}}, "renderings.standard.renderer is 'gl', expected one of splat"),
+    ({"resolutio": 56}, "config: the top level has the unknown key 'resolutio' (did you mean 'resolution'?)"),
+    ({"seeds": []}, "config: seeds is [], expected a list, of at least 1"),
+    ({"seeds": [1.5]}, "config: seeds[0] is 1.5, expected integer >= 0"),
+    ({"datasets": {"a/b": {}}}, "config: the name 'a/b' in datasets is not allowed, expected letters, digits"),
+    (with_data(categories={"my cup": None}), "the name 'my cup' in datasets.mvtec3d.categories is not allowed"),
+    (with_data(layout="mvtec"), "config: datasets.mvtec3d.layout is 'mvtec', expected one of mvtec3d, eyecandies, r"),
+    (with_data(n_points=5), "unknown key 'n_points' (did you mean 'point_size'?); known in a data set of layout 'mv"),
+    (with_data(normals={"radius": -1}), "config: datasets.mvtec3d.normals.radius is -1, expected number > 0"),
+    (with_data(shard_size=0), "config: datasets.mvtec3d.shard_size is 0, expected null or integer >= 1"),
+    (with_data(shard_size=-3), "config: datasets.mvtec3d.shard_size is -3, expected null or integer >= 1"),
+    # Ours.
+    (
+        {"datasets": {"two": {"variant_of": "mvtec"}}},
+        "config: datasets.two.variant_of is 'mvtec', expected another of datasets: eyecandies, mvtec3d, real3d",
+    ),
+    ({"datasets": {"mvtec3d": {"variant_of": "mvtec3d"}}}, "datasets.mvtec3d.variant_of is 'mvtec3d', expected anoth"),
+    (
+        {"datasets": {"two": {"variant_of": "mvtec3d", "root": "/data"}}},
+        "config: datasets.two has root of its own; a variant is the same scans as mvtec3d",
+    ),
+    (
+        {
+            "datasets": {"two": {"variant_of": "mvtec3d", "categories": {"carrot": None}, "auxiliary": ["carrot"]}},
+            "experiments": {"cross_dataset": [{"source": "mvtec3d", "targets": ["two"]}]},
+        },
+        "experiments.cross_dataset[0].targets[0] is 'two', whose only category 'carrot' is what prompts of 'mvtec3d' "
+        "have seen",
+    ),
+    (
+        {"methods": {"clip_rendering": {"features": "vv_alone"}}, "features": {"vv_alone": VV_ALONE}},
+        "methods.clip_rendering.features is 'vv_alone', which keeps the streams vv; system 'clip_rendering' reads 'pl",
+    ),
+    ({"methods": {"pointad_plus": {"aggregation": "x"}}}, "methods.pointad_plus.aggregation is 'x', expected one of"),
+    (
+        {"methods": {"pointad": {"loss_weights": {"geometry": 1}}}},
+        "methods.pointad.loss_weights is 'geometry', expected a loss of system 'pointad': global_2d, global_3d",
+    ),
+    (
+        {"methods": {"pointad_plus": {"loss_weights": {"geometry": 0, "cross": 0}}}},
+        "methods.pointad_plus.loss_weights leaves the geometry prompts as they were drawn, though they score: give a "
+        "weight to geometry or cross, or take the system that has none, pointad or pointad_coop",
+    ),
+    (
+        {"methods": {"anomalyclip": {"loss_weights": {"global_2d": 0, "local_2d": 0}}}},
+        "methods.anomalyclip.loss_weights leaves the prompts as they were drawn",
+    ),
+    (
+        {"systems": {"pointad": {"module": "toy.py", "stream": "vv"}}},
+        "config: systems.pointad is the name of a system of the package",
+    ),
+    (
+        {"systems": {"toy": {"module": "nowhere/toy.py", "stream": "vv"}}},
+        "config: systems.toy.module is 'nowhere/toy.py', expected a Python file; there is no such file",
+    ),
+    (with_data(root="/data"), "config: datasets.mvtec3d has both of the keys 'root' and 'generated'"),
+    (with_data(published="mvtec3d"), "config: datasets.mvtec3d.published is set for a generated data set"),
+    (with_data(auxiliary=["carot"]), "datasets.mvtec3d.auxiliary[0] is 'carot' (did you mean 'carrot'?), expected"),
+    (with_data(auxiliary=[]), "experiments.one_vs_rest[0] is 'mvtec3d', but datasets.mvtec3d.auxiliary names no"),
+    (with_data(view_set="mine"), "datasets.mvtec3d.view_set is 'mine', expected one of view_sets: eyecandies, mvtec"),
+    (with_data(categories={"none": None}), "config: 'none' is taken, rename it in datasets.mvtec3d"),
+    ({"view_sets": {"mine": {"tilt": 3}}}, "config: view_sets.mine has no view, expected an angle in x or y"),
+    ({"renderings": {"standard": {"view_set": "x"}}}, "renderings.standard.view_set is 'x', expected one of view_sets"),
+    ({"features": {"standard": {"rendering": "x"}}}, "features.standard.rendering is 'x', expected one of renderings"),
+    ({"features": {"standard": {"random_seed": 1}}}, "features.standard has pretrained and random_seed of the keys"),
+    ({"features": {"new": {"model": "x"}}}, "features.new has none of the keys pretrained, checkpoint, random_seed"),
+    (
+        {"methods": {"pointad": {"features": "x"}}},
+        "methods.pointad.features is 'x', expected one of features: depth, realistic, standard",
+    ),
+    (
+        {"methods": {"anomalyclip": {"features": "standard"}}},
+        "methods.anomalyclip.features is 'standard', features of the renderer 'splat'; system 'anomalyclip' reads "
+        "those of depth",
+    ),
+    (
+        {"methods": {"pointad": {"word_vectors": "words.txt"}}},
+        "methods.pointad has the unknown key 'word_vectors'; known in a method of system 'pointad'",
+    ),
+    ({"methods": {"pointclip_v2": {"epochs": 3}}}, "methods.pointclip_v2 has the unknown key 'epochs'"),
+    (
+        {"methods": {"pointad": {"published": "PointNet"}}},
+        "methods.pointad.published is 'PointNet' (did you mean 'PointAD'?), expected",
+    ),
+    ({"methods": {"pointad": {"label": "A"}, "pointad_plus": {"label": "A"}}}, "several methods have the label 'A'"),
+    ({"experiments": {"one_vs_rest": ["mvtec"]}}, "one_vs_rest[0] is 'mvtec' (did you mean 'mvtec3d'?), expected o"),
+    (
+        {"experiments": {"cross_dataset": [{"source": "x", "targets": ["real3d"]}]}},
+        "experiments.cross_dataset[0].source is 'x', expected one of datasets: eyecandies, mvtec3d, real3d",
+    ),
+    (
+        {"experiments": {"cross_dataset": [{"source": "mvtec3d", "targets": ["x", "mvtec3d"]}]}},
+        "experiments.cross_dataset[0].targets[1] is 'mvtec3d', its own source",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), MISTAKES, ids=[message for _, message in MISTAKES])
+def test_mistakes_are_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        complete(merged(default(), values))
+    assert message in str(caught.value)
+    assert all(line.startswith("config: ") for line in str(caught.value).splitlines())
+
+
+def test_all_wrong_references_are_named_at_once() -> None:
+    values = {"methods": {"pointad": {"features": "x"}}, "experiments": {"one_vs_rest": ["y"]}}
+    with pytest.raises(InputError) as caught:
+        complete(merged(default(), values))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_neither_root_nor_generated() -> None:
+    config = default()
+    del config["datasets"]["mvtec3d"]["generated"]
+    with pytest.raises(InputError, match="neither of the keys 'root' and 'generated'"):
+        complete(config)
+
+
+def test_one_category_cannot_be_tested_against_the_rest() -> None:
+    config = default()
+    config["datasets"]["mvtec3d"]["categories"] = {"carrot": None}
+    config["datasets"]["mvtec3d"]["auxiliary"] = ["carrot"]
+    with pytest.raises(InputError, match="which has one category"):
+        complete(config)

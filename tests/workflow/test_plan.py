@@ -1,0 +1,228 @@
+"""The plan: who is tested by which prompts, variants, runs, shards and paths, as plain functions of a config."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from snakemake.utils import validate
+
+from pointad_core.errors import InputError
+from workflow import plan, tables
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def complete(config: dict[str, Any]) -> dict[str, Any]:
+    config = copy.deepcopy(config)
+    plan.complete_variants(config)
+    validate(config, str(REPOSITORY / "workflow/schemas/config.schema.yaml"))
+    return config
+
+
+def small(**datasets: dict[str, Any]) -> dict[str, Any]:
+    """A config with a generated data set, `parts`, and whatever else is given."""
+    parts = {
+        "layout": "mvtec3d",
+        "generated": {"scans": 4, "seed": 1},
+        "categories": {"bagel": {"point_size": 5}, "carrot": None, "cookie": None},
+        "auxiliary": ["carrot", "cookie"],
+        "label": "Parts",
+    }
+    return {
+        "datasets": {"parts": parts, **datasets},
+        "features": {"standard": {"model": "pointad-pocket", "pretrained": "shapes", "vv_blocks": 1}},
+        "methods": {"fixed": {"system": "clip_rendering"}, "learnt": {"system": "pointad_plus"}},
+        "experiments": {"one_vs_rest": ["parts"]},
+        "seeds": [1, 2],
+    }
+
+
+# Variants and what prompts have seen ------------------------------------------------------------------------------
+
+
+def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
+    config = complete(
+        small(
+            strict={"variant_of": "parts", "rendering": {"visibility": "strict"}},
+            coarse={"variant_of": "strict", "point_size": 20, "auxiliary": []},
+        )
+    )
+    parts, strict, coarse = (config["datasets"][name] for name in ("parts", "strict", "coarse"))
+    assert (strict["categories"], strict["generated"]) == (parts["categories"], parts["generated"])
+    assert "label" not in strict
+    assert coarse["rendering"] == strict["rendering"]
+    assert (coarse["point_size"], coarse["auxiliary"]) == (20, [])
+    assert plan.original_of(config, "coarse") == "parts"
+    for name in ("parts", "strict", "coarse"):
+        assert plan.root_of(config, name) == "results/generated/parts"
+        assert plan.list_raw(config, name, "bagel") == plan.list_raw(config, "parts", "bagel")
+    options = [plan.render_options(config, "standard", name, "bagel") for name in ("parts", "strict", "coarse")]
+    assert [found["visibility"] for found in options] == ["soft", "strict", "strict"]
+    # What a category says of itself is nearer than what its data set says.
+    assert [found["point_size"] for found in options] == [5, 5, 5]
+    assert plan.render_options(config, "standard", "coarse", "cookie")["point_size"] == 20
+
+
+def test_completing_twice_changes_nothing() -> None:
+    config = small(strict={"variant_of": "parts"})
+    once = complete(config)
+    assert complete(once) == once
+
+
+def test_prompts_are_never_tested_on_scans_that_they_have_seen(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    one = {"layout": "mvtec3d", "root": str(tmp_path / "data"), "categories": {"a": None, "b": None}}
+    again = {**one, "root": str(tmp_path / "link/../data/.")}
+    other = {**one, "root": str(tmp_path)}
+    generated = {"layout": "mvtec3d", "categories": {"bagel": None, "carrot": None}}
+    config = complete(
+        small(
+            variant={"variant_of": "parts", "point_size": 3},
+            same_seed={**generated, "generated": {"scans": 8, "seed": 1}},
+            other_seed={**generated, "generated": {"scans": 4, "seed": 2}},
+            one=one,
+            again=again,
+            linked={**one, "root": str(tmp_path / "link")},
+            other=other,
+        )
+    )
+    tested = plan.tested_by
+    for target in ("parts", "variant"):
+        assert tested(config, "parts", "carrot", target) == ["bagel", "cookie"]
+        assert tested(config, "variant", "carrot", target) == ["bagel", "cookie"]
+        assert tested(config, plan.NONE, plan.NONE, target) == ["bagel", "carrot", "cookie"]
+    assert tested(config, "parts", "carrot", "same_seed") == ["bagel"]
+    assert tested(config, "parts", "carrot", "other_seed") == ["bagel", "carrot"]
+    for target in ("one", "again", "linked"):
+        assert tested(config, "one", "a", target) == ["b"]
+    assert tested(config, "one", "a", "other") == ["a", "b"]
+    with pytest.raises(InputError, match="carrot is not tested with prompts that were trained on it"):
+        plan.check_tested(config, "parts", "carrot", "variant", "carrot")
+    plan.check_tested(config, "parts", "carrot", "other_seed", "carrot")
+    with pytest.raises(InputError, match="has no category 'tyre'"):
+        plan.check_tested(config, "parts", "carrot", "parts", "tyre")
+
+
+def test_means_are_taken_over_the_tested_categories_alone() -> None:
+    config = small(variant={"variant_of": "parts", "auxiliary": []})
+    config["experiments"]["cross_dataset"] = [{"source": "parts", "targets": ["variant"]}]
+    config = complete(config)
+    wanted = {"carrot": ["bagel", "cookie"], "cookie": ["bagel", "carrot"]}
+    assert plan.sources_of(config, "parts") == {"parts": wanted}
+    assert plan.sources_of(config, "variant") == {"parts": wanted}
+    for number in (1, 3):
+        (pair,) = tables.table_options(config, number)["pairs"]
+        assert pair["tested"] == wanted
+    with pytest.raises(InputError, match="no auxiliary class, and no experiment"):
+        plan.sources_of(complete(small(alone={**small()["datasets"]["parts"], "auxiliary": []})), "alone")
+
+
+# Runs, paths and options ------------------------------------------------------------------------------------------
+
+
+def test_an_untrained_system_has_one_run() -> None:
+    config = complete(small())
+    runs = plan.runs_of(config, "parts", "parts", ["carrot", "cookie"])
+    assert runs[0] == ("fixed", "none", "none", 0, "parts")
+    assert runs[1:] == [("learnt", "parts", name, seed, "parts") for name in ("carrot", "cookie") for seed in (1, 2)]
+    assert plan.metrics_of(runs + runs)[0] == "results/metrics/fixed/none/none/0/parts.csv"
+    assert len(plan.metrics_of(runs + runs)) == 5
+    assert len(tables.table_metrics(config, 1)) == 5
+    assert tables.table_metrics(config, 3) == []
+
+
+def test_a_method_is_handed_the_stores_that_it_reads() -> None:
+    config = small()
+    config["methods"]["alone"] = {"system": "cheraghian"}
+    config["aggregations"] = {"wide": {"neighbours": 30}}
+    config["methods"]["learnt"]["aggregation"] = "wide"
+    config = complete(config)
+    found = {name: plan.stores_of(config, name, "parts", ["bagel"]) for name in config["methods"]}
+    assert list(found["alone"]) == ["clouds"]
+    assert list(found["fixed"]) == ["clouds", "renders", "features"]
+    assert found["learnt"]["aggregation"] == ["results/aggregation/wide/standard/parts/bagel.zarr.zip"]
+    assert found["learnt"]["renders"] == ["results/renders/standard/parts/bagel.zarr.zip"]
+
+
+def test_options_hold_what_their_stage_depends_on_and_no_more() -> None:
+    config = complete(small())
+    features = plan.feature_options(config, "standard")
+    assert not {"neighbours", "alpha", "kernel_sigma", "rendering"} & set(features)
+    assert features["streams"] == ["plain", "vv"]
+    assert set(plan.scoring_options(config, "learnt")) == {"temperature", "smoothing_sigma"}
+    assert "smoothing_sigma" not in plan.training_options(config, "learnt")
+    assert "label" not in str(plan.layout_of(config, "parts"))
+    changed = small()
+    changed["methods"]["learnt"] |= {"label": "Ours", "published": "PointAD+"}
+    changed = complete(changed)
+    for options in (plan.training_options, plan.scoring_options):
+        assert options(changed, "learnt") == options(config, "learnt")
+
+
+def test_shards_and_what_cannot_be_looked_at(tmp_path: Path) -> None:
+    far = {"layout": "mvtec3d", "root": str(tmp_path / "nowhere"), "categories": {"a": None}, "shard_size": 2}
+    config = small(far=far)
+    config["datasets"]["parts"]["shard_size"] = 1
+    config = complete(config)
+    shards = plan.shards_of(config, "parts", "bagel")
+    assert len(shards) == 4
+    assert all(shard.startswith("bagel/") for shard in shards)
+    files = [plan.list_shard(config, "parts", "bagel", shard.partition("/")[2]) for shard in shards]
+    assert sorted(file for part in files for file in part) == plan.list_shard(config, "parts", "bagel", "")
+    assert plan.count_scans(config, "parts", "bagel") == 4
+    assert plan.count_scans(config, "parts", "bagel", shards[0].partition("/")[2]) == 1
+    generated = [plan.generated_by(config, "parts", "bagel", shard.partition("/")[2]) for shard in shards]
+    assert sorted(number for part in generated for number in part["numbers"]) == [0, 1, 2, 3]
+    with pytest.raises(InputError, match=r"parts/bagel has no shard '11111111'"):
+        plan.list_shard(config, "parts", "bagel", "11111111")
+    with pytest.raises(InputError, match=rf"datasets\.far: {tmp_path}/nowhere: no such folder"):
+        plan.list_raw(config, "far", "a")
+    assert plan.count_scans(config, "far", "a") == 0
+    assert plan.shards_of(config, "far", "a") == ["a"]
+
+
+def test_a_subset_is_of_the_categories_that_name_one() -> None:
+    config = small()
+    config["datasets"]["parts"]["categories"]["bagel"]["scans"] = ["dent/000", "good/001"]
+    config = complete(config)
+    assert plan.subset_of(config, "parts", ["bagel", "carrot"]) == {"bagel": ["dent/000", "good/001"]}
+    assert plan.cloud_options(config, "parts") == plan.cloud_options(complete(small()), "parts")
+    assert [entry.get("scans") for entry in tables.gallery(config)] == [["dent/000", "good/001"]]
+
+
+def test_labels_tell_methods_of_one_system_apart() -> None:
+    config = small()
+    assert tables.labels_of(complete(config)) == {"fixed": "CLIP + Rendering", "learnt": "PointAD+"}
+    config["methods"]["other"] = {"system": "pointad_plus"}
+    config["methods"]["third"] = {"system": "pointad_plus", "label": "Third"}
+    assert list(tables.labels_of(complete(config)).values()) == ["CLIP + Rendering", "learnt", "other", "Third"]
+
+
+def test_the_gallery_shows_what_no_prompts_of_its_have_seen() -> None:
+    config = complete(small())
+    (entry,) = tables.gallery(config)
+    assert (entry["category"], entry["label"], entry["shards"]) == ("bagel", "bagel", 1)
+    stores = tables.gallery_stores(config)
+    assert stores["scores"] == [
+        "results/scores/fixed/none/none/0/parts.zarr.zip",
+        "results/scores/learnt/parts/carrot/1/parts.zarr.zip",
+    ]
+    sheets = tables.heatmaps(config)
+    assert sheets[-1] == "results/heatmaps/gallery.png"
+    assert "results/heatmaps/learnt/parts/carrot/1/parts/carrot.png" not in sheets
+    assert "results/heatmaps/learnt/parts/carrot/1/parts/cookie.png" in sheets
+
+
+def test_planning_does_not_need_snakemake_or_anything_heavy() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\nfrom workflow import checks, plan, tables\n"
+        "heavy = {'snakemake', 'torch', 'numpy', 'pandas', 'zarr', 'open3d'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

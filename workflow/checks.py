@@ -1,0 +1,248 @@
+"""What the schema cannot say about a config, and what it says in words a user understands.
+
+The schema (`workflow/schemas/config.schema.yaml`) knows types, ranges and keys; references between sections and
+choices between keys are checked here. Every message names the key, what was found there and what is allowed.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pointad_core.errors import InputError
+from pointad_core.methods.registry import SYSTEMS, System, systems_of
+from workflow.plan import tested_by
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+_TYPES = {"object": "a mapping", "array": "a list", "null": "null", "boolean": "true or false", "number": "number"}
+_PAPER_NUMBERS = Path(__file__).parents[1] / "pointad_core/evaluation/paper_numbers.csv"
+_WEIGHTS = ("pretrained", "checkpoint", "random_seed")
+_ADVICE = {"the geometry prompts": ", or take the system that has none, pointad or pointad_coop"}
+
+
+def _key(path: Collection[str | int]) -> str:
+    name = ""
+    for part in path:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else str(part)
+    return name or "the top level"
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _expected(schema: Mapping[str, Any]) -> str:
+    """What a schema allows, e.g. "integer >= 1"."""
+    if "enum" in schema:
+        return "one of " + ", ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    types = schema.get("type", "another value")
+    words = " or ".join(_TYPES.get(name, name) for name in ([types] if isinstance(types, str) else types))
+    limits = [
+        f"{sign} {schema[keyword]}"
+        for keyword, sign in (
+            ("minimum", ">="),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "<="),
+            ("exclusiveMaximum", "<"),
+        )
+        if keyword in schema
+    ]
+    entries = [
+        f"{word} {schema[keyword]}"
+        for keyword, word in (
+            ("minItems", "of at least"),
+            ("maxItems", "of at most"),
+            ("minProperties", "of at least"),
+            ("minLength", "of length at least"),
+        )
+        if keyword in schema
+    ]
+    if schema.get("uniqueItems"):
+        entries.append("without repeats")
+    text = " and ".join([" ".join([words, *limits[:1]]), *limits[1:]])
+    return ", ".join([text, *entries])
+
+
+def _known(schema: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
+    """Keys that a schema knows in this mapping, in the branch for the layout or system that it names as well."""
+    known = set(schema.get("properties", ()))
+    if "if" in schema:
+        ((key, condition),) = schema["if"]["properties"].items()
+        values = condition["enum"] if "enum" in condition else [condition["const"]]
+        branch = "then" if found.get(key) in values else "else"
+        if branch in schema:
+            known |= _known(schema[branch], found)
+    return known
+
+
+def _similar(name: str, allowed: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, list(allowed), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def explain(error: ValidationError) -> str:
+    """Put an error of JSON schema into one sentence: the key, what was found, what was expected."""
+    key, found, schema = _key(error.absolute_path), error.instance, error.schema
+    if error.validator in ("additionalProperties", "unevaluatedProperties"):
+        allowed = sorted(_known(schema, found))
+        wrong = sorted(name for name in map(str, found) if name not in allowed)
+        if "layout" in found:
+            hint = f" in a data set of layout {found['layout']!r}"
+        elif "system" in found:
+            hint = f" in a method of system {found['system']!r}"
+        else:
+            hint = ""
+        unknown = ", ".join(repr(name) + _similar(name, allowed) for name in wrong)
+        return f"config: {key} has the unknown key {unknown}; known{hint}: {', '.join(allowed)}"
+    if error.validator == "required":
+        missing = [name for name in schema["required"] if name not in found]
+        return f"config: {key} lacks the key {', '.join(map(repr, missing))}"
+    if error.validator == "pattern":
+        return f"config: the name {found!r} in {key} is not allowed, expected {schema['description']}"
+    hint = ""
+    if isinstance(found, str) and error.validator_value in ("number", "integer"):
+        try:
+            float(found)
+            hint = " (text; a number stands without quotes and with a point before an exponent: 1.0e-3)"
+        except ValueError:
+            pass
+    return f"config: {key} is {_shorten(found)}{hint}, expected {_expected(schema)}"
+
+
+def _refer(key: str, name: str, allowed: Collection[str], what: str) -> Iterator[str]:
+    if name not in allowed:
+        there = ", ".join(sorted(allowed)) or "none"
+        yield f"config: {key} is {name!r}{_similar(name, allowed)}, expected {what}: {there}"
+
+
+def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[str]) -> Iterator[str]:
+    key = f"datasets.{name}"
+    if ("root" in dataset) == ("generated" in dataset):
+        found = "both" if "root" in dataset else "neither"
+        yield f"config: {key} has {found} of the keys 'root' and 'generated', expected exactly one"
+    if "published" in dataset and "generated" in dataset:
+        yield f"config: {key}.published is set for a generated data set; the paper's numbers are of the real ones"
+    for position, category in enumerate(dataset["auxiliary"]):
+        yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
+    yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
+
+
+def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    """A system reads the images of some renderers, one stream of features, and learns by losses of its own."""
+    key, systems = f"config: methods.{name}", systems_of(config)
+    yield from _refer(f"methods.{name}.system", method["system"], systems, "one of the systems")
+    yield from _refer(f"methods.{name}.features", method["features"], config["features"], "one of features")
+    if method["system"] not in systems:
+        return
+    system: System = systems[method["system"]]
+    features = config["features"].get(method["features"], {})
+    rendering = config["renderings"].get(features.get("rendering"))
+    if rendering is not None and system.renderers and rendering["renderer"] not in system.renderers:
+        yield (
+            f"{key}.features is {method['features']!r}, features of the renderer {rendering['renderer']!r}; system "
+            f"{method['system']!r} reads those of {' or '.join(system.renderers)}"
+        )
+    streams = features.get("streams", [])
+    if features and system.stream not in (None, *streams):
+        yield (
+            f"{key}.features is {method['features']!r}, which keeps the streams {', '.join(streams)}; system "
+            f"{method['system']!r} reads {system.stream!r}"
+        )
+    if system.aggregates:
+        aggregation = method.get("aggregation", "standard")
+        yield from _refer(f"methods.{name}.aggregation", aggregation, config["aggregations"], "one of aggregations")
+    given = method.get("loss_weights", {})
+    for loss in given:
+        what = f"a loss of system {method['system']!r}"
+        yield from _refer(f"methods.{name}.loss_weights", loss, system.losses, what)
+    weights = {**system.losses, **given}
+    for what, losses in system.teaching.items():
+        if not any(weights.get(loss) for loss in losses):
+            yield (
+                f"{key}.loss_weights leaves {what} as they were drawn, though they score: give a weight to "
+                f"{' or '.join(losses)}{_ADVICE.get(what, '')}"
+            )
+
+
+def _check(config: Mapping[str, Any]) -> Iterator[str]:
+    datasets, view_sets, renderings = config["datasets"], config["view_sets"], config["renderings"]
+    for name, dataset in datasets.items():
+        yield from _check_dataset(name, dataset, view_sets)
+        # "none" stands in paths where a system needs no prompts.
+        for word in (name, *dataset["categories"]):
+            if word == "none":
+                yield f"config: 'none' is taken, rename it in datasets.{name}"
+    for name, view_set in view_sets.items():
+        if not view_set["x"] and not view_set["y"]:
+            yield f"config: view_sets.{name} has no view, expected an angle in x or y"
+    for name, rendering in renderings.items():
+        if rendering["view_set"] is not None:
+            yield from _refer(f"renderings.{name}.view_set", rendering["view_set"], view_sets, "one of view_sets")
+    for name, features in config["features"].items():
+        yield from _refer(f"features.{name}.rendering", features["rendering"], renderings, "one of renderings")
+        given = [key for key in _WEIGHTS if key in features]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            yield f"config: features.{name} has {found} of the keys {', '.join(_WEIGHTS)}, expected exactly one"
+    for name, system in systems_of(config).items():
+        if name in config["systems"] and name in SYSTEMS:
+            yield f"config: systems.{name} is the name of a system of the package, expected another name"
+        elif name in config["systems"] and not os.path.isfile(system.module):
+            yield f"config: systems.{name}.module is {system.module!r}, expected a Python file; there is no such file"
+    labels = [method["label"] for method in config["methods"].values() if "label" in method]
+    for label in sorted({label for label in labels if labels.count(label) > 1}):
+        yield f"config: several methods have the label {label!r}, expected one for each"
+    with open(_PAPER_NUMBERS, newline="", encoding="utf-8") as file:
+        published = {line["method"] for line in csv.DictReader(file)}
+    for name, method in config["methods"].items():
+        if method["published"] is not None:
+            yield from _refer(f"methods.{name}.published", method["published"], published, "one of the paper's rows")
+        yield from _check_method(name, method, config)
+    experiments = config["experiments"]
+    for position, name in enumerate(experiments["one_vs_rest"]):
+        key = f"experiments.one_vs_rest[{position}]"
+        yield from _refer(key, name, datasets, "one of datasets")
+        if name in datasets:
+            yield from _needs_auxiliary(key, name, datasets[name])
+            if len(datasets[name]["categories"]) < 2:
+                yield f"config: {key} is {name!r}, which has one category, expected at least 2 (one is trained on)"
+    for position, pair in enumerate(experiments["cross_dataset"]):
+        key = f"experiments.cross_dataset[{position}]"
+        yield from _refer(f"{key}.source", pair["source"], datasets, "one of datasets")
+        if pair["source"] in datasets:
+            yield from _needs_auxiliary(f"{key}.source", pair["source"], datasets[pair["source"]])
+        for number, target in enumerate(pair["targets"]):
+            yield from _refer(f"{key}.targets[{number}]", target, datasets, "one of datasets")
+            if target == pair["source"]:
+                yield f"config: {key}.targets[{number}] is {target!r}, its own source, expected another data set"
+            elif target in datasets and pair["source"] in datasets:
+                for auxiliary in datasets[pair["source"]]["auxiliary"]:
+                    if not tested_by(config, pair["source"], auxiliary, target):
+                        yield (
+                            f"config: {key}.targets[{number}] is {target!r}, whose only category {auxiliary!r} is what "
+                            f"prompts of {pair['source']!r} have seen; nothing is left to test"
+                        )
+
+
+def _needs_auxiliary(key: str, name: str, dataset: Mapping[str, Any]) -> Iterator[str]:
+    if not dataset["auxiliary"]:
+        yield f"config: {key} is {name!r}, but datasets.{name}.auxiliary names no category to train on"
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check what refers to what in a config that the schema has accepted and completed.
+
+    Raises InputError with one line for each thing that is wrong.
+    """
+    problems = list(_check(config))
+    if problems:
+        raise InputError("\n".join(problems))

@@ -1,0 +1,391 @@
+"""What is computed for a config: runs, shards, who is tested by which prompts, paths.
+
+Plain functions of a config that the schema has completed, without Snakemake. Paths are relative to the folder of the
+run. A *run* is (method, source, auxiliary class, seed, target): a method's prompts, learnt on the auxiliary class of
+the data set `source`, on the data set `target`; of an untrained system, which has one run on each target, the three in
+the middle are "none", "none" and 0.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pointad_core.datasets.generator.catalogue import generated_files, generated_scans
+from pointad_core.datasets.registry import LAYOUTS, list_scans
+from pointad_core.datasets.scans import refuse_links
+from pointad_core.errors import InputError
+from pointad_core.methods.registry import System, systems_of
+from pointad_core.rendering.registry import RENDERERS
+from pointad_core.storage.shards import holds, split
+
+Config = Mapping[str, Any]
+Run = tuple[str, str, str, int, str]
+NONE = "none"
+
+
+def pick(settings: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """These keys of a section, in this order whatever the order in the config; absent ones are left out."""
+    return {key: settings[key] for key in keys if key in settings}
+
+
+# Data sets and their scans --------------------------------------------------------------------------------------------
+
+INHERITED = ("layout", "root", "generated", "follow_links")
+"""What a variant has from its original and cannot have otherwise: it is the same scans."""
+OWN = ("label", "published")
+"""What a variant does not have from its original."""
+
+
+def complete_variants(config: dict[str, Any]) -> None:
+    """Give every data set that is a variant the keys of its original that it does not have itself, in place.
+
+    Before the schema looks at the config. Raises InputError for an original that is none, and for another folder.
+    """
+    datasets = config.get("datasets")
+    if not isinstance(datasets, dict):
+        return
+
+    def complete(name: str, on_the_way: tuple[str, ...]) -> Any:
+        entry = datasets[name]
+        if not isinstance(entry, dict) or "variant_of" not in entry:
+            return entry
+        key, original = f"config: datasets.{name}", entry["variant_of"]
+        if not isinstance(original, str) or original not in datasets or original in on_the_way:
+            others = ", ".join(sorted(set(datasets) - set(on_the_way))) or "none"
+            raise InputError(f"{key}.variant_of is {original!r}, expected another of datasets: {others}")
+        base = complete(original, (*on_the_way, original))
+        if not isinstance(base, dict):
+            return entry
+        if changed := [word for word in INHERITED if word in entry and entry[word] != base.get(word)]:
+            raise InputError(f"{key} has {', '.join(changed)} of its own; a variant is the same scans as {original}")
+        datasets[name] = {**{word: base[word] for word in base if word not in (*OWN, "variant_of")}, **entry}
+        return datasets[name]
+
+    for name in list(datasets):
+        complete(name, (name,))
+
+
+def original_of(config: Config, dataset: str) -> str:
+    """The data set that a variant is one of in the end, or the data set itself."""
+    while "variant_of" in config["datasets"][dataset]:
+        dataset = config["datasets"][dataset]["variant_of"]
+    return dataset
+
+
+def root_of(config: Config, dataset: str) -> str:
+    """Folder of a data set's raw scans: the user's, or the one it is generated in."""
+    generated = f"results/generated/{original_of(config, dataset)}"
+    return os.path.expanduser(config["datasets"][dataset].get("root", generated))
+
+
+def scans_of(config: Config, dataset: str) -> tuple[Any, ...]:
+    """What says which scans a data set is of: two entries of which this is equal show the same objects."""
+    settings = config["datasets"][dataset]
+    if "generated" in settings:
+        return ("generated", settings["layout"], settings["generated"]["seed"])
+    return ("root", os.path.realpath(root_of(config, dataset)))
+
+
+def category_of(config: Config, dataset: str, category: str) -> Mapping[str, Any]:
+    """Settings of a category; InputError for one that the data set does not have."""
+    categories = config["datasets"][dataset]["categories"]
+    if category not in categories:
+        raise InputError(f"data set {dataset} has no category {category!r}, it has: {', '.join(categories)}")
+    return categories[category] or {}
+
+
+def display_of(config: Config, dataset: str, category: str) -> str:
+    """Name of a category in pictures and object-aware prompts."""
+    display: str = category_of(config, dataset, category).get("display", category.replace("_", " "))
+    return display
+
+
+@cache
+def _list_root(layout: str, root: str, category: str, follow_links: bool) -> dict[str, list[str]]:
+    scans = list_scans(layout, root, category)
+    if not follow_links:
+        refuse_links(root, [file for files in scans.values() for file in files])
+    return scans
+
+
+@cache
+def _split(scans: tuple[str, ...], size: int | None) -> dict[str, list[str]]:
+    return split(scans, size)
+
+
+def list_raw(config: Config, dataset: str, category: str) -> dict[str, dict[str, list[str]]]:
+    """Raw files by shard and scan; a folder is looked into when a job needs it, not before."""
+    settings = config["datasets"][dataset]
+    category_of(config, dataset, category)
+    root = root_of(config, dataset)
+    try:
+        if "generated" in settings:
+            generated = generated_scans(settings["layout"], category, settings["generated"]["scans"])
+            scans = {name: [f"{root}/{file}" for file in files.values()] for name, files in generated.items()}
+        else:
+            scans = _list_root(settings["layout"], root, category, settings["follow_links"])
+    except InputError as error:
+        raise InputError(f"datasets.{dataset}: {error}") from None
+    shards = _split(tuple(scans), settings["shard_size"])
+    return {shard: {name: scans[name] for name in names} for shard, names in shards.items()}
+
+
+def list_shard(config: Config, dataset: str, category: str, shard: str) -> list[str]:
+    """Raw files of a shard, or of a category as a whole where the shard is ""."""
+    shards = list_raw(config, dataset, category)
+    if shard and shard not in shards:
+        found = ", ".join(filter(None, shards)) or "none"
+        raise InputError(f"{dataset}/{category} has no shard {shard!r}, it has: {found}")
+    chosen = [shards[shard]] if shard else shards.values()
+    return sorted({file for scans in chosen for files in scans.values() for file in files})
+
+
+def count_scans(config: Config, dataset: str, category: str, shard: str = "") -> int:
+    """Scans of a category or a shard; none where its folder cannot be looked at."""
+    try:
+        shards = list_raw(config, dataset, category)
+    except InputError:
+        return 0
+    return len(shards.get(shard, ())) if shard else sum(map(len, shards.values()))
+
+
+def place(category: str, shard: str) -> str:
+    """A category or a shard of it, as in paths."""
+    return f"{category}/{shard}" if shard else category
+
+
+def shards_of(config: Config, dataset: str, category: str) -> list[str]:
+    """The shards of a category as in paths; the category itself where it is not split or cannot be looked at."""
+    if config["datasets"][dataset]["shard_size"] is None:
+        return [category]
+    try:
+        return [place(category, shard) for shard in list_raw(config, dataset, category)]
+    except InputError:
+        return [category]
+
+
+def generated_by(config: Config, dataset: str, category: str, shard: str) -> dict[str, Any]:
+    """What a generator's job writes, `files`: those of the shard's scans, and with the first scan those of none.
+
+    And the `numbers` of these scans: a job that is told them alone is none the wiser for another shard's new scan.
+    """
+    settings = config["datasets"][dataset]
+    layout, scans = settings["layout"], settings["generated"]["scans"]
+    files = generated_files(layout, category, scans, shard)
+    names = generated_scans(layout, category, scans)
+    return {
+        "files": [f"{root_of(config, dataset)}/{file}" for file in files],
+        "numbers": [number for number, name in enumerate(names) if holds(shard, name)],
+    }
+
+
+def subset_of(config: Config, dataset: str, categories: Iterable[str]) -> dict[str, list[str]]:
+    """Scans that metrics and pictures count, of those categories that name some."""
+    named = {category: category_of(config, dataset, category).get("scans") for category in categories}
+    return {category: list(scans) for category, scans in named.items() if scans}
+
+
+# Options of the stages ------------------------------------------------------------------------------------------------
+#
+# Each has the keys that its stage depends on and no other, so that a change of a key reruns what depends on it alone.
+
+
+def layout_of(config: Config, dataset: str) -> dict[str, Any]:
+    """The layout's entry, as the clouds stage takes it."""
+    name = config["datasets"][dataset]["layout"]
+    return {"name": name, **vars(LAYOUTS[name])}
+
+
+def cloud_options(config: Config, dataset: str) -> dict[str, Any]:
+    settings = config["datasets"][dataset]
+    return {
+        "resolution": config["resolution"],
+        "normals": pick(settings["normals"], "radius", "neighbours"),
+        **pick(settings, "seed", "background", "n_points", "sampling"),
+    }
+
+
+def render_options(config: Config, rendering: str, dataset: str, category: str) -> dict[str, Any]:
+    """Options of the renders stage; a data set may change a rendering's keys for itself."""
+    settings = config["datasets"][dataset]
+    entry = {**config["renderings"][rendering], **settings.get("rendering", {})}
+    view_set = config["view_sets"][entry["view_set"] or settings["view_set"]]
+    renderer = RENDERERS[entry["renderer"]]
+    point_size = category_of(config, dataset, category).get("point_size", settings["point_size"])
+    return {
+        "resolution": config["resolution"],
+        "views": pick(view_set, "tilt", *(("x", "y") if renderer.shaded else ())),
+        "renderer": {"name": entry["renderer"], **vars(renderer), "options": list(renderer.options)},
+        **pick({**entry, "point_size": point_size}, *renderer.options),
+    }
+
+
+def rendering_of(config: Config, features: str) -> str:
+    """The rendering whose images an entry of `features` encodes."""
+    rendering: str = config["features"][features]["rendering"]
+    return rendering
+
+
+def model_of(config: Config, features: str) -> dict[str, Any]:
+    """The CLIP behind features, as every stage that needs it gets it."""
+    model = pick(config["features"][features], "model", "pretrained", "checkpoint", "random_seed", "vv_blocks")
+    if "checkpoint" in model:
+        model["checkpoint"] = os.path.expanduser(model["checkpoint"])
+    return {"resolution": config["resolution"], **model}
+
+
+def feature_options(config: Config, features: str) -> dict[str, Any]:
+    return {**model_of(config, features), "streams": sorted(config["features"][features]["streams"])}
+
+
+def checkpoint_of(config: Config, features: str) -> list[str]:
+    """File with the model's weights, where it is the user's own: another file there is another model."""
+    model = model_of(config, features)
+    return [model["checkpoint"]] if "checkpoint" in model else []
+
+
+def model_files(config: Config, features: str) -> list[str]:
+    """Description, vocabulary and weights of a model of this package; models that open_clip brings have none here."""
+    settings = config["features"][features]
+    names = [settings["model"] + end for end in (".json", ".bpe.gz", f"-{settings.get('pretrained')}.safetensors")]
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/pointad_core"
+    paths = [f"clip/models/{name}" for name in names]
+    return [path for path in paths if os.path.exists(f"{package}/{path}")]
+
+
+def system_of(config: Config, method: str) -> System:
+    """The registry's entry of a method's system."""
+    return systems_of(config)[config["methods"][method]["system"]]
+
+
+def files_of(config: Config, method: str, *keys: str) -> dict[str, str]:
+    """Files of the user's own that a method reads, by key."""
+    return {key: os.path.expanduser(path) for key, path in pick(config["methods"][method], *keys).items() if path}
+
+
+LEARNING = (
+    *("context_length", "deep_length", "deep_blocks", "temperature", "epochs", "batch_size", "learning_rate", "betas"),
+    *("global_3d", "cross_loss", "cross_temperature", "loss_weights"),
+)
+
+
+def training_options(config: Config, method: str) -> dict[str, Any]:
+    return pick(config["methods"][method], *LEARNING) | files_of(config, method, "word_vectors", "pointnet")
+
+
+def scoring_options(config: Config, method: str) -> dict[str, Any]:
+    return pick(config["methods"][method], "temperature", "smoothing_sigma") | files_of(config, method, "word_vectors")
+
+
+# Runs, and who is tested ----------------------------------------------------------------------------------------------
+
+
+def check_auxiliary(config: Config, dataset: str, auxiliary: str) -> None:
+    if dataset not in config["datasets"] or auxiliary not in config["datasets"][dataset]["auxiliary"]:
+        raise InputError(f"{auxiliary!r} is no auxiliary class of data set {dataset!r}")
+
+
+def seen_by(config: Config, source: str, auxiliary: str, target: str) -> str | None:
+    """The category of `target` whose scans prompts have seen that were learnt on a category of `source`.
+
+    Of the same scans under another name, a variant or a second entry for one folder, it is the same category. This is
+    the one place where that is decided.
+    """
+    if source == NONE or scans_of(config, source) != scans_of(config, target):
+        return None
+    return auxiliary
+
+
+def tested_by(config: Config, source: str, auxiliary: str, target: str) -> list[str]:
+    """Categories of `target` that prompts of `source` and its auxiliary class are tested on: never what they saw."""
+    seen = seen_by(config, source, auxiliary, target)
+    return [category for category in config["datasets"][target]["categories"] if category != seen]
+
+
+def check_tested(config: Config, source: str, auxiliary: str, target: str, category: str) -> None:
+    """Refuse a category whose scans the prompts have seen, without a look at all the others."""
+    category_of(config, target, category)
+    if category == seen_by(config, source, auxiliary, target):
+        raise InputError(f"{category} is not tested with prompts that were trained on it")
+
+
+def tested_with(config: Config, source: str, auxiliaries: Iterable[str], target: str) -> dict[str, list[str]]:
+    """Tested categories by auxiliary class: what means are taken over."""
+    return {auxiliary: tested_by(config, source, auxiliary, target) for auxiliary in auxiliaries}
+
+
+def runs_of(config: Config, source: str, target: str, auxiliaries: Iterable[str]) -> list[Run]:
+    """Every run of a setting; an untrained system has one, whatever the source."""
+    auxiliaries = list(auxiliaries)
+    runs: list[Run] = []
+    for method in config["methods"]:
+        if system_of(config, method).trained:
+            runs += [(method, source, auxiliary, seed, target) for auxiliary in auxiliaries for seed in config["seeds"]]
+        else:
+            runs.append((method, NONE, NONE, 0, target))
+    return runs
+
+
+def pairs_of(config: Config, setting: str) -> list[tuple[str, str]]:
+    """(source, target) data sets of a setting, "one_vs_rest" or "cross_dataset", in the config's order."""
+    experiments = config["experiments"]
+    if setting == "one_vs_rest":
+        return [(dataset, dataset) for dataset in experiments["one_vs_rest"]]
+    return [(pair["source"], target) for pair in experiments["cross_dataset"] for target in pair["targets"]]
+
+
+def sources_of(config: Config, dataset: str) -> dict[str, dict[str, list[str]]]:
+    """Tested categories by source and auxiliary class behind a data set's summary.
+
+    Its own auxiliary classes; for a data set without, those of the data sets that it is a target of.
+    """
+    sources = [dataset]
+    if not config["datasets"][dataset]["auxiliary"]:
+        sources = [source for source, target in pairs_of(config, "cross_dataset") if target == dataset]
+    if not sources:
+        raise InputError(f"datasets.{dataset} has no auxiliary class, and no experiment has it as a target")
+    auxiliaries = {source: config["datasets"][source]["auxiliary"] for source in sources}
+    return {source: tested_with(config, source, auxiliaries[source], dataset) for source in sources}
+
+
+# Paths ----------------------------------------------------------------------------------------------------------------
+
+
+def stores_of(config: Config, method: str, dataset: str, shards: Sequence[str]) -> dict[str, list[str]]:
+    """Stores of some categories or shards by stage, as far as a method reads them."""
+    settings, system = config["methods"][method], system_of(config, method)
+    folders = {"clouds": "clouds"}
+    if system.stream:
+        features = settings["features"]
+        folders |= {"renders": f"renders/{rendering_of(config, features)}", "features": f"features/{features}"}
+        if system.aggregates:
+            folders["aggregation"] = f"aggregation/{settings['aggregation']}/{features}"
+    return {
+        stage: [f"results/{folder}/{dataset}/{shard}.zarr.zip" for shard in shards] for stage, folder in folders.items()
+    }
+
+
+def clouds_of(config: Config, dataset: str, category: str) -> list[str]:
+    return [f"results/clouds/{dataset}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
+
+
+def picture_renders(config: Config, dataset: str, category: str) -> list[str]:
+    """Renders that pictures show: shaded ones, whatever a method itself reads."""
+    used = [rendering_of(config, method["features"]) for method in config["methods"].values()]
+    shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
+    folder = f"results/renders/{(shaded or ['standard'])[0]}/{dataset}"
+    return [f"{folder}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
+
+
+def metrics_of(runs: Iterable[Run]) -> list[str]:
+    # Every source has the same run of an untrained system: once is enough.
+    return list(dict.fromkeys(f"results/metrics/{'/'.join(map(str, run))}.csv" for run in runs))
+
+
+def dataset_metrics(config: Config, dataset: str) -> list[str]:
+    """Metrics behind a data set's summary."""
+    sources = sources_of(config, dataset)
+    return metrics_of(run for source in sources for run in runs_of(config, source, dataset, sources[source]))

@@ -1,0 +1,147 @@
+"""What the tables and the pictures show of a config: plain functions of it, as those in `plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflow.plan import (
+    Config,
+    Run,
+    clouds_of,
+    display_of,
+    metrics_of,
+    pairs_of,
+    pick,
+    picture_renders,
+    runs_of,
+    seen_by,
+    subset_of,
+    system_of,
+    tested_by,
+    tested_with,
+)
+
+SETTINGS = {1: "one_vs_rest", 2: "one_vs_rest", 3: "cross_dataset", 4: "cross_dataset"}
+"""Setting of each of the paper's tables."""
+
+
+def labels_of(config: Config) -> dict[str, str]:
+    """Names of the methods in tables and pictures: the system's, or the key where several share a system."""
+    systems = [method["system"] for method in config["methods"].values()]
+    labels = {}
+    for name, method in config["methods"].items():
+        own = system_of(config, name).label or name
+        labels[name] = method.get("label", name if systems.count(method["system"]) > 1 else own)
+    return labels
+
+
+def trained_of(config: Config) -> dict[str, dict[str, bool]]:
+    """The methods in their order, and whether each is trained."""
+    return {name: {"trained": system_of(config, name).trained} for name in config["methods"]}
+
+
+def compared_in(config: Config, setting: str) -> list[str]:
+    """Methods of a setting's tables; cross-dataset compares those that the paper compares there."""
+    return [name for name in config["methods"] if setting == "one_vs_rest" or system_of(config, name).compared_across]
+
+
+def table_metrics(config: Config, number: int) -> list[str]:
+    """Metrics of one table."""
+    setting = SETTINGS[number]
+    runs = [
+        run
+        for source, target in pairs_of(config, setting)
+        for run in runs_of(config, source, target, config["datasets"][source]["auxiliary"])
+    ]
+    compared = compared_in(config, setting)
+    return metrics_of(run for run in runs if run[0] in compared)
+
+
+def table_options(config: Config, number: int) -> dict[str, Any]:
+    """What a table and its caption say of data, methods, backbones and seeds."""
+    setting, labels = SETTINGS[number], labels_of(config)
+    pairs = [
+        {
+            "source": source,
+            "dataset": target,
+            "tested": tested_with(config, source, config["datasets"][source]["auxiliary"], target),
+        }
+        for source, target in pairs_of(config, setting)
+    ]
+    targets = {pair["dataset"] for pair in pairs}
+    involved = dict.fromkeys(name for pair in pairs for name in (pair["source"], pair["dataset"]))
+    keys = ("published", "features", "word_vectors", "pointnet")
+    return {
+        "pairs": pairs,
+        "methods": {
+            name: {"label": labels[name], **trained_of(config)[name], **pick(config["methods"][name], *keys)}
+            for name in compared_in(config, setting)
+        },
+        "datasets": {
+            name: {
+                "label": name,
+                **pick(config["datasets"][name], "label", "published", "generated", "auxiliary"),
+                **({"n_categories": len(config["datasets"][name]["categories"])} if name in targets else {}),
+            }
+            for name in involved
+        },
+        "features": {
+            name: pick(features, "model", "pretrained", "checkpoint", "random_seed")
+            for name, features in config["features"].items()
+        },
+        "seeds": config["seeds"],
+    }
+
+
+def foreign_pairs(config: Config) -> list[tuple[str, str]]:
+    """Cross-dataset pairs whose target has no auxiliary class, so that no one-vs-rest experiment shows it."""
+    pairs = pairs_of(config, "cross_dataset")
+    return [(source, target) for source, target in pairs if not config["datasets"][target]["auxiliary"]]
+
+
+def summaries(config: Config) -> list[str]:
+    """Summaries of every data set in an experiment, and of its auxiliary splits."""
+    names = []
+    for dataset, _ in pairs_of(config, "one_vs_rest"):
+        names += [dataset, *(f"{dataset}/{auxiliary}" for auxiliary in config["datasets"][dataset]["auxiliary"])]
+    names += [target for _, target in foreign_pairs(config)]
+    return [f"results/summary/{name}.csv" for name in dict.fromkeys(names)]
+
+
+def heatmaps(config: Config) -> list[str]:
+    """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
+    one_vs_rest = pairs_of(config, "one_vs_rest")
+    sheets = []
+    for source, target in [*one_vs_rest, *foreign_pairs(config)]:
+        for run in runs_of(config, source, target, config["datasets"][source]["auxiliary"]):
+            folder = f"results/heatmaps/{'/'.join(map(str, run))}"
+            sheets += [f"{folder}/{category}.png" for category in tested_by(config, run[1], run[2], target)]
+    return [*dict.fromkeys(sheets), *(["results/heatmaps/gallery.png"] if one_vs_rest else [])]
+
+
+def gallery(config: Config) -> list[dict[str, Any]]:
+    """A category of every one-vs-rest data set that is unseen by the prompts of its first auxiliary class."""
+    entries = []
+    for dataset, _ in pairs_of(config, "one_vs_rest"):
+        seen = seen_by(config, dataset, config["datasets"][dataset]["auxiliary"][0], dataset)
+        category = next(name for name in config["datasets"][dataset]["categories"] if name != seen)
+        entry = {"label": display_of(config, dataset, category), "dataset": dataset, "category": category}
+        scans = subset_of(config, dataset, [category]).get(category)
+        shards = len(clouds_of(config, dataset, category))
+        entries.append({**entry, "shards": shards, **({"scans": scans} if scans else {})})
+    return entries
+
+
+def gallery_stores(config: Config) -> dict[str, list[str]]:
+    """Stores of the gallery entry by entry; its scores also method by method."""
+    stores: dict[str, list[str]] = {"clouds": [], "renders": [], "scores": []}
+    for entry in gallery(config):
+        dataset = entry["dataset"]
+        stores["clouds"] += clouds_of(config, dataset, entry["category"])
+        stores["renders"] += picture_renders(config, dataset, entry["category"])
+        # One run a method: the first seed's, or the only one of an untrained system.
+        runs: dict[str, Run] = {}
+        for run in runs_of(config, dataset, dataset, config["datasets"][dataset]["auxiliary"][:1]):
+            runs.setdefault(run[0], run)
+        stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in config["methods"]]
+    return stores
