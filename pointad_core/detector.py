@@ -31,7 +31,7 @@ from pointad_core.methods.aggregation import prepare
 from pointad_core.methods.interface import Restore, Settings
 from pointad_core.methods.registry import System, load
 from pointad_core.methods.scoring import restore, score_scan
-from pointad_core.methods.segmentation import PointSample, make_sample
+from pointad_core.methods.segmentation import PointSample, Sample, make_sample
 from pointad_core.rendering import registry as renderers
 from pointad_core.storage.prompt_files import read_provenance
 
@@ -84,25 +84,25 @@ class Detector:
         made = read_provenance(prompts)
         if missing := [key for key in ("system", "settings", "model", "inputs") if key not in made]:
             raise InputError(f"{prompts}: does not say {', '.join(missing)}; train the prompts again")
-        inputs = {stage: dict(options or {}) for stage, options in made["inputs"].items()}
-        entry = System(**made["system"])
+        inputs, entry = made["inputs"], System(**made["system"])
         parts: dict[str, dict[str, Any]] = {
             "settings": made["settings"],
             "model": made["model"],
-            "clouds": {**ASSUMED, **inputs["clouds"], **{k: v for k, v in inputs["layout"].items() if v is not None}},
-            **{stage: inputs.get(stage, {}) for stage in ("renders", "aggregation")},
+            "clouds": {**ASSUMED, **inputs["clouds"], "scene": inputs["layout"]["scene"] or ASSUMED["scene"]},
+            "renders": inputs.get("renders", {}),
+            "aggregation": inputs.get("aggregation", {}),
         }
         for part, values in changes.items():
-            if part not in parts or (unknown := sorted(values.keys() - parts[part].keys())):
-                known = sorted(parts) if part not in parts else sorted(parts[part])
-                what = part if part not in parts else f"{part}: {', '.join(unknown)}"
-                raise InputError(f"a detector has no {what}; known are {', '.join(known)}")
+            known = parts.get(part, parts)
+            if unknown := [part] if part not in parts else sorted(values.keys() - known.keys()):
+                what = ", ".join(unknown) if part not in parts else f"{part}: {', '.join(unknown)}"
+                raise InputError(f"a detector has no {what}; known are {', '.join(sorted(known))}")
             parts[part] = {**parts[part], **values}
-        settings = parts.pop("settings")
-        settings = Settings(**{**settings, "betas": tuple(settings["betas"])})
+        settings = Settings(**{**parts["settings"], "betas": tuple(parts["settings"]["betas"])})
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         restored = restore(entry, prompts, settings, parts["model"], place)
-        return cls(entry, restored, settings, device=place, **parts)
+        clouds, renders, aggregation = parts["clouds"], parts["renders"], parts["aggregation"]
+        return cls(entry, restored, settings, parts["model"], clouds, renders, aggregation, place)
 
     @cached_property
     def _clip(self) -> Clip:
@@ -116,38 +116,58 @@ class Detector:
         name: what the scan is of, for systems whose prompts name it. Raises InputError for arrays of other shapes and
         for a scan that cannot be used.
         """
-        raw = as_raw(points, rgb)
-        resolution = self.clouds["resolution"]
+        return self.score(as_raw(points, rgb), name, photographed=rgb is not None)
+
+    def score(self, raw: Organised | Unorganised, name: str = "object", photographed: bool = True) -> Detection:
+        """Score a raw scan as a layout's reader gives it, with its ground truth; photographed: its RGB is a photograph.
+
+        The result is what the workflow has for this scan. Without ground truth it can differ in the last digits, for a
+        renderer may draw the normal one of two points that are equally near.
+        """
         cloud = make_cloud(raw, self.clouds, Path("the scan"))
+        sample: Sample | PointSample = PointSample(torch.from_numpy(cloud["points"]))
         photograph = None
-        sample = PointSample(torch.from_numpy(cloud["points"]))
         if self.system.stream is not None:
-            views = renderers.load(self.renders["renderer"]["module"]).render(cloud, self.renders, self.device)
-            streams, batch = [self.system.stream], batch_size(self._clip)
-            encoded = encode(self._clip, views.images, streams, batch)
-            patches = encoded[f"patches_{self.system.stream}"]
-            prepared, alpha = None, 0.0
-            if self.system.aggregates:
-                at = (torch.from_numpy(part).to(self.device) for part in (views.pixels, views.visible))
-                prepared = prepare(cloud["points"], *at, patches, resolution, self._clip.grid, self.aggregation)
-                alpha = float(self.aggregation["alpha"])
-            arrays = (part.cpu().numpy() for part in (encoded["global"], patches))
-            sample = make_sample(*arrays, views.pixels, views.visible, resolution, prepared, alpha)
-            if rgb is not None and self.system.rgb:
-                of_rgb = encode(self._clip, cloud["rgb"][None], streams, batch)
-                photograph = of_rgb["global"][0], of_rgb[f"patches_{self.system.stream}"][0]
+            sample = self._look_at(cloud)
+            if photographed and self.system.rgb and isinstance(raw, Organised):
+                view, patches = self._encode(cloud["rgb"][None])
+                photograph = view[0], patches[0]
         with torch.no_grad():
             state = self.restored(name)
-        module = load(self.system)
-        scores, objects = score_scan(
-            module, state, sample.on(self.device), cloud, resolution, self.settings, photograph
+        arrays, objects = score_scan(
+            load(self.system),
+            state,
+            sample.on(self.device),
+            cloud,
+            self.clouds["resolution"],
+            self.settings,
+            photograph,
         )
         key = "m3d" if "object_m3d" in objects else "3d"
+        points = arrays.get("original_3d")
         if isinstance(raw, Organised):
-            return Detection(
-                to_pixels(scores[f"map_{key}"], cloud, raw, self.clouds), objects[f"object_{key}"], scores, objects
-            )
-        return Detection(scores["original_3d"], objects["object_3d"], scores, objects)
+            points = to_pixels(arrays[f"map_{key}"], cloud, raw, self.clouds)
+        assert points is not None
+        return Detection(points, objects[f"object_{key}"], arrays, objects)
+
+    def _encode(self, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Global [B, d] and patch features [B, P, d] of images as the system's stream has them."""
+        stream = str(self.system.stream)
+        encoded = encode(self._clip, images, [stream], batch_size(self._clip))
+        return encoded["global"], encoded[f"patches_{stream}"]
+
+    def _look_at(self, cloud: Mapping[str, np.ndarray]) -> Sample:
+        """The cloud as a system sees it that reads renders."""
+        views = renderers.load(self.renders["renderer"]["module"]).render(cloud, self.renders, self.device)
+        whole, patches = self._encode(views.images)
+        resolution, prepared = self.clouds["resolution"], None
+        if self.system.aggregates:
+            pixels, visible = (torch.from_numpy(part).to(self.device) for part in (views.pixels, views.visible))
+            grid, options = self._clip.grid, self.aggregation
+            prepared = prepare(cloud["points"], pixels, visible, patches, resolution, grid, options)
+        features = whole.cpu().numpy(), patches.cpu().numpy()
+        alpha = float(self.aggregation.get("alpha", 0))
+        return make_sample(*features, views.pixels, views.visible, resolution, prepared, alpha)
 
 
 def as_raw(points: np.ndarray, rgb: np.ndarray | None) -> Organised | Unorganised:
@@ -174,7 +194,6 @@ def to_pixels(
     """Scores float32 [H, W] of an organised scan's own pixels, from its map [S, S]; NaN where no point counts."""
     shown = np.full(scores.size, np.nan, np.float32)
     shown[cloud["grid"]] = scores.ravel()[cloud["grid"]]
-    shown = shown.reshape(scores.shape)
     height, width = raw.valid.shape
     padded = pad_square(raw.valid).shape if options["scene"] == "plane" else raw.valid.shape
     # The pixel of the map that is nearest to each of the scan's.
@@ -183,4 +202,4 @@ def to_pixels(
         np.abs(index.ravel()[None] - (np.arange(size)[:, None] + margin)).argmin(1)
         for index, size, margin in zip(index_map(padded, len(scores)), (height, width), (top, left), strict=True)
     )
-    return np.where(raw.valid, shown[rows[:, None], columns], np.nan).astype(np.float32)
+    return np.where(raw.valid, shown.reshape(scores.shape)[rows[:, None], columns], np.nan).astype(np.float32)

@@ -13,32 +13,25 @@ import pickle
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from pointad_core.errors import InputError
 
-_STORAGES = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "DoubleStorage": torch.float64,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
+OPENAI_NUMBERS = {"input_resolution", "context_length", "vocab_size"}
+"""These stand beside the weights in OpenAI's own archives alone."""
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+_GLOBALS: dict[str, Any] = {
+    "collections.OrderedDict": dict,
+    "torch._utils._rebuild_tensor_v2": lambda data, offset, size, stride, *_: data.as_strided(size, stride, offset),
+    # A type stands there as what holds it: "torch.FloatStorage" and the like.
+    **{torch.empty(0, dtype=dtype).type().replace("Tensor", "Storage"): dtype for dtype in _FLOATS + _WHOLE},
 }
-
-
-class _Module:
-    """Stands for any class of a TorchScript archive; its attributes are what was stored."""
-
-
-def _rebuild_tensor(storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> torch.Tensor:
-    return storage.as_strided(size, stride, offset)
 
 
 class _ArchiveUnpickler(pickle.Unpickler):
@@ -51,18 +44,14 @@ class _ArchiveUnpickler(pickle.Unpickler):
         self._loaded: dict[str, torch.Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "__torch__" or module.startswith("__torch__."):
-            return _Module
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
-        if (module, name) == ("collections", "OrderedDict"):
-            return dict
+        path = f"{module}.{name}"
+        if path.startswith("__torch__."):
+            return SimpleNamespace  # a module, whatever its class: what was stored are its attributes
         if module == "torch.jit._pickle":
-            # Typed lists and dicts: their plain content is enough.
-            return lambda content, *_: content
-        raise pickle.UnpicklingError(f"it refers to {module}.{name}")
+            return lambda content, *_: content  # of typed lists and dicts the plain content is enough
+        if path not in _GLOBALS:
+            raise pickle.UnpicklingError(f"it refers to {path}")
+        return _GLOBALS[path]
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
         _, dtype, key, *_ = pid
@@ -72,25 +61,27 @@ class _ArchiveUnpickler(pickle.Unpickler):
         return self._loaded[key]
 
 
-def _tensors_of(module: _Module, prefix: str = "") -> dict[str, torch.Tensor]:
+def _tensors_of(module: SimpleNamespace, prefix: str = "") -> dict[str, torch.Tensor]:
     """Parameters and buffers of a module tree, under the names they have in a state dict."""
     tensors: dict[str, torch.Tensor] = {}
     for name, value in vars(module).items():
         if isinstance(value, torch.Tensor):
             tensors[prefix + name] = value
-        elif isinstance(value, _Module):
+        elif isinstance(value, SimpleNamespace):
             tensors |= _tensors_of(value, f"{prefix}{name}.")
     return tensors
 
 
-def _archive_root(path: Path) -> str | None:
-    """The folder that a TorchScript archive has its content in; None for any other file."""
+def _read_archive(path: Path) -> dict[str, torch.Tensor] | None:
+    """Tensors of a TorchScript archive; None for any other file."""
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-    roots = [name.removesuffix("/constants.pkl") for name in names if name.endswith("/constants.pkl")]
-    return roots[0] if roots and f"{roots[0]}/data.pkl" in names else None
+        roots = [name.removesuffix("/constants.pkl") for name in names if name.endswith("/constants.pkl")]
+        if not roots or f"{roots[0]}/data.pkl" not in names:
+            return None
+        return _tensors_of(_ArchiveUnpickler(archive, roots[0]).load())
 
 
 def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
@@ -106,13 +97,8 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
     content: Any
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             content = load_file(path)
-        elif root := _archive_root(path):
-            with zipfile.ZipFile(path) as archive:
-                content = _tensors_of(_ArchiveUnpickler(archive, root).load())
-        else:
+        elif (content := _read_archive(path)) is None:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the readers raise whatever a damaged file leads them to
         reason = str(error).split("\n")[0]
@@ -126,9 +112,8 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
         raise InputError(f"{path}: expected a state dict, found {type(content).__name__}")
     for name, value in content.items():
         if not (isinstance(name, str) and isinstance(value, torch.Tensor)):
-            raise InputError(
-                f"{path}: {name!r} is of type {type(value).__name__}, a state dict holds tensors by name only"
-            )
+            told = f"{name!r} is of type {type(value).__name__}, a state dict holds tensors by name only"
+            raise InputError(f"{path}: {told}")
     if all(name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): value for name, value in content.items()}
     return widen(content)
@@ -162,8 +147,3 @@ def widen(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         for name, value in tensors.items()
         if not (name.endswith(_SCALE) and name.removesuffix(_SCALE) in tensors)
     }
-
-
-def is_openai_archive(tensors: dict[str, torch.Tensor]) -> bool:
-    """Whether these tensors come from one of OpenAI's own archives, which alone carry these three numbers."""
-    return {"input_resolution", "context_length", "vocab_size"} <= tensors.keys()

@@ -9,11 +9,6 @@ import torch
 
 from pointad_core.clip.tower import Clip
 
-_FLOATS_PER_TOKEN = 24
-"""Float32 values that a block holds at once for each token and unit of width, counted generously: both streams
-(2), normalised input (1), q, k, v (3), attention's output before and after its projection (2), the MLP's hidden
-layer before, within and after its activation (12), temporaries (4). Fused attention keeps no square of tokens."""
-
 
 def batch_size(clip: Clip, free_bytes: int | None = None) -> int:
     """Images that go through the tower at once.
@@ -25,10 +20,11 @@ def batch_size(clip: Clip, free_bytes: int | None = None) -> int:
         return 1
     if free_bytes is None:
         free_bytes = torch.cuda.mem_get_info(clip.device)[0]
-    tokens = clip.grid**2 + 1
-    width = clip.visual.transformer.width
-    image_bytes = 4 * (_FLOATS_PER_TOKEN * tokens * width + 3 * 3 * clip.resolution**2)
-    return int(min(max(free_bytes // 2 // image_bytes, 1), 64))
+    # A block holds for each token and unit of width, counted generously: both streams (2), the normalised input (1),
+    # q, k, v (3), attention's output before and after its projection (2), the MLP's hidden layer before, within and
+    # after its activation (12), temporaries (4). Fused attention keeps no square of tokens.
+    floats = 24 * (clip.grid**2 + 1) * clip.visual.transformer.width + 3 * 3 * clip.resolution**2
+    return int(min(max(free_bytes // 2 // (4 * floats), 1), 64))
 
 
 @torch.inference_mode()

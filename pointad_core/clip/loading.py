@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -13,9 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pointad_core.clip.checkpoints import is_openai_archive, read_checkpoint
-from pointad_core.clip.compatibility import check_model, close_names
-from pointad_core.clip.models_index import MODELS
+from pointad_core.clip.checkpoints import OPENAI_NUMBERS, read_checkpoint
+from pointad_core.clip.models_index import MODELS, check_model
 from pointad_core.clip.open_clip_import import import_open_clip
 from pointad_core.clip.tower import Clip
 from pointad_core.errors import InputError
@@ -29,17 +29,13 @@ def _quiet() -> Iterator[None]:
 
     A handler is there meanwhile: without one, its first message would set up the root logger for good.
     """
-    root, silent = logging.getLogger(), logging.NullHandler()
-    level = root.level
-    root.addHandler(silent)
-    root.setLevel(logging.CRITICAL)
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, [logging.NullHandler()]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        root.setLevel(level)
-        root.removeHandler(silent)
+        root.handlers = handlers
 
 
 def load_clip(
@@ -54,12 +50,11 @@ def load_clip(
 ) -> Clip:
     """Build a CLIP by its open_clip name, with weights from exactly one of three sources, in float32.
 
-    model: a name that open_clip lists, or a model of this package ("pointad-pocket").
-    vv_blocks: number of last vision blocks with V-V attention, 1 <= vv_blocks < depth (the paper's code: 19 of 24).
-    pretrained: a tag of open_clip, whose weights are downloaded once, or of weights that come with this package
-    ("shapes" of "pointad-pocket"). checkpoint: a local file, see `checkpoints`. random_seed: weights drawn by the
-    model's own initialisation; the global generators are left as they were. resolution: where given, must be the
-    model's image size.
+    model: a name that open_clip lists, or a model of this package ("pointad-pocket"). vv_blocks: number of last vision
+    blocks with V-V attention, 1 <= vv_blocks < depth (the paper's code: 19 of 24). pretrained: a tag of open_clip,
+    whose weights are downloaded once, or of this package ("shapes" of "pointad-pocket"). checkpoint: a local file, see
+    `checkpoints`. random_seed: of weights drawn by the model's own initialisation; no global generator is moved.
+    resolution: where given, must be the model's image size.
 
     QuickGELU is part of what OpenAI's weights mean. It is switched on where the weights are known to need it (the
     tag's entry in open_clip, an archive of OpenAI's own); for any other file the model's name decides, so that
@@ -75,50 +70,43 @@ def load_clip(
         raise InputError(f"weights of {model!r}: give exactly one of {list(sources)}, found {given or 'none'}")
     config = open_clip.get_model_config(model) if ":" not in model else None
     if config is None:
-        raise InputError(f"unknown model {model!r}, {close_names(model, open_clip.list_models())}")
+        raise InputError(f"unknown model {model!r}, {_close_names(model, open_clip.list_models())}")
     check_model(model, config, vv_blocks, resolution)
 
-    preprocess = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
-    quick_gelu = bool(config.get("quick_gelu", False))
+    constants = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+    quick_gelu = config.get("quick_gelu", False)
+    bundled = {path.stem.removeprefix(f"{model}-"): path for path in MODELS.glob(f"{model}-*.safetensors")}
     origin = checkpoint
-    if pretrained in (bundled := _bundled_weights(model)):
+    if pretrained in bundled:
         origin = bundled[pretrained]
     elif pretrained is not None:
-        tag = _pretrained_tag(open_clip, model, pretrained)
+        tag = open_clip.get_pretrained_cfg(model, pretrained)
+        if not tag:
+            known = [*open_clip.list_pretrained_tags_by_model(model), *bundled]
+            told = _close_names(pretrained, known) if known else "nor any others: give a local checkpoint"
+            raise InputError(f"model {model!r} has no pretrained weights {pretrained!r}, {told}")
         # open_clip only warns where name and tag disagree, and builds the wrong activation.
         if quick_gelu and not tag.get("quick_gelu", False):
             raise InputError(f"model {model!r}: the weights {pretrained!r} were not trained with QuickGELU")
-        quick_gelu = bool(tag.get("quick_gelu", False))
-        preprocess |= {key: tag[key] for key in preprocess if key in tag}
+        quick_gelu = tag.get("quick_gelu", False)
+        constants |= {key: tag[key] for key in constants if key in tag}
         origin = _download(open_clip, model, pretrained, tag)
     tensors = read_checkpoint(origin) if origin is not None else {}
-    if checkpoint is not None and not quick_gelu and is_openai_archive(tensors):
+    if checkpoint is not None and not quick_gelu and tensors.keys() >= OPENAI_NUMBERS:
         logger.info("%s is an archive of OpenAI's: %s is built with QuickGELU", checkpoint, model)
         quick_gelu = True
 
     network = _build(open_clip, model, quick_gelu, random_seed)
     if origin is not None:
-        _fill(open_clip, network, tensors, model, origin)
+        if hasattr(network, "text"):
+            tensors = open_clip.model.convert_to_custom_text_state_dict(tensors)
+        _fill(network, tensors, model, origin)
     network.eval().requires_grad_(False).to(device)
-
-    def constant(key: str) -> torch.Tensor:
-        return torch.tensor(preprocess[key], dtype=torch.float32, device=device)[:, None, None]
-
-    return Clip(
-        name=model,
-        model=network,
-        tokenizer=_tokenizer(open_clip, model),
-        vv_blocks=vv_blocks,
-        mean=constant("mean"),
-        std=constant("std"),
-    )
-
-
-def _tokenizer(open_clip: ModuleType, model: str) -> Any:
-    """A model of this package has a vocabulary of its own beside its description; the others have open_clip's."""
     merges = MODELS / f"{model}.bpe.gz"
     with _quiet():
-        return open_clip.SimpleTokenizer(bpe_path=str(merges)) if merges.exists() else open_clip.get_tokenizer(model)
+        tokenizer = open_clip.SimpleTokenizer(str(merges)) if merges.exists() else open_clip.get_tokenizer(model)
+    mean, std = torch.tensor(list(constants.values()), dtype=torch.float32, device=device)[..., None, None]
+    return Clip(model, network, tokenizer, vv_blocks, mean, std)
 
 
 def load_model(model: Mapping[str, Any], device: str | torch.device) -> Clip:
@@ -127,11 +115,16 @@ def load_model(model: Mapping[str, Any], device: str | torch.device) -> Clip:
     return load_clip(model["model"], model["vv_blocks"], **options, device=device)
 
 
-def _build(open_clip: ModuleType, model: str, quick_gelu: bool, seed: int | None) -> nn.Module:
-    """The network, with weights drawn from the seed alone, or to be filled from a file where there is no seed.
+def _close_names(name: str, known: Collection[str]) -> str:
+    """What an error says of a name that is not known."""
+    lower = {entry.lower(): entry for entry in known}
+    if close := difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5):
+        return f"close names are {[lower[match] for match in close]}"
+    return f"known are {list(known)}" if len(known) <= 30 else "open_clip.list_models() lists what it can build"
 
-    No global generator is moved.
-    """
+
+def _build(open_clip: ModuleType, model: str, quick_gelu: bool, seed: int | None) -> nn.Module:
+    """The network, with weights drawn from the seed alone, or to be filled from a file where there is no seed."""
     # Drawing weights that a file replaces costs 14 s for a ViT-L; on the meta device nothing is drawn.
     device = "cpu" if seed is not None else "meta"
     with torch.random.fork_rng(devices=[]), torch.device(device), _quiet():
@@ -143,25 +136,8 @@ def _build(open_clip: ModuleType, model: str, quick_gelu: bool, seed: int | None
     if seed is None:
         network.to_empty(device="cpu")
         # The causal mask is the one tensor that no checkpoint holds.
-        mask = (network.text if hasattr(network, "text") else network).attn_mask
-        mask.fill_(float("-inf")).triu_(1)
+        getattr(network, "text", network).attn_mask.fill_(float("-inf")).triu_(1)
     return network
-
-
-def _bundled_weights(model: str) -> dict[str | None, Path]:
-    """Weights that come with this package, by their tag."""
-    return {path.stem.removeprefix(f"{model}-"): path for path in MODELS.glob(f"{model}-*.safetensors")}
-
-
-def _pretrained_tag(open_clip: ModuleType, model: str, tag: str) -> dict[str, Any]:
-    config = open_clip.get_pretrained_cfg(model, tag)
-    if not config:
-        known = [*open_clip.list_pretrained_tags_by_model(model), *_bundled_weights(model)]
-        raise InputError(
-            f"model {model!r} has no pretrained weights {tag!r}, "
-            + (close_names(tag, known) if known else "nor any others: give a local checkpoint")
-        )
-    return config
 
 
 def _download(open_clip: ModuleType, model: str, tag: str, config: dict[str, Any]) -> str:
@@ -176,41 +152,33 @@ def _download(open_clip: ModuleType, model: str, tag: str, config: dict[str, Any
         ) from error
 
 
-def _fill(
-    open_clip: ModuleType, network: nn.Module, tensors: dict[str, torch.Tensor], model: str, origin: str | Path
-) -> None:
+def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], model: str, origin: str | Path) -> None:
     """Put the weights into the network; InputError names the file and the first keys that do not fit.
 
     Nothing is resized or left out: position tables of another image size are a misfit, too.
     """
-    tensors = open_clip.factory.convert_state_dict(network, tensors)
-    if "positional_embedding" in tensors and not hasattr(network, "positional_embedding"):
-        tensors = open_clip.model.convert_to_custom_text_state_dict(tensors)
     expected = network.state_dict()
     # Numbers of OpenAI's archives, and masks that TorchScript stores though the model builds them itself.
-    ignored = {"input_resolution", "context_length", "vocab_size"}
-    ignored |= {name for name, _ in network.named_buffers()} - expected.keys()
+    ignored = OPENAI_NUMBERS | ({name for name, _ in network.named_buffers()} - expected.keys())
     tensors = {name: tensor for name, tensor in tensors.items() if name not in ignored}
     # Older files store these single numbers with another number of axes.
-    for name in ("logit_scale", "logit_bias"):
-        if name in tensors and name in expected and tensors[name].numel() == expected[name].numel() == 1:
+    for name in tensors.keys() & expected.keys() & {"logit_scale", "logit_bias"}:
+        if tensors[name].numel() == expected[name].numel() == 1:
             tensors[name] = tensors[name].reshape(expected[name].shape)
-    shared = [name for name in expected if name in tensors]
+    sizes = {name: (list(tensors[name].shape), list(expected[name].shape)) for name in expected if name in tensors}
     misfits = {
         "missing": sorted(expected.keys() - tensors.keys()),
         "unexpected": sorted(tensors.keys() - expected.keys()),
         "of another shape": [
-            f"{name} {list(tensors[name].shape)} instead of {list(expected[name].shape)}"
-            for name in shared
-            if tensors[name].shape != expected[name].shape
+            f"{name} {found} instead of {own}" for name, (found, own) in sizes.items() if found != own
         ],
-        "not finite": [name for name in shared if not tensors[name].isfinite().all()],
+        "not finite": [name for name in sizes if not tensors[name].isfinite().all()],
     }
-    if any(misfits.values()):
-        told = "; ".join(
-            f"{label}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            for label, names in misfits.items()
-            if names
-        )
-        raise InputError(f"{origin}: this checkpoint does not fit model {model!r}; {told}")
+    told = [
+        f"{label}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        for label, names in misfits.items()
+        if names
+    ]
+    if told:
+        raise InputError(f"{origin}: this checkpoint does not fit model {model!r}; {'; '.join(told)}")
     network.load_state_dict(tensors)

@@ -1,13 +1,11 @@
 """open_clip with this package's models, and without what it imports and this package never uses.
 
-open_clip takes photographs' transforms and one layer from torchvision, and towers of other kinds, which `compatibility`
-refuses, from timm and transformers. All of that would cost every job more than a second of imports, the most of it
-torch._dynamo for torchvision's detection operators; and torchvision's wheel on PyPI, built for CUDA, cannot be imported
-beside a CPU-only PyTorch at all. So while open_clip is imported, the packages torchvision and torchvision.ops are there
-without having been run, which is enough to find the few modules beneath them; timm and transformers look as if they
-were not installed, which open_clip provides for.
-
-Afterwards all three can be imported as ever. One that was imported before is left as it is, and so is open_clip itself.
+open_clip takes photographs' transforms and one layer from torchvision, and towers of kinds that `models_index` refuses
+from timm and transformers. That would cost every job more than a second of imports, the most of it torch._dynamo for
+torchvision's detection operators; and torchvision's wheel on PyPI, built for CUDA, cannot be imported beside a CPU-only
+PyTorch at all. So while open_clip is imported, torchvision and torchvision.ops are there without having been run, which
+is enough to find the few modules beneath them, and timm and transformers look as if they were not installed, which
+open_clip provides for. Afterwards all three can be imported as ever; one that was imported before is left as it is.
 """
 
 from __future__ import annotations

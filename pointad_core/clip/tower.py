@@ -24,12 +24,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pointad_core.clip.compatibility import check_deep_blocks
+from pointad_core.clip.models_index import check_deep_blocks
 
 STREAMS = ("vv", "plain")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Clip:
     """A frozen CLIP. Sizes: S = `resolution`, P = `grid`**2 patches, d = `dim`, dt = `text_width`."""
 
@@ -40,46 +40,20 @@ class Clip:
     mean: torch.Tensor
     std: torch.Tensor
 
+    def __post_init__(self) -> None:
+        self.visual = self.model.visual
+        # Models of OpenAI's form have the text tower's parts on the model itself.
+        self.text = getattr(self.model, "text", self.model)
+        self.resolution = int(self.visual.image_size[0])
+        self.grid = int(self.visual.grid_size[0])  # patches a side
+        self.dim = int(self.visual.output_dim)  # width of the space that images and texts share
+        self.text_width = int(self.text.token_embedding.weight.shape[1])
+        self.text_blocks = len(self.text.transformer.resblocks)
+        self.context_length = int(self.model.context_length)
+
     @property
     def device(self) -> torch.device:
         return self.mean.device
-
-    @property
-    def visual(self) -> Any:
-        return self.model.visual
-
-    @property
-    def text(self) -> Any:
-        """The text tower; models of OpenAI's form have its parts on the model itself."""
-        return self.model.text if hasattr(self.model, "text") else self.model
-
-    @property
-    def resolution(self) -> int:
-        return int(self.visual.image_size[0])
-
-    @property
-    def grid(self) -> int:
-        """Patches a side."""
-        return int(self.visual.grid_size[0])
-
-    @property
-    def dim(self) -> int:
-        """Width of the space that images and texts share."""
-        return int(self.visual.output_dim)
-
-    @property
-    def text_width(self) -> int:
-        return int(self.text.token_embedding.weight.shape[1])
-
-    @property
-    def text_blocks(self) -> int:
-        return len(self.text.transformer.resblocks)
-
-    @property
-    def context_length(self) -> int:
-        return int(self.model.context_length)
-
-    # Images ---------------------------------------------------------------------------------------------------
 
     def encode_images(self, images: torch.Tensor, streams: Sequence[str] = STREAMS) -> dict[str, torch.Tensor]:
         """Global and local features of images (Sec. 3.4).
@@ -89,7 +63,7 @@ class Clip:
         "patches_plain" [B, P, d], patches in row-major order. Raises ValueError for another shape or stream.
         """
         size = self.resolution
-        if images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
+        if images.shape[1:] != (3, size, size):
             raise ValueError(f"images are {list(images.shape)}, expected [B, 3, {size}, {size}]")
         if unknown := set(streams) - set(STREAMS):
             raise ValueError(f"unknown streams {sorted(unknown)}, allowed are {list(STREAMS)}")
@@ -120,15 +94,13 @@ class Clip:
     def _project(self, tokens: torch.Tensor) -> torch.Tensor:
         return F.normalize((self.visual.ln_post(tokens) @ self.visual.proj).float(), dim=-1)
 
-    # Texts ----------------------------------------------------------------------------------------------------
-
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
         """Token ids int64 [m, context length]: start token, text, end token, padding."""
         return self.tokenizer(list(texts)).to(self.device)
 
     def end_positions(self, tokens: torch.Tensor) -> torch.Tensor:
         """Position of the end token, whose output is the text's feature: int64 [m]."""
-        prefix = "" if hasattr(self.model, "text") else "text_"
+        prefix = "text_" if self.text is self.model else ""
         if getattr(self.text, f"{prefix}pool_type") == "eos":
             return (tokens == getattr(self.text, f"{prefix}eos_id")).int().argmax(dim=-1)
         return tokens.argmax(dim=-1)
@@ -154,22 +126,20 @@ class Clip:
         `embeddings` and `deep`. Raises InputError if the tower has fewer than b+1 blocks.
         """
         text = self.text
-        blocks = text.transformer.resblocks
         n_deep = 0 if deep is None else len(deep)
-        check_deep_blocks(self.name, n_deep, len(blocks))
+        check_deep_blocks(self.name, n_deep, self.text_blocks)
         # Under a causal mask no token sees what follows it: all after the last end token can go, exactly.
         length = int(ends.max()) + 1
         x = embeddings[:, :length] + text.positional_embedding[:length]
         mask = text.attn_mask[:length, :length]
         batch_first = text.transformer.batch_first
-        for index, block in enumerate(blocks):
+        for index, block in enumerate(text.transformer.resblocks):
             if deep is not None and 1 <= index <= n_deep:
                 inserted = deep[index - 1].expand(len(x), -1, -1)
                 x = torch.cat([x[:, :1], inserted, x[:, 1 + inserted.shape[1] :]], dim=1)
             x = block(x, attn_mask=mask) if batch_first else block(x.transpose(0, 1), attn_mask=mask).transpose(0, 1)
         x = text.ln_final(x)[torch.arange(len(x), device=x.device), ends]
-        projection = text.text_projection
-        x = projection(x) if isinstance(projection, nn.Linear) else x @ projection
+        x = text.text_projection(x) if isinstance(text.text_projection, nn.Linear) else x @ text.text_projection
         return F.normalize(x.float(), dim=-1)
 
 

@@ -12,21 +12,11 @@ import numpy as np
 
 from pointad_core.errors import InputError
 
-# A plane: constants of MVTec 3D-AD's customary pre-processing, in pixels and metres.
+# Of MVTec 3D-AD's customary pre-processing, in pixels and metres, like all numbers of `crop_plane` and `find_plane`.
 RING = 10
 RING_POINTS = 50
-PLANE_THRESHOLD = 0.004
-PLANE_ITERATIONS = 1000
-PLANE_DISTANCE = 0.005
 CLUSTER_RADIUS = 0.006
 CLUSTER_POINTS = 30
-PADDED_STEP = 100
-
-# The ground: bounds of Eyecandies' crop in metres, in the frame of `crop_ground`.
-GROUND_HEIGHT = -0.02
-GROUND_DEPTH = 1.8
-GROUND_WIDTH = 1.0
-CANDY_SCALE = 0.1
 
 
 def index_map(shape: tuple[int, ...], resolution: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,24 +30,27 @@ def pad_square(array: np.ndarray) -> np.ndarray:
 
     An odd pixel of padding goes to the bottom and to the right.
     """
-    side = -(-max(array.shape[:2]) // PADDED_STEP) * PADDED_STEP
+    side = -(-max(array.shape[:2]) // 100) * 100
     margins = [((side - size) // 2, side - size - (side - size) // 2) for size in array.shape[:2]]
     return np.pad(array, margins + [(0, 0)] * (array.ndim - 2))
 
 
 def crop_plane(points: np.ndarray, valid: np.ndarray, seed: int, path: Path) -> np.ndarray:
-    """bool[H,W]: which points [H,W,3] in metres are the object's, beside the plane that the outer ring shows."""
-    plane = find_plane(points[valid & border_ring(valid.shape)], seed, path)
-    kept = valid & (np.abs(points @ plane[:3] + plane[3]) >= PLANE_DISTANCE)
-    kept[kept] = main_part(points[kept], path)
-    return kept
+    """bool[H,W]: which points [H,W,3] in metres are the object's: the largest part off the plane of the outer ring."""
+    from pointad_core.clouds.clusters import largest_cluster
 
-
-def border_ring(shape: tuple[int, ...]) -> np.ndarray:
-    """bool[H,W]: the outer RING rows and columns, where a scan shows nothing but its background."""
-    ring = np.ones(shape, bool)
+    ring = valid.copy()
     ring[RING:-RING, RING:-RING] = False
-    return ring
+    plane = find_plane(points[ring], seed, path)
+    kept = valid & (np.abs(points @ plane[:3] + plane[3]) >= 0.005)
+    off_plane = points[kept]
+    kept[kept] = largest_cluster(off_plane, CLUSTER_RADIUS, CLUSTER_POINTS)
+    if not kept.any():
+        raise InputError(
+            f"{path}: no object found; of the {len(off_plane)} points off the background plane, no {CLUSTER_POINTS} "
+            f"lie within {CLUSTER_RADIUS} m of one another"
+        )
+    return kept
 
 
 def find_plane(points: np.ndarray, seed: int, path: Path) -> np.ndarray:
@@ -72,30 +65,13 @@ def find_plane(points: np.ndarray, seed: int, path: Path) -> np.ndarray:
     # Open3D has one generator for the whole process: seeded for each scan, so that a scan's plane is its own.
     o3d.utility.random.seed(seed)
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
-    try:
-        # Probability 1: all iterations count. Otherwise Open3D's threads, whose number nothing limits, race for the
-        # iteration after which to stop, and a ring with a few points off the plane gives now this plane, now that.
-        plane, _ = cloud.segment_plane(PLANE_THRESHOLD, RING_POINTS, PLANE_ITERATIONS, probability=1.0)
-    except RuntimeError as error:
-        raise InputError(f"{path}: no background plane found in the outer {RING} rows and columns ({error})") from error
-    plane = np.asarray(plane)
+    # Probability 1: all iterations count. Otherwise Open3D's threads, whose number nothing limits, race for the
+    # iteration after which to stop, and a ring with a few points off the plane gives now this plane, now that.
+    plane, _ = cloud.segment_plane(0.004, RING_POINTS, 1000, probability=1.0)
     length = np.linalg.norm(plane[:3])
     if not (np.isfinite(plane).all() and length > 0):
         raise InputError(f"{path}: the points in the outer {RING} rows and columns lie on no plane")
     return plane / length
-
-
-def main_part(points: np.ndarray, path: Path) -> np.ndarray:
-    """bool[n]: points [n,3] in metres of the largest connected part, which is the object; never the noise."""
-    from pointad_core.clouds.clusters import largest_cluster
-
-    part = largest_cluster(points, CLUSTER_RADIUS, CLUSTER_POINTS)
-    if not part.any():
-        raise InputError(
-            f"{path}: no object found; of the {len(points)} points off the background plane, no {CLUSTER_POINTS} lie "
-            f"within {CLUSTER_RADIUS} m of one another"
-        )
-    return part
 
 
 def crop_ground(points: np.ndarray, valid: np.ndarray, path: Path) -> np.ndarray:
@@ -104,21 +80,19 @@ def crop_ground(points: np.ndarray, valid: np.ndarray, path: Path) -> np.ndarray
     The line on the ground from the middle of the last image row to that of the first is made the z axis by a rotation
     about x, with the origin at its near end; y then points into the ground.
     """
-    flat = points.reshape(-1, 3)
     middle = points.shape[1] // 2
-    if not (valid.reshape(-1)[middle] and valid.reshape(-1)[-middle]):
+    if not (valid[0, middle] and valid[-1, -middle]):
         raise InputError(f"{path}: no depth in the middle of the first or last image row, where the ground is found")
-    near = flat[-middle]
-    y, z = flat[middle, 1:] - near[1:]
-    length = np.hypot(y, z)
+    from_near = points[..., 1:] - points[-1, -middle, 1:]
+    length = np.hypot(*from_near[0, middle])
     if length == 0:
         raise InputError(f"{path}: the middles of the first and the last image row are the same point")
-    y, z = y / length, z / length
-    depth = (points[..., 1:] - near[1:]) @ (y, z)
-    height = (points[..., 1:] - near[1:]) @ (z, -y)
-    return (height <= GROUND_HEIGHT) & (depth <= GROUND_DEPTH) & (np.abs(points[..., 0]) <= GROUND_WIDTH)
+    y, z = from_near[0, middle] / length
+    depth, height = from_near @ (y, z), from_near @ (z, -y)
+    # The bounds, in metres, with which the data set's users crop.
+    return (height <= -0.02) & (depth <= 1.8) & (np.abs(points[..., 0]) <= 1.0)
 
 
 def upright(points: np.ndarray) -> np.ndarray:
     """World points of Eyecandies [...,3] with the axes and the scale that go with its view set."""
-    return points[..., [0, 2, 1]] * (CANDY_SCALE, -CANDY_SCALE, CANDY_SCALE)
+    return points[..., [0, 2, 1]] * (0.1, -0.1, 0.1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +20,6 @@ from pointad_core.clouds.normals import estimate_normals
 from pointad_core.clouds.sampling import sample_farthest, sample_voxels
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
-
-T = TypeVar("T")
 
 
 def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
@@ -55,13 +53,12 @@ def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> d
         points, kept, rgb, mask = (pad_square(array) for array in (points, kept, rgb, mask))
     index = index_map(mask.shape, options["resolution"])
     points, kept, rgb, mask = (array[index] for array in (points, kept, rgb, mask))
-    grid = np.flatnonzero(kept)
-    if len(grid) == 0:
+    if not kept.any():
         raise InputError(f"{path}: no point is left after the background's removal")
     return {
         "points": points[kept].astype(np.float32),
         "labels": mask[kept].astype(np.uint8),
-        "grid": grid.astype(np.int32),
+        "grid": np.flatnonzero(kept).astype(np.int32),
         "mask": mask.astype(np.uint8),
         "rgb": rgb,
     }
@@ -73,12 +70,9 @@ def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any]) -> dict[str,
 
     sample = lookup("sampling", options["sampling"], {"farthest": sample_farthest, "voxel": sample_voxels})
     kept = sample(raw.points, options["n_points"], options["seed"])
-    if len(kept) == len(raw.points):
-        nearest = np.arange(len(kept))
-    else:
-        _, nearest = KDTree(raw.points[kept]).query(raw.points)
-        # Of several points in one place the tree may name any: a kept point stands for itself.
-        nearest[kept] = np.arange(len(kept))
+    _, nearest = KDTree(raw.points[kept]).query(raw.points)
+    # Of several points in one place the tree may name any: a kept point stands for itself.
+    nearest[kept] = np.arange(len(kept))
     return {
         "points": raw.points[kept].astype(np.float32),
         "labels": raw.labels[kept].astype(np.uint8),
@@ -87,7 +81,7 @@ def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any]) -> dict[str,
     }
 
 
-def lookup(key: str, found: str, choices: Mapping[str, T]) -> T:
+def lookup(key: str, found: str, choices: Mapping[str, Any]) -> Any:
     """What an option's value stands for; InputError for another than the choices."""
     if found not in choices:
         raise InputError(f"{key} is {found!r}, expected one of {', '.join(choices)}")

@@ -21,7 +21,6 @@ def largest_cluster(points: np.ndarray, radius: float, min_points: int) -> np.nd
     by steps of at most `radius`, with the points that near to one of them (a point near two clusters belongs to that
     of its nearest core point). Of equally large clusters the one with the first point counts.
     """
-    found = np.zeros(len(points), bool)
     # The diagonal of a cell is the radius, a little less against rounding.
     side = radius / np.sqrt(3) * (1 - 1e-6)
     places = np.floor(points / side).astype(np.int64)
@@ -29,27 +28,20 @@ def largest_cluster(points: np.ndarray, radius: float, min_points: int) -> np.nd
     ranks = [np.unique(axis, return_inverse=True)[1] for axis in places.T]
     keys = np.ravel_multi_index(tuple(ranks), tuple(rank.max(initial=0) + 1 for rank in ranks))
     _, first_of, cell_of, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    cells = places[first_of]
     core = counts[cell_of] >= min_points
-    sparse = np.flatnonzero(~core)
-    if len(sparse):
-        near = KDTree(points).query_ball_point(points[sparse], radius, return_length=True)
-        core[sparse] = near >= min_points
+    if not core.all():
+        core[~core] = KDTree(points).query_ball_point(points[~core], radius, return_length=True) >= min_points
     if not core.any():
-        return found
+        return core
 
-    core_points = points[core]
     core_cells, core_cell_of = np.unique(cell_of[core], return_inverse=True)
-    cluster_of_cell = link_cells(core_points, core_cell_of, cells[core_cells], radius)
     cluster = np.full(len(points), -1)
-    cluster[core] = cluster_of_cell[core_cell_of]
-    rest = np.flatnonzero(~core)
-    if len(rest):
-        distances, nearest = KDTree(core_points).query(points[rest])
-        cluster[rest] = np.where(distances <= radius, cluster[core][nearest], -1)
-    names, first, sizes = np.unique(cluster[cluster >= 0], return_index=True, return_counts=True)
-    best = max(range(len(names)), key=lambda index: (sizes[index], -first[index]))
-    return cluster == names[best]
+    cluster[core] = link_cells(points[core], core_cell_of, places[first_of][core_cells], radius)[core_cell_of]
+    distances, nearest = KDTree(points[core]).query(points[~core])
+    cluster[~core] = np.where(distances <= radius, cluster[core][nearest], -1)
+    # The first point of a largest cluster: of -1, which stands for noise, none counts.
+    sizes = np.bincount(cluster[cluster >= 0])
+    return cluster == cluster[np.where(cluster < 0, 0, sizes[cluster]).argmax()]
 
 
 def link_cells(points: np.ndarray, cell_of: np.ndarray, cells: np.ndarray, radius: float) -> np.ndarray:
@@ -72,7 +64,6 @@ def link_cells(points: np.ndarray, cell_of: np.ndarray, cells: np.ndarray, radiu
         # Until a new link is found, every pair that is apart is looked at once.
         for pair in apart:
             members = [points[order[starts[cell] : starts[cell + 1]]] for cell in pairs[pair]]
-            if cdist(*members).min() <= radius:
-                close[pair] = True
+            close[pair] = cdist(*members).min() <= radius
         if not close[apart].any():
             return component

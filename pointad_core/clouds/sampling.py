@@ -28,23 +28,19 @@ def sample_voxels(points: np.ndarray, n_points: int, seed: int = 0) -> np.ndarra
     """
     if len(points) <= n_points:
         return np.arange(len(points))
-    low = points.min(axis=0)
+    points = points - points.min(axis=0)
     # The whole cloud in one voxel is few enough; an edge a millionth of it, which keys can still number, is as small
     # as any that is needed.
     large = float(np.ptp(points, axis=0).max()) * 1.001 or 1.0
     small = large * 1e-6
     while large - small > 1e-3 * large:
         edge = (small * large) ** 0.5
-        if len(np.unique(voxel_keys(points - low, edge))) <= n_points:
-            large = edge
-        else:
-            small = edge
-    cells = np.floor((points - low) / large)
-    off_centre = np.sum(((points - low) / large - cells - 0.5) ** 2, axis=1)
-    keys = voxel_keys(points - low, large)
+        few = len(np.unique(voxel_keys(points, edge))) <= n_points
+        large, small = (edge, small) if few else (large, edge)
+    off_centre = np.sum((points / large - np.floor(points / large) - 0.5) ** 2, axis=1)
+    keys = voxel_keys(points, large)
     order = np.lexsort((off_centre, keys))
-    first = np.r_[True, keys[order][1:] != keys[order][:-1]]
-    return np.sort(order[first])
+    return np.sort(order[np.unique(keys[order], return_index=True)[1]])
 
 
 def voxel_keys(points: np.ndarray, edge: float) -> np.ndarray:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 
 def random_subset(n: int, count: int) -> torch.Tensor:
     """Indices i8[min(n, count)] of random ones of n points, ascending; the same for the same two numbers."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randperm(n, generator=generator)[:count].sort().values
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:count].sort().values
 
 
 def nearest(queries: torch.Tensor, points: torch.Tensor, chunk: int = 1 << 28) -> torch.Tensor:
@@ -23,9 +21,8 @@ def nearest(queries: torch.Tensor, points: torch.Tensor, chunk: int = 1 << 28) -
 
         # Cells as they are split, not shrunk to their points: for a hidden back, all of whose nearest points lie on a
         # rim at about one distance, the search is ten times faster.
-        tree = KDTree(points.numpy().astype(np.float64), compact_nodes=False, balanced_tree=False)
-        found = tree.query(queries.numpy().astype(np.float64))[1]
-        return torch.from_numpy(found.astype(np.int64))
+        tree = KDTree(points.numpy(), compact_nodes=False, balanced_tree=False)
+        return torch.from_numpy(tree.query(queries.numpy())[1])
     # Differences, not the expansion with a matrix product, which cancels for neighbours far from the origin.
     parts = queries.split(max(1, chunk // len(points)))
     return torch.cat([torch.cdist(q, points, compute_mode="donot_use_mm_for_euclid_dist").argmin(1) for q in parts])

@@ -8,8 +8,6 @@ The depth becomes points with the data set's own intrinsics and its `depth2pc` s
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 import os
 from pathlib import Path
 from reprlib import Repr
@@ -21,26 +19,16 @@ from pointad_core.datasets.scans import GOOD, Organised, Scan, category_folder, 
 from pointad_core.errors import InputError
 from pointad_core.storage.shards import WHOLE, holds
 
-logger = logging.getLogger(__name__)
-
 # A few lines of YAML can stand for more than memory holds: errors show the beginning.
-_short = Repr()
-_short.maxlevel = 2
-shorten = _short.repr
+brief = Repr()
+brief.maxlevel = 2
 
 SIZE = 512
 FOCAL_LENGTH = 711.11
 """Both in pixels; the principal point is the middle, (256, 256), in indices without a half."""
 
-FILES = {
-    "depth": "depth.png",
-    "info": "info_depth.yaml",
-    "pose": "pose.txt",
-    "rgb": "image_0.png",
-    "mask": "mask.png",
-    "metadata": "metadata.yaml",
-}
-"""Files of a sample that are read, by role, without "<id>_"; the metadata may be missing."""
+ITEMS = ("depth.png", "info_depth.yaml", "pose.txt", "image_0.png", "mask.png", "metadata.yaml")
+"""Files of a sample that are read, without "<id>_"; the metadata may be missing."""
 
 
 def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
@@ -48,16 +36,13 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
     folder = category_folder(root, category) / "test_public" / "data"
     names = set(list_folder(folder))
     # By the items that are never part of another item's name (`mask.png` ends `bumps_mask.png` as well).
-    ends = tuple("_" + FILES[role] for role in ("depth", "rgb", "info"))
-    samples = {name.removesuffix(end) for name in names for end in ends if name.endswith(end)}
+    ends = ("_depth.png", "_image_0.png", "_info_depth.yaml")
     scans = []
-    for sample in sorted(sample for sample in samples if holds(shard, sample)):
-        depth = folder / f"{sample}_{FILES['depth']}"
-        files = {}
-        for role, item in FILES.items():
-            if role != "metadata" or f"{sample}_{item}" in names:
-                files[role] = partner(folder, names, f"{sample}_{item}", depth)
-        scans.append(Scan(sample, "", files))
+    for sample in sorted({name.removesuffix(end) for name in names for end in ends if name.endswith(end)}):
+        if holds(shard, sample):
+            items = [item for item in ITEMS if item != "metadata.yaml" or f"{sample}_{item}" in names]
+            depth = folder / f"{sample}_depth.png"
+            scans.append(Scan(sample, "", {item: partner(folder, names, f"{sample}_{item}", depth) for item in items}))
     return some(scans, folder, "<id>_depth.png")
 
 
@@ -66,20 +51,18 @@ def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE) 
     scans = []
     for scan in find(root, category, shard):
         defect = "bad" if is_anomalous(scan) else GOOD
-        scans.append(dataclasses.replace(scan, name=f"{defect}/{scan.name}", defect=defect))
+        scans.append(Scan(f"{defect}/{scan.name}", defect, scan.files))
     return sorted(scans, key=lambda scan: scan.name)
 
 
 def is_anomalous(scan: Scan) -> bool:
-    if "metadata" in scan.files:
-        content = read_yaml(scan.files["metadata"])
-        if "anomalous" in content:
-            if content["anomalous"] not in (0, 1):
-                raise InputError(
-                    f"{scan.files['metadata']}: anomalous is {shorten(content['anomalous'])}, expected 0 or 1"
-                )
-            return bool(content["anomalous"])
-    return bool(read_mask(scan.files["mask"], (SIZE, SIZE), scan.path).any())
+    path = scan.files.get("metadata.yaml")
+    content = read_yaml(path) if path else {}
+    if "anomalous" not in content:
+        return bool(read_mask(scan.files["mask.png"], (SIZE, SIZE), scan.path).any())
+    if content["anomalous"] not in (0, 1):
+        raise InputError(f"{path}: anomalous is {brief.repr(content['anomalous'])}, expected 0 or 1")
+    return bool(content["anomalous"])
 
 
 def read(scan: Scan) -> Organised:
@@ -87,23 +70,22 @@ def read(scan: Scan) -> Organised:
 
     Raises InputError for files that cannot be decoded or hold something else than the layout says.
     """
-    path = scan.files["depth"]
+    path = scan.files["depth.png"]
     pixels = read_image(path)
     # Pillow gives 16-bit grey as uint16 or, from other modes, int32.
     if pixels.ndim != 2 or pixels.dtype == np.uint8 or pixels.dtype.kind not in "iu":
         raise InputError(f"{path}: {describe(pixels)}, expected 16-bit grey")
     if pixels.shape != (SIZE, SIZE):
         raise InputError(f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, expected {SIZE} x {SIZE}")
-    low, high = read_range(scan.files["info"])
+    low, high = read_range(scan.files["info_depth.yaml"])
     depth = pixels / 65535 * (high - low) + low
-    points = unproject(depth, read_pose(scan.files["pose"]))
+    points = unproject(depth, read_pose(scan.files["pose.txt"]))
     valid = depth > 0
     if not valid.any():
         raise InputError(f"{path}: no pixel has a depth above 0; the scan is empty")
     points[~valid] = 0
-    shape = (SIZE, SIZE)
-    rgb = read_rgb(scan.files["rgb"], shape, path)
-    return Organised(points, valid, rgb, read_mask(scan.files["mask"], shape, path))
+    rgb = read_rgb(scan.files["image_0.png"], depth.shape, path)
+    return Organised(points, valid, rgb, read_mask(scan.files["mask.png"], depth.shape, path))
 
 
 def unproject(depth: np.ndarray, pose: np.ndarray) -> np.ndarray:
@@ -119,14 +101,13 @@ def unproject(depth: np.ndarray, pose: np.ndarray) -> np.ndarray:
 def read_yaml(path: Path) -> dict:
     import yaml
 
+    content = path.read_bytes()
     try:
-        content = yaml.safe_load(path.read_text())
-    except OSError:
-        raise
+        content = yaml.safe_load(content)
     except Exception as error:  # the loader raises whatever a damaged file leads it to
         raise InputError(f"{path}: not readable as yaml ({error})") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds {shorten(content)}, expected keys and values")
+        raise InputError(f"{path}: holds {brief.repr(content)}, expected keys and values")
     return content
 
 
@@ -136,9 +117,8 @@ def read_range(path: Path) -> tuple[float, float]:
     try:
         low, high = (float(content["normalization"][key]) for key in ("min", "max"))
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise InputError(
-            f"{path}: expected `normalization: {{min: ..., max: ...}}`, found {shorten(content)}"
-        ) from None
+        message = f"{path}: expected `normalization: {{min: ..., max: ...}}`, found {brief.repr(content)}"
+        raise InputError(message) from None
     if not (np.isfinite([low, high]).all() and low <= high):
         raise InputError(f"{path}: normalization runs from {low} to {high}, expected min below max")
     return low, high
@@ -147,7 +127,7 @@ def read_range(path: Path) -> tuple[float, float]:
 def read_pose(path: Path) -> np.ndarray:
     """Camera pose f8[4,4]."""
     try:
-        pose = np.array([[float(number) for number in line.split()] for line in path.read_text().splitlines() if line])
+        pose = np.array([line.split() for line in path.read_text().splitlines() if line], float)
     except ValueError as error:
         raise InputError(f"{path}: not a matrix of numbers ({error})") from error
     if pose.shape != (4, 4) or not np.isfinite(pose).all():

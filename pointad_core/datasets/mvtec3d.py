@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -25,30 +24,24 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
             continue
         folders = {role: test / defect / role for role in ("xyz", "rgb", "gt")}
         # A shard is read while the scans of another, and their folders, may still be being made.
-        names = {
-            role: set(list_folder(path)) if path.is_dir() or not shard else set() for role, path in folders.items()
-        }
+        names = {role: set(list_folder(at)) if at.is_dir() or not shard else set() for role, at in folders.items()}
         # By stem, whatever the role: so a scan is noticed too whose points are gone while its picture is still there.
-        points: dict[str, str] = {}
-        for name in sorted(names["xyz"]):
-            if name.endswith((".tiff", ".tif")):
-                other = points.setdefault(name.rpartition(".")[0], name)
-                if other != name:
-                    raise InputError(f"{folders['xyz'] / name}: the scan has {other} as well; remove one")
-        pictures = {name[:-4] for role in ("rgb", "gt") for name in names[role] if name.endswith(".png")}
-        for stem in sorted(points.keys() | pictures):
+        ends = {"xyz": (".tiff", ".tif"), "rgb": (".png",), "gt": (".png",)}
+        stems = {name.rpartition(".")[0] for role in ends for name in names[role] if name.endswith(ends[role])}
+        for stem in sorted(stems):
             if not holds(shard, f"{defect}/{stem}"):
                 continue
-            xyz = folders["xyz"] / points.get(stem, f"{stem}.tiff")
-            if stem not in points:
-                raise InputError(f"{xyz}: missing, though the scan has an rgb or gt")
-            files = {role: partner(folders[role], names[role], f"{stem}.png", xyz) for role in ("rgb", "gt")}
-            scans.append(Scan(f"{defect}/{stem}", defect, {"xyz": xyz, **files}))
+            points = [folders["xyz"] / f"{stem}{end}" for end in ends["xyz"] if f"{stem}{end}" in names["xyz"]]
+            if not points:
+                raise InputError(f"{folders['xyz'] / stem}.tiff: missing, though the scan has an rgb or gt")
+            if len(points) > 1:
+                raise InputError(f"{points[0]}: the scan has {points[1].name} as well; remove one")
+            files = {role: partner(folders[role], names[role], f"{stem}.png", points[0]) for role in ("rgb", "gt")}
+            scans.append(Scan(f"{defect}/{stem}", defect, {"xyz": points[0], **files}))
     return some(scans, test, "<good or defect>/xyz/*.tiff")
 
 
-find_scans = find
-"""Names and defects stand in the files' places."""
+find_scans = find  # Names and defects stand in the files' places.
 
 
 def read(scan: Scan) -> Organised:
@@ -57,20 +50,9 @@ def read(scan: Scan) -> Organised:
     Raises InputError for a file that cannot be decoded, NaN or infinite coordinates, a scan without any point, and
     an rgb or gt of another size.
     """
-    path = scan.files["xyz"]
-    points = read_points(path)
-    shape = points.shape[0], points.shape[1]
-    valid = (points != 0).any(axis=2)
-    if not valid.any():
-        raise InputError(f"{path}: all points are (0, 0, 0), which stands for a missing one; the scan is empty")
-    rgb = read_rgb(scan.files["rgb"], shape, path)
-    return Organised(points, valid, rgb, read_mask(scan.files["gt"], shape, path))
-
-
-def read_points(path: Path) -> np.ndarray:
-    """Points f8[H,W,3] of a tiff."""
     import tifffile
 
+    path = scan.files["xyz"]
     try:
         with tifffile.TiffFile(path) as file:
             if not file.pages:
@@ -84,4 +66,8 @@ def read_points(path: Path) -> np.ndarray:
     bad = np.count_nonzero(~np.isfinite(points).all(axis=2))
     if bad:
         raise InputError(f"{path}: {bad} points are NaN or infinite; a missing point is written as (0, 0, 0)")
-    return points.astype(np.float64)
+    valid = (points != 0).any(axis=2)
+    if not valid.any():
+        raise InputError(f"{path}: all points are (0, 0, 0), which stands for a missing one; the scan is empty")
+    rgb = read_rgb(scan.files["rgb"], valid.shape, path)
+    return Organised(points.astype(np.float64), valid, rgb, read_mask(scan.files["gt"], valid.shape, path))

@@ -1,15 +1,23 @@
 """The layouts by their names in the config; light, for the workflow reads it while it is parsed.
 
-A layout is a module of this room with the functions of a `Reader`, and its entry here.
+A layout is its entry here and a module of this room, its reader, which imports what decodes a file where one is read.
+Only test splits are read: PointAD trains on the test split of one category and is tested on others. A reader has
+
+* find(root, category, shard): the `Scan`s of a category, or of a shard of it, by their files alone, under the names
+  that shards go by. Names come first: the files of another shard's scans may be just about to be written. InputError
+  for a missing root, category or partner file (gt, rgb, ...); the message names its path;
+* find_scans(root, category, shard): the same with the names and defects that they have in results, sorted by name;
+* read(scan): its content, `Organised` or `Unorganised`; InputError, with the file's name, where it is anything else.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Literal
 
-from pointad_core.datasets.scans import Reader, load_reader
 from pointad_core.errors import InputError
 
 
@@ -18,7 +26,7 @@ class Layout:
     """What the workflow and the clouds stage must know of a layout."""
 
     module: str
-    """Its `Reader`, as a module of this package."""
+    """Its reader, as a module of this package."""
     scene: Literal["plane", "ground"] | None
     """Of organised scans what lies behind the object: a plane that the camera looks at, or the ground that it stands
     on. None for unorganised clouds."""
@@ -31,21 +39,13 @@ LAYOUTS = {
 }
 
 
-def find_layout(layout: str) -> Layout:
-    """The entry of a layout; raises InputError for an unknown name."""
+def reader(layout: str) -> ModuleType:
+    """The module of a layout, imported; raises InputError for an unknown name."""
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r} is unknown; known are {', '.join(LAYOUTS)}")
-    return LAYOUTS[layout]
-
-
-def reader(layout: str) -> Reader:
-    """The module of a layout, imported."""
-    return load_reader(find_layout(layout).module)
+    return importlib.import_module(f"pointad_core.{LAYOUTS[layout].module}")
 
 
 def list_scans(layout: str, root: str | os.PathLike[str], category: str) -> dict[str, list[str]]:
-    """The raw files that the reader of a layout needs for each scan of a category, by the name that shards go by.
-
-    Raises InputError as `Reader.find` does.
-    """
+    """The raw files that the reader of a layout needs for each scan of a category; names and errors are `find`'s."""
     return {scan.name: [str(path) for path in scan.files.values()] for scan in reader(layout).find(root, category)}

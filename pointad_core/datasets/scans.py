@@ -6,16 +6,15 @@ This module is light (standard library only), since the workflow lists files whi
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pointad_core.errors import InputError
-from pointad_core.storage.shards import WHOLE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,36 +59,6 @@ class Unorganised:
     labels: np.ndarray
 
 
-class Reader(Protocol):
-    """What the module of a layout has. Only test splits are read: PointAD trains on the test split of one category and
-    is tested on others.
-
-    A shard's scans are found by their names before anything else is asked of them: those of another shard may be just
-    about to be written.
-    """
-
-    def find(self, root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
-        """Scans of a category or of a shard of it by their files alone, under the names that shards go by.
-
-        Raises InputError for a missing root, category or partner file (gt, rgb, ...); the message names its path.
-        """
-
-    def find_scans(self, root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
-        """The same with the names and defects that they have in results, in the order of their names."""
-
-    def read(self, scan: Scan) -> Organised | Unorganised:
-        """The content of a scan; raises InputError, which names the file, where it is not what it must be."""
-
-
-def load_reader(module: str) -> Reader:
-    """The module of a layout by its name in this package; it imports what decodes a file where one is read."""
-    reader: Reader = importlib.import_module(f"pointad_core.{module}")
-    return reader
-
-
-# Folders -------------------------------------------------------------------------------------------------------------
-
-
 def list_folder(path: Path) -> list[str]:
     """Names in a folder, sorted; InputError where there is no such folder, or for a name that cannot be shown.
 
@@ -111,16 +80,12 @@ def list_folder(path: Path) -> list[str]:
 def refuse_links(root: str | os.PathLike[str], files: Iterable[str]) -> None:
     """InputError for a file that a link leads out of the data set's folder to; that folder may be a link itself."""
     inside = os.path.join(os.path.realpath(root), "")
-    folders: dict[str, str] = {}
+    real = cache(os.path.realpath)
     for file in files:
         folder, name = os.path.split(file)
-        if folder not in folders:
-            folders[folder] = os.path.realpath(folder)
-        place = os.path.realpath(file) if os.path.islink(file) else os.path.join(folders[folder], name)
+        place = real(file) if os.path.islink(file) else os.path.join(real(folder), name)
         if not place.startswith(inside):
-            raise InputError(
-                f"{file}: a link leads to {place}, outside of {root}; where that is meant, set `follow_links: true`"
-            )
+            raise InputError(f"{file}: a link leads to {place}, outside of {root}; allow it by `follow_links: true`")
 
 
 def category_folder(root: str | os.PathLike[str], category: str) -> Path:
@@ -141,7 +106,7 @@ def partner(folder: Path, names: set[str], name: str, scan: Path) -> Path:
     return folder / name
 
 
-def some(scans: list[Scan], folder: Path, kind: str) -> list[Scan]:
+def some(scans: Collection[Scan], folder: Path, kind: str) -> list[Scan]:
     """Scans in the order of their names; InputError where there are none."""
     if not scans:
         raise InputError(f"{folder}: no scans, expected {kind}")

@@ -39,25 +39,17 @@ def average_seeds(
 ) -> pd.DataFrame:
     """Each tested category's metrics, averaged over seeds.
 
-    Args:
-        rows: columns RUN, category, modality and METRICS; rows of other runs and categories are passed over.
-        dataset: data set that was scored.
-        source, auxiliary: where the prompts were trained. One-vs-rest is source = dataset.
-        methods: by name; each key "trained" tells whether a method is, or has one run for all sources.
-        tested: categories to average, none of which the prompts have seen.
+    rows: columns RUN, category, modality and METRICS, those of other runs and categories are passed over; dataset: that
+    was scored; source, auxiliary: where the prompts were trained, in one-vs-rest source = dataset; methods: by name,
+    each key "trained" tells whether a method is, or has one run for all sources; tested: categories to average, none of
+    which the prompts have seen.
 
-    Returns:
-        Columns RESULT, category and METRICS; in the order of `methods`, then of modalities and categories by name.
-
-    Raises:
-        InputError: if nothing is tested, or if a method was not scored on the data set, or a run of it not on all
-            tested categories, so that the means would run over different ones.
+    Returns columns RESULT, category and METRICS; in the order of `methods`, then of modalities and categories by name.
+    Raises InputError if nothing is tested, or if a method was not scored on the data set, or a run of it not on all
+    tested categories, so that the means would run over different ones.
     """
     if not tested:
-        raise InputError(
-            f"data set {dataset!r} has no category besides the auxiliary class {auxiliary!r}; "
-            f"one-vs-rest needs at least one"
-        )
+        raise InputError(f"data set {dataset!r} has no category besides the auxiliary class {auxiliary!r} to test on")
     found = []
     for method, entry in methods.items():
         wanted = (source, auxiliary) if entry["trained"] else (NONE, NONE)
@@ -82,10 +74,9 @@ def average(
     tested: Mapping[str, Sequence[str]],
     methods: Mapping[str, Mapping[str, Any]],
 ) -> pd.DataFrame:
-    """Mean over tested categories, then over the auxiliary classes that they are given by; see `average_seeds`.
+    """Mean over tested categories, then over the auxiliary classes that they are given by: columns RESULT and METRICS.
 
-    Returns:
-        Columns RESULT and METRICS.
+    The rest as in `average_seeds`; InputError without any auxiliary class too.
     """
     if not tested:
         raise InputError(f"data set {source!r} names no auxiliary class, so nothing can be trained on it")

@@ -15,11 +15,7 @@ _SPECIAL = {
     **dict(zip("\\~^<>|", (rf"\text{name}{{}}" for name in _WORDS), strict=True)),
     **dict(zip("→×±≥≤µ", (rf"\ensuremath{{\{name}}}" for name in _SIGNS), strict=True)),
     **dict(zip("ßæÆøØłŁ", (rf"\{name}{{}}" for name in _LETTERS), strict=True)),
-    "°": r"\ensuremath{^\circ}",
-    '"': "''",
-    "–": "--",
-    "—": "---",
-    "’": "'",
+    **dict(zip('°"–—’', (r"\ensuremath{^\circ}", "''", "--", "---", "'"), strict=True)),
 }
 # Read as one other character where they meet.
 _LIGATURES = ("--", "''", "``", ",,", "?`", "!`")
@@ -27,7 +23,15 @@ _LIGATURES = ("--", "''", "``", ",,", "?`", "!`")
 _ACCENTS = dict(
     zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327", "`'^~=u.\"rHvc", strict=True)
 )
-_GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "kappa", "lamda", "mu", "pi", "rho", "sigma")
+_GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "kappa", "lambda", "mu", "pi", "rho", "sigma")
+_PREAMBLE = r"""\documentclass[10pt]{article}
+\usepackage[a4paper,landscape,margin=15mm]{geometry}
+\usepackage{booktabs,graphicx,xcolor}
+\pagestyle{empty}
+\setlength{\tabcolsep}{4.5pt}
+\renewcommand{\floatpagefraction}{0.4}
+\begin{document}
+"""
 
 
 def _escape_character(character: str) -> str:
@@ -40,9 +44,9 @@ def _escape_character(character: str) -> str:
     parts = unicodedata.normalize("NFD", character)
     if len(parts) == 2 and parts[0].isascii() and parts[1] in _ACCENTS:
         return rf"\{_ACCENTS[parts[1]]}{{{parts[0]}}}"
-    greek = unicodedata.name(character, "").removeprefix("GREEK SMALL LETTER ").lower()
+    greek = unicodedata.name(character, "").removeprefix("GREEK SMALL LETTER ").lower().replace("lamda", "lambda")
     if greek in _GREEK:
-        return rf"\ensuremath{{\{'lambda' if greek == 'lamda' else greek}}}"
+        return rf"\ensuremath{{\{greek}}}"
     # The base fonts lack it: say which one it was rather than fail after days of work.
     return rf"\texttt{{U+{ord(character):04X}}}"
 
@@ -64,8 +68,7 @@ def percent(value: float) -> str:
 def rank(values: Iterable[float]) -> list[str]:
     """The command for each value of a column: best "textbf", second "underline", others and NaN "".
 
-    Values that print alike rank alike: all the best are bold, and the next lower number is second. A column
-    with one number compares nothing and stays plain.
+    Values that print alike rank alike. A column with one number compares nothing and stays plain.
     """
     printed = [percent(value) for value in values]
     numbers = [text for text in printed if text != "-"]
@@ -79,10 +82,8 @@ def tabular(heads: Sequence[tuple[Sequence[tuple[str, int]], bool]], rows: Seque
 
     Written here because pandas' own has no \cmidrule under heads that span columns.
 
-    Args:
-        heads: lines above the names of the columns: heads as (text, columns that it spans), from the second column
-            on, and whether there is a rule under each.
-        rows: cells, first the names of the columns.
+    heads: lines above the names of the columns: heads as (text, columns that it spans), from the second column on, and
+    whether there is a rule under each; rows: cells, first the names of the columns.
     """
     lines = [rf"\begin{{tabular}}{{l{'c' * (len(rows[0]) - 1)}}}", r"\toprule"]
     for spans, ruled in heads:
@@ -97,17 +98,4 @@ def tabular(heads: Sequence[tuple[Sequence[tuple[str, int]], bool]], rows: Seque
 
 def document(bodies: Iterable[str]) -> str:
     """A document of the given tables, one after the other, that compiles on its own."""
-    lines = [
-        r"\documentclass[10pt]{article}",
-        r"\usepackage[a4paper,landscape,margin=15mm]{geometry}",
-        r"\usepackage{booktabs,graphicx,xcolor}",
-        r"\pagestyle{empty}",
-        r"\setlength{\tabcolsep}{4.5pt}",
-        r"\renewcommand{\floatpagefraction}{0.4}",
-        r"\begin{document}",
-        "",
-        *(body + "\\clearpage\n" for body in bodies),
-        r"\end{document}",
-        "",
-    ]
-    return "\n".join(lines)
+    return "\n".join([_PREAMBLE, *(body + "\\clearpage\n" for body in bodies), "\\end{document}\n"])

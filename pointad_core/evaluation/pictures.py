@@ -7,17 +7,17 @@ arrays give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = "turbo"
 DPI = 110
 CELL = 1.7
 """Side of a panel in inches."""
@@ -28,7 +28,6 @@ LABELS = {"3d": "3-D", "m3d": "M3D"}
 
 _OBJECT = np.array([205, 205, 205], dtype=np.uint8)
 _DEFECT = np.array([200, 30, 30], dtype=np.uint8)
-
 
 Arrays = Mapping[str, np.ndarray]
 Limits = Mapping[str, tuple[float, float]]
@@ -44,29 +43,23 @@ class Picture:
     render: np.ndarray
     rgb: np.ndarray | None
     truth: np.ndarray
-    maps: dict[str, np.ndarray]
-    objects: dict[str, float]
+    maps: Arrays
+    objects: Mapping[str, float]
 
 
 def find_frontal(views: Sequence[Sequence[float]]) -> int:
     """Index of the view least rotated after its tilt, from a list of [tilt, rotation x, rotation y] in degrees."""
-    return min(range(len(views)), key=lambda k: (abs(views[k][1]) + abs(views[k][2]), k))
+    return min(range(len(views)), key=lambda k: abs(views[k][1]) + abs(views[k][2]))
 
 
 def carry_to_image(values: np.ndarray, pixels: np.ndarray, visible: np.ndarray, silhouette: np.ndarray) -> np.ndarray:
     """Carry values of points to an image, and from there into the gaps between them.
 
-    Args:
-        values: [n]; where several points meet in a pixel the greatest is shown, so that no defect is covered.
-        pixels: integer [n, 2], (column, row).
-        visible: bool [n]; other points are left out.
-        silhouette: bool [S, S], the pixels to fill: from the nearest shown point, up to SPREAD pixels away.
-
-    Returns:
-        float64 [S, S], NaN where nothing is shown.
+    values: [n], of which the greatest is shown where several points meet in a pixel, so that no defect is covered;
+    pixels: integer [n, 2], (column, row); visible: bool [n], other points are left out; silhouette: bool [S, S], the
+    pixels to fill, from the nearest shown point, up to SPREAD pixels away. Returns float64 [S, S], NaN where nothing
+    is shown.
     """
-    from scipy import ndimage
-
     image = np.full(silhouette.shape, -np.inf)
     columns, rows = pixels[visible].T
     np.maximum.at(image, (rows, columns), values[visible])
@@ -84,8 +77,8 @@ def _window(shown: np.ndarray) -> tuple[slice, slice]:
         return slice(0, size), slice(0, size)
     edges = [np.flatnonzero(shown.any(axis=axis))[[0, -1]] for axis in (1, 0)]
     side = min(size, int(1.08 * max(last - first + 1 for first, last in edges)) + 4)
-    starts = [int(np.clip((first + last + 1 - side) // 2, 0, size - side)) for first, last in edges]
-    return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
+    top, left = (int(np.clip((first + last + 1 - side) // 2, 0, size - side)) for first, last in edges)
+    return slice(top, top + side), slice(left, left + side)
 
 
 def make_picture(
@@ -93,41 +86,31 @@ def make_picture(
 ) -> Picture:
     """Lay out a scan's images, each in the smallest square around the object.
 
-    Args:
-        view: the frontal render: images u8 [S, S], white off the object, pixels integer [n, 2] and visible bool [n].
-        cloud: of an organised scan grid [n], mask [S, S] and, where there is, rgb [S, S, 3]; else labels [n].
-        scores, objects: by the map's title its values, [S, S] of an organised scan, else [n], and the object's score.
+    view: the frontal render: images u8 [S, S], white off the object, pixels integer [n, 2] and visible bool [n];
+    cloud: of an organised scan grid [n], mask [S, S] and, where there is, rgb [S, S, 3], else labels [n]; scores and
+    objects: by the map's title its values, [S, S] of an organised scan, else [n], and the object's score.
     """
     silhouette = view["images"] < 255
     if "grid" in cloud:
         defects = cloud["mask"] > 0
         shown = np.zeros(defects.shape, dtype=bool)
         shown.ravel()[cloud["grid"]] = True
-        window = _window(shown | defects)
         maps = {title: np.where(shown, values, np.nan) for title, values in scores.items()}
     else:
-        from scipy import ndimage
-
         pixels, visible = view["pixels"].astype(np.intp), view["visible"]
         # A highlight can be as white as the background, between points too.
         silhouette[pixels[visible, 1], pixels[visible, 0]] = True
         silhouette |= ndimage.binary_closing(silhouette, iterations=SPREAD)
         shown = silhouette
-        window = _window(shown)
         defects = carry_to_image(cloud["labels"].astype(float), pixels, visible, shown) > 0
         maps = {title: carry_to_image(values, pixels, visible, shown) for title, values in scores.items()}
+    window = _window(shown | defects)
     truth = np.full((*shown.shape, 3), 255, dtype=np.uint8)
     truth[shown] = _OBJECT
     truth[defects] = _DEFECT
-    return Picture(
-        scan=scan,
-        defective=defective,
-        render=view["images"][_window(silhouette)],
-        rgb=cloud["rgb"][window] if "rgb" in cloud else None,
-        truth=truth[window],
-        maps={title: image[window] for title, image in maps.items()},
-        objects=dict(objects),
-    )
+    render, rgb = view["images"][_window(silhouette)], cloud["rgb"][window] if "rgb" in cloud else None
+    maps = {title: image[window] for title, image in maps.items()}
+    return Picture(scan, defective, render, rgb, truth[window], maps, objects)
 
 
 def _limits(maps: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -139,68 +122,51 @@ def _limits(maps: Sequence[np.ndarray]) -> tuple[float, float]:
     return float(low), float(high) if high > low else float(low) + 1e-6
 
 
-def _write(place: Callable[..., Any], text: str, size: int) -> None:
-    # Names of scans and labels are text, not formulas, whatever dollars they have.
-    place(text, fontsize=size, parse_math=False)
-
-
 def _draw(
     rows: Sequence[tuple[str, Picture]], columns: Sequence[str], limits: Sequence[Limits], extra_width: float
-) -> tuple[Figure, np.ndarray, Any]:
-    """A figure with a row of panels a picture, after its label; its panels, and the last map, for the colour bar."""
+) -> tuple[Figure, np.ndarray]:
+    """A figure with a row of panels a picture, after its label; and its panels."""
     # No pyplot: it keeps figures in a global state and looks for a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     size = (CELL * len(columns) + extra_width, CELL * len(rows) + 0.75)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for panel in axes.flat:
-        panel.set_xticks([])
-        panel.set_yticks([])
+        panel.set(xticks=[], yticks=[])
         panel.spines[:].set_visible(False)
-    drawn = None
     for panels, (label, picture), ranges in zip(axes, rows, limits, strict=True):
-        drawn = _draw_row(panels, picture, columns, ranges) or drawn
-        _write(panels[0].set_ylabel, label, 7)
+        _draw_row(panels, picture, columns, ranges)
+        # Names of scans and labels are text, not formulas, whatever dollars they have.
+        panels[0].set_ylabel(label, fontsize=7, parse_math=False)
     for panel, column in zip(axes[0], columns, strict=True):
-        _write(panel.set_title, column, 9)
-    return figure, axes, drawn
+        panel.set_title(column, fontsize=9, parse_math=False)
+    return figure, axes
 
 
-def _draw_row(panels: Sequence[Axes], picture: Picture, columns: Sequence[str], limits: Limits) -> Any:
-    """Draw a scan's images from left to right; returns the last map drawn, for the colour bar."""
-    drawn = None
+def _draw_row(panels: Sequence[Axes], picture: Picture, columns: Sequence[str], limits: Limits) -> None:
+    """Draw a scan's images from left to right."""
+    images = {"Render": picture.render, "RGB": picture.rgb, "Ground truth": picture.truth}
     for panel, column in zip(panels, columns, strict=True):
-        if column == "Render":
-            panel.imshow(picture.render, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        elif column == "Ground truth":
-            panel.imshow(picture.truth, interpolation="nearest")
-        elif column == "RGB":
-            if picture.rgb is not None:
-                panel.imshow(picture.rgb, interpolation="nearest")
+        if (image := images.get(column)) is not None:
+            panel.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         elif column in picture.maps:
             low, high = limits[column]
-            drawn = panel.imshow(picture.maps[column], cmap=COLOURS, vmin=low, vmax=high, interpolation="nearest")
+            panel.imshow(picture.maps[column], cmap="turbo", vmin=low, vmax=high, interpolation="nearest")
             panel.set_xlabel(f"score {picture.objects[column]:.3f}", fontsize=7, labelpad=2)
-    return drawn
-
-
-def _titles(pictures: Sequence[Picture]) -> list[str]:
-    return list(dict.fromkeys(name for picture in pictures for name in picture.maps))
 
 
 def draw_sheet(pictures: Sequence[Picture], title: str) -> Figure:
     """A row a scan: render, RGB where there is, ground truth and maps; all maps share one range of colours."""
-    names = _titles(pictures)
-    has_rgb = any(picture.rgb is not None for picture in pictures)
-    columns = ["Render", *(["RGB"] if has_rgb else []), "Ground truth", *names]
+    names = list(dict.fromkeys(name for picture in pictures for name in picture.maps))
+    rgb = ["RGB"] if any(picture.rgb is not None for picture in pictures) else []
+    columns = ["Render", *rgb, "Ground truth", *names]
     shared = dict.fromkeys(names, _limits([image for picture in pictures for image in picture.maps.values()]))
     rows = [(f"{picture.scan}\n{'defective' if picture.defective else 'good'}", picture) for picture in pictures]
-    figure, axes, drawn = _draw(rows, columns, [shared] * len(rows), extra_width=1.2)
-    _write(figure.suptitle, title, 10)
-    if drawn is not None:
+    figure, axes = _draw(rows, columns, [shared] * len(rows), extra_width=1.2)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    if names:
+        *_, drawn = (image for panel in axes[:, -len(names) :].flat for image in panel.images)
         bar = figure.colorbar(drawn, ax=axes, shrink=0.6, extend="both", label="anomaly score, one range for all maps")
         bar.ax.tick_params(labelsize=7)
     return figure
@@ -212,6 +178,6 @@ def draw_gallery(rows: Sequence[tuple[str, Picture]]) -> Figure:
     Methods are calibrated differently, so every map has its own range of colours, from its low to its high scores.
     """
     limits = [{name: _limits([image]) for name, image in picture.maps.items()} for _, picture in rows]
-    columns = ["Render", "Ground truth", *_titles([picture for _, picture in rows])]
+    columns = ["Render", "Ground truth", *dict.fromkeys(name for _, picture in rows for name in picture.maps)]
     named = [(f"{label}\n{picture.scan}", picture) for label, picture in rows]
     return _draw(named, columns, limits, extra_width=0.6)[0]

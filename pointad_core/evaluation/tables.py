@@ -13,10 +13,10 @@ Table 3 come from the text of Sec. 4.2; Table 4's columns are read as Eyecandies
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,13 @@ from pointad_core.evaluation.averages import average
 from pointad_core.evaluation.latex import escape, percent, rank, tabular
 from pointad_core.evaluation.metrics import METRICS
 
-TABLES = {
-    1: ("3d", "one_vs_rest"),
-    2: ("m3d", "one_vs_rest"),
-    3: ("3d", "cross_dataset"),
-    4: ("m3d", "cross_dataset"),
-}
+TABLES = {1: ("3d", "one_vs_rest"), 2: ("m3d", "one_vs_rest"), 3: ("3d", "cross_dataset"), 4: ("m3d", "cross_dataset")}
 """Modality and setting of each table of the paper."""
 PAPER_SOURCE = "mvtec3d"
 """Published data set on which the paper's cross-dataset prompts were trained (Sec. 4.2)."""
 PUBLISHED = {"i_auroc": "i_auroc", "ap": "ap", "p_auroc": "p_auroc_paper", "aupro": "aupro_paper"}
 """Our metric for each of the paper's."""
-
 _NAMES = dict(zip(METRICS, ("I-AUROC", "AP", "P-AUROC", "AUPRO", "P-AUROC", "AUPRO"), strict=True))
-_KINDS = {"3d": "3-D", "m3d": "multimodal 3-D (M3D, RGB plugged in)"}
-_SETTINGS = {"one_vs_rest": "one-vs-rest", "cross_dataset": "cross-dataset"}
 
 
 @cache
@@ -51,12 +43,11 @@ def paper_numbers() -> dict[tuple[int, str, str, str], float | None]:
     Metrics are i_auroc, ap, p_auroc and aupro; the local ones in the paper's protocol. Unknown cells are absent.
     """
     with open(Path(__file__).with_name("paper_numbers.csv"), newline="", encoding="utf-8") as file:
-        return {
-            (int(line["table"]), line["method"], line["dataset"], line["metric"]): None
-            if line["value"] == "-"
-            else round(float(line["value"]) / 100, 4)
-            for line in csv.DictReader(file)
-        }
+        _, *lines = csv.reader(file)
+    return {
+        (int(table), method, dataset, metric): None if value == "-" else round(float(value) / 100, 4)
+        for table, method, dataset, metric, value in lines
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +59,8 @@ class Group:
     label: str
     data: str
     """Where it comes from: "generated", "published" or "own data"."""
-    counted: str
-    """Its categories."""
+    note: str
+    """The same, and how many categories it has."""
     results: pd.DataFrame
     """METRICS, with the methods as index."""
     paper: dict[tuple[str, str], float | None]
@@ -79,22 +70,19 @@ class Group:
 def make_groups(number: int, rows: pd.DataFrame, options: Mapping[str, Any]) -> list[Group]:
     """What a table shows, in the order of its pairs; a data set without the table's modality is left out.
 
-    Args:
-        number: 1 to 4, see TABLES.
-        rows: as for `averages.average`, at least those of the table's runs.
-        options: what the table compares, and what it says of that:
+    number: 1 to 4, see TABLES; rows: as for `averages.average`, at least those of the table's runs; options: what the
+    table compares, and what it says of that:
 
-            * pairs: mappings of source, dataset and tested (categories by auxiliary class of the source);
-              none where there is no experiment of the table's setting.
-            * methods: by name label, trained, published (row of the paper or None) and features (one of the names
-              below); for a system with a network of its own also word_vectors and pointnet (paths or None).
-            * datasets: by name label, auxiliary (classes), n_categories, and where it applies published (name among
-              the paper's data sets) or generated (scans and seed).
-            * features: by name model, and what its weights are: checkpoint, pretrained or random_seed.
-            * seeds: of the trained methods.
+    * pairs: mappings of source, dataset and tested (categories by auxiliary class of the source); none where there is
+      no experiment of the table's setting.
+    * methods: by name label, trained, published (row of the paper or None) and features (one of the names below); for
+      a system with a network of its own also word_vectors and pointnet (paths or None).
+    * datasets: by name label, auxiliary (classes), n_categories, and where it applies published (name among the
+      paper's data sets) or generated (scans and seed).
+    * features: by name model, and what its weights are: checkpoint, pretrained or random_seed.
+    * seeds: of the trained methods.
 
-    Raises:
-        InputError: for missing metrics, and for a "published" that the paper does not have.
+    Raises InputError for missing metrics, and for a "published" that the paper does not have.
     """
     for section, position in (("methods", 1), ("datasets", 2)):
         known = sorted({key[position] for key in paper_numbers()})
@@ -118,19 +106,12 @@ def make_groups(number: int, rows: pd.DataFrame, options: Mapping[str, Any]) -> 
             for name, method in methods.items()
             for theirs, metric in PUBLISHED.items()
             if (key := (number, method.get("published"), dataset.get("published"), theirs)) in paper_numbers()
+            if comparable
         }
-        count = dataset["n_categories"]
-        groups.append(
-            Group(
-                source=pair["source"],
-                dataset=pair["dataset"],
-                label=f"{source['label']} → {dataset['label']}" if several else dataset["label"],
-                data=next((kind for kind in ("generated", "published") if dataset.get(kind)), "own data"),
-                counted=f"{count} {'category' if count == 1 else 'categories'}",
-                results=results,
-                paper=paper if comparable else {},
-            )
-        )
+        label = f"{source['label']} → {dataset['label']}" if several else dataset["label"]
+        data = next((kind for kind in ("generated", "published") if dataset.get(kind)), "own data")
+        note = f"{data}, {dataset['n_categories']} {'category' if dataset['n_categories'] == 1 else 'categories'}"
+        groups.append(Group(pair["source"], pair["dataset"], label, data, note, results, paper))
     return groups
 
 
@@ -171,10 +152,10 @@ def _tabular(
         for metric in metrics
         if group.results[metric].notna().any()
     ]
-    titles = [(title, len(list(same))) for title, same in groupby(title for title, _, _ in columns)]
-    spans = [(group, len(list(same))) for (_, group), same in groupby(columns, key=lambda column: column[:2])]
+    titles = list(Counter(title for title, _, _ in columns).items())
+    spans = [(group, width) for (_, group), width in Counter(column[:2] for column in columns).items()]
     labels = [(escape(group.label), width) for group, width in spans]
-    notes = [(rf"\scriptsize {group.data}, {group.counted}", width) for group, width in spans]
+    notes = [(rf"\scriptsize {group.note}", width) for group, width in spans]
     names = ["Method", *(escape(method["label"]) for method in methods.values())]
     cells = [[_NAMES[metric], *_cells(group, metric, methods)] for _, group, metric in columns]
     # A rule under each head of the upper rows; the note belongs to the label above it.
@@ -187,14 +168,16 @@ def _describe_data(entry: Mapping[str, Any]) -> str:
     return "the published data" if entry.get("published") else "the user's own data"
 
 
-def _describe_clip(entry: Mapping[str, Any]) -> str:
-    if entry.get("checkpoint"):
-        weights = f"weights from checkpoint {Path(entry['checkpoint']).name}"
-    elif entry.get("pretrained"):
-        weights = f"pretrained weights {entry['pretrained']}"
-    else:
-        weights = f"random weights drawn from seed {entry.get('random_seed')}, never trained"
-    return f"{entry['model']} ({weights})"
+def _weights(features: Mapping[str, Any]) -> str | None:
+    """Where the weights of an entry of features come from; None for random ones, which were never trained."""
+    if checkpoint := features.get("checkpoint"):
+        return f"weights from checkpoint {Path(checkpoint).name}"
+    return f"pretrained weights {features['pretrained']}" if features.get("pretrained") else None
+
+
+def _describe_clip(features: Mapping[str, Any]) -> str:
+    random = f"random weights drawn from seed {features.get('random_seed')}, never trained"
+    return f"{features['model']} ({_weights(features) or random})"
 
 
 def _describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -> str:
@@ -205,12 +188,6 @@ def _describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -
     weights = f"weights from {Path(network).name}" if network else "trained on the auxiliary class"
     vectors = f"word vectors of {Path(words).name}" if words else f"the token embeddings of {clip} as word vectors"
     return f"PointNet {weights}, {vectors}"
-
-
-def _has_random_weights(method: Mapping[str, Any], features: Mapping[str, Any]) -> bool:
-    """Whether a method's numbers come from a backbone that was never trained."""
-    entry = features[method["features"]]
-    return not (method.get("word_vectors") or entry.get("checkpoint") or entry.get("pretrained"))
 
 
 def _gather(described: Iterable[tuple[str, str]]) -> str:
@@ -225,29 +202,24 @@ def _caption(title: str, setting: str, groups: Sequence[Group], options: Mapping
     datasets, methods, features = options["datasets"], options["methods"].values(), options["features"]
     sources = [datasets[name] for name in dict.fromkeys(group.source for group in groups)]
     involved = [datasets[name] for name in dict.fromkeys(name for g in groups for name in (g.source, g.dataset))]
-    generated = any(entry.get("generated") for entry in involved)
-    untrained = any(_has_random_weights(entry, features) for entry in methods)
-    auxiliaries = [f"{entry['label']}: {', '.join(entry['auxiliary'])}" for entry in sources]
     parts = {
         "Data": _gather((entry["label"], _describe_data(entry)) for entry in involved),
         "Backbone": _gather((entry["label"], _describe_backbone(entry, features)) for entry in methods),
-        "Auxiliary classes": escape("; ".join(auxiliaries)),
+        "Auxiliary classes": escape("; ".join(f"{s['label']}: {', '.join(s['auxiliary'])}" for s in sources)),
         "Seeds" if len(options["seeds"]) > 1 else "Seed": escape(", ".join(map(str, options["seeds"]))),
     }
-    where = "unseen" if setting == "one_vs_rest" else "the target's"
-    sentences = [
-        f"{title}: mean over {where} categories, then over auxiliary classes, in percent; best in bold, "
-        f"second underlined."
-    ]
+    where = "unseen categories" if setting == "one-vs-rest" else "the target's categories"
+    said = [f"{title}: mean over {where}, then over auxiliary classes, in percent; best in bold, second underlined."]
     if any(group.paper for group in groups):
-        sentences.append(r"\textcolor{gray}{Grey in parentheses}: the paper's own number.")
-    sentences += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
-    if generated or untrained:
-        causes = " and ".join(["generated data"] * generated + ["untrained weights"] * untrained)
-        sentences.append(
-            rf"\textbf{{These numbers come from {causes}; they are no results on the published data sets.}}"
-        )
-    return " ".join(sentences)
+        said.append(r"\textcolor{gray}{Grey in parentheses}: the paper's own number.")
+    said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
+    causes = ["generated data"] * any(entry.get("generated") for entry in involved)
+    weights = [method.get("word_vectors") or _weights(features[method["features"]]) for method in methods]
+    causes += ["untrained weights"] * (not all(weights))
+    if causes:
+        warning = f"These numbers come from {' and '.join(causes)}; they are no results on the published data sets."
+        said.append(rf"\textbf{{{warning}}}")
+    return " ".join(said)
 
 
 def table_tex(number: int, groups: Sequence[Group], options: Mapping[str, Any]) -> str:
@@ -256,20 +228,16 @@ def table_tex(number: int, groups: Sequence[Group], options: Mapping[str, Any]) 
     Beside a value stands the paper's, where data set and method name their published counterpart.
     """
     modality, setting = TABLES[number]
-    title = f"Zero-shot {_KINDS[modality]} anomaly detection, {_SETTINGS[setting]}"
-    lines = [
-        "% Needs booktabs, graphicx and xcolor.",
-        r"\begin{table}[htbp]",
-        r"\centering",
-        r"\small",
-        rf"\setcounter{{table}}{{{number - 1}}}",
-    ]
+    setting = setting.replace("_", "-")
+    kind = "3-D" if modality == "3d" else "multimodal 3-D (M3D, RGB plugged in)"
+    title = f"Zero-shot {kind} anomaly detection, {setting}"
+    lines = ["% Needs booktabs, graphicx and xcolor.", r"\begin{table}[htbp]", r"\centering", r"\small"]
+    lines.append(rf"\setcounter{{table}}{{{number - 1}}}")
     if groups:
         paper = {"Local, the paper's protocol": ("p_auroc_paper", "aupro_paper"), "Global": ("i_auroc", "ap")}
-        on_object = {"Local, object points only": ("p_auroc_object", "aupro_object")}
         lines += [
             rf"\caption{{{_caption(title, setting, groups, options)}}}",
-            rf"\label{{tab:{_SETTINGS[setting]}-{modality}}}",
+            rf"\label{{tab:{setting}-{modality}}}",
             r"\par\medskip",
             _tabular(groups, options["methods"], paper),
             r"\par\bigskip",
@@ -278,12 +246,12 @@ def table_tex(number: int, groups: Sequence[Group], options: Mapping[str, Any]) 
             r"point clouds: all original points. The paper's protocol above counts every pixel of the image; of point "
             r"clouds, the kept points.",
             r"\par\medskip",
-            _tabular(groups, options["methods"], on_object),
+            _tabular(groups, options["methods"], {"Local, object points only": ("p_auroc_object", "aupro_object")}),
         ]
     else:
         note = f"No data set of this setting has what {modality.upper()} needs."
         if not options["pairs"]:
-            note = f"The configuration asks for no {_SETTINGS[setting]} experiment."
+            note = f"The configuration asks for no {setting} experiment."
         elif not options["methods"]:
             note = "The configuration has no method that is trained."
         lines += [rf"\caption{{{title}.}}", note]

@@ -15,20 +15,16 @@ Shapes: K views, n points, P patches a view, k neighbours, c channels (text embe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
+from torch.nn import functional as F
 
 from pointad_core.errors import InputError
-
-KERNEL_UNITS = ("data", "spacing")
-
-_BLOCK = 16
-"""Feature dimensions that `fused_norms` holds at a time: 64-byte rows, whole cache lines of a table that fits."""
 
 
 def patch_indices(pixels: torch.Tensor, resolution: int, grid: int) -> torch.Tensor:
@@ -42,16 +38,6 @@ def patch_indices(pixels: torch.Tensor, resolution: int, grid: int) -> torch.Ten
     return cells[..., 1] * grid + cells[..., 0]
 
 
-def visible_mean(values: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """Mean over the views that see a point.
-
-    values: float [K, n, c]; visible: bool [K, n]. Returns [n, c]; zero for a point that no view sees (the
-    renders stage leaves none of these).
-    """
-    seen = visible.to(values.dtype)
-    return (values * seen[..., None]).sum(0) / seen.sum(0).clamp(min=1)[:, None]
-
-
 def find_neighbours(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest other points of every point, nearest first (N(x) of Sec. 3.4).
 
@@ -60,14 +46,13 @@ def find_neighbours(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]
     """
     from scipy.spatial import KDTree
 
-    n = len(points)
+    n, places = len(points), points.astype(np.float64)
     if not 1 <= k <= n - 1:
         raise ValueError(f"{k} neighbours asked for, {n} points allow 1 to {n - 1}")
-    distances, indices = KDTree(points.astype(np.float64)).query(points.astype(np.float64), k=k + 1)
-    drop = indices == np.arange(n)[:, None]
+    distances, indices = KDTree(places).query(places, k=k + 1)
+    keep = indices != np.arange(n)[:, None]
     # Among many coinciding points a point may not find itself: then its farthest find is one too many.
-    drop[~drop.any(axis=1), k] = True
-    keep = ~drop
+    keep[keep.all(axis=1), k] = False
     return indices[keep].reshape(n, k).astype(np.int32), distances[keep].reshape(n, k)
 
 
@@ -78,8 +63,8 @@ def kernel_weights(distances: np.ndarray, sigma: float, units: str = "data") -> 
     reading); in multiples of the cloud's mean distance to its k neighbours where it is "spacing".
     Returns float32 [n, k], rows sum to 1. Raises InputError for any other `units` and for sigma <= 0.
     """
-    if units not in KERNEL_UNITS:
-        raise InputError(f"kernel_units is {units!r}, allowed are {list(KERNEL_UNITS)}")
+    if units not in ("data", "spacing"):
+        raise InputError(f"kernel_units is {units!r}, allowed are 'data' and 'spacing'")
     if not sigma > 0:
         raise InputError(f"kernel_sigma is {sigma}, it must be above 0")
     squared = np.asarray(distances, dtype=np.float64) ** 2
@@ -87,8 +72,7 @@ def kernel_weights(distances: np.ndarray, sigma: float, units: str = "data") -> 
     if scale == 0.0:  # all neighbours coincide: the kernel is 1 for each
         return np.full(squared.shape, 1 / squared.shape[1], dtype=np.float32)
     # A common factor drops out of the quotient; taking the nearest's keeps a narrow kernel from vanishing.
-    exponents = (squared - squared.min(axis=1, keepdims=True)) / (2 * scale**2)
-    weights = np.exp(-exponents)
+    weights = np.exp(-(squared - squared.min(axis=1, keepdims=True)) / (2 * scale**2))
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -103,7 +87,7 @@ class _GatherSum(torch.autograd.Function):
     def forward(ctx: Any, table: torch.Tensor, index: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(index, weights)
         ctx.rows = len(table)
-        return functional.embedding_bag(index, table, mode="sum", per_sample_weights=weights)
+        return F.embedding_bag(index, table, mode="sum", per_sample_weights=weights)
 
     @staticmethod
     @once_differentiable
@@ -163,46 +147,43 @@ def fused_norms(
     neighbours: torch.Tensor,
     weights: torch.Tensor,
     alpha: float,
-    block: int = _BLOCK,
+    block: int = 16,
 ) -> torch.Tensor:
-    """||q^|| of every point, `block` feature dimensions at a time.
+    """||q^|| of every point, float32 [n].
 
-    patches: float16 or float32 [K, P, d], the other arguments as in `aggregate_scalars`. Returns float32 [n].
-    Memory is that of n x block floats; the result does not depend on `block` but for rounding.
+    patches: float16 or float32 [K, P, d], the other arguments as in `aggregate_scalars`. `block` feature dimensions
+    are held at a time, n x block floats; 16 are rows of 64 bytes, whole cache lines of a table that fits. The result
+    does not depend on it but for rounding.
     """
     index, shares = _view_bags(patch_index, visible, patches.shape[1])
     squares = torch.zeros(patch_index.shape[1], dtype=torch.float64, device=patches.device)
-    for start in range(0, patches.shape[2], block):
-        part = patches[:, :, start : start + block].flatten(0, 1).float()
-        squares += aggregate(_gather_sum(part, index, shares), neighbours, weights, alpha).square().sum(1)
+    for part in patches.split(block, dim=2):
+        values = _gather_sum(part.flatten(0, 1).float(), index, shares)
+        squares += aggregate(values, neighbours, weights, alpha).square().sum(1)
     return squares.sqrt().float()
 
 
 def prepare(
     points: np.ndarray,
-    pixels: torch.Tensor,
-    visible: torch.Tensor,
+    pixels: np.ndarray,
+    visible: np.ndarray,
     patches: torch.Tensor,
     resolution: int,
-    grid: int,
     options: Mapping[str, Any],
 ) -> dict[str, np.ndarray]:
     """What G-aggregation needs of a cloud: neighbours int32 [n, k], weights float32 [n, k], norms float32 [n].
 
     points: float [n, 3]; pixels: integer [K, n, 2] in renders of `resolution` pixels a side; visible: bool [K, n];
-    patches: float16 [K, P, d] of the V-V stream, `grid` patches a side; options: neighbours, kernel_sigma,
+    patches: float16 [K, P, d] of the V-V stream, on the device to compute on; options: neighbours, kernel_sigma,
     kernel_units, alpha. Raises InputError for a cloud with too few points.
     """
-    if options["neighbours"] > len(points) - 1:
+    if options["neighbours"] >= len(points):
         raise InputError(f"neighbours is {options['neighbours']}, but the cloud has only {len(points)} points")
     neighbours, distances = find_neighbours(points, options["neighbours"])
     weights = kernel_weights(distances, options["kernel_sigma"], options["kernel_units"])
-    norms = fused_norms(
-        patches,
-        patch_indices(pixels, resolution, grid),
-        visible,
-        torch.from_numpy(neighbours).to(patches.device),
-        torch.from_numpy(weights).to(patches.device),
-        options["alpha"],
+    places, seen, near, shares = (
+        torch.from_numpy(array).to(patches.device) for array in (pixels, visible, neighbours, weights)
     )
+    index = patch_indices(places, resolution, math.isqrt(patches.shape[1]))
+    norms = fused_norms(patches, index, seen, near, shares, options["alpha"])
     return {"neighbours": neighbours, "weights": weights, "norms": norms.cpu().numpy()}

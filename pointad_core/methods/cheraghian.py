@@ -16,6 +16,7 @@ As PointNet does, a cloud is represented by 1024 of its points; the others take 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -36,20 +37,16 @@ __all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point
 
 POINTS = 1024
 """Points that represent a cloud."""
-HIDDEN = (512, 768)
-
-Embed = Callable[[str], torch.Tensor]
 
 
-def embedder(settings: Settings, model: Mapping[str, Any], device: torch.device) -> Embed:
+def embedder(settings: Settings, model: Mapping[str, Any], device: torch.device) -> Callable[[str], torch.Tensor]:
     """Word vectors float32 [2, v] for a category's display name: of [c], and the mean with that of "damaged"."""
-    path = settings.word_vectors
-    if path is not None:
-        vector: Embed = lambda name: embed_by_vectors(path, name)  # noqa: E731
-    else:
+    vector: Callable[[str], torch.Tensor]
+    if settings.word_vectors is None:
         # The text tower's first layer is all that is needed, but it comes with the model.
-        clip = load_model(model, device)
-        vector = lambda name: embed_by_tokens(clip, name)  # noqa: E731
+        vector = partial(embed_by_tokens, load_model(model, device))
+    else:
+        vector = partial(embed_by_vectors, settings.word_vectors)
     damaged = vector("damaged").to(device)
 
     def embed(name: str) -> torch.Tensor:
@@ -61,9 +58,8 @@ def embedder(settings: Settings, model: Mapping[str, Any], device: torch.device)
 
 def projector(length: int) -> nn.Sequential:
     """The network from word vectors of this length to the features' space."""
-    widths = (length, *HIDDEN, pointnet.WIDTHS[-1])
     layers: list[nn.Module] = []
-    for before, after in pairwise(widths):
+    for before, after in pairwise((length, 512, 768, pointnet.WIDTHS[-1])):
         layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
     return nn.Sequential(*layers)
 
@@ -74,11 +70,8 @@ class Network:
     def __init__(self, words: torch.Tensor, projection: nn.Sequential, points: pointnet.Weights, frozen: bool) -> None:
         self._words = words
         self._projection = projection
-        self._points = dict(points)
+        self._points = {name: part.requires_grad_(not frozen) for name, part in points.items()}
         self._frozen = frozen
-        if not frozen:
-            for part in self._points.values():
-                part.requires_grad_()
 
     def parameters(self) -> list[torch.Tensor]:
         return [*self._projection.parameters(), *(() if self._frozen else self._points.values())]
@@ -105,8 +98,7 @@ def first_weights(
     projection = projector(words.shape[1])
     for layer in projection:
         if isinstance(layer, nn.Linear):
-            bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
             nn.init.zeros_(layer.bias)
     weights = {key: part.to(device) for key, part in weights.items()}
     return Network(words, projection.to(device).train(), weights, settings.pointnet is not None)
@@ -116,22 +108,20 @@ def restore(
     tensors: Mapping[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device
 ) -> Restore:
     """What the network of a prompts file scores with; InputError for words of another length than it was trained on."""
-    parts: dict[str, dict[str, torch.Tensor]] = {"projector": {}, "pointnet": {}}
-    for key, part in tensors.items():
-        owner, _, rest = key.partition(".")
-        parts.setdefault(owner, {})[rest] = part.to(device)
+    weights, projected = (
+        {key.removeprefix(owner): part.to(device) for key, part in tensors.items() if key.startswith(owner)}
+        for owner in ("pointnet.", "projector.")
+    )
     embed = embedder(settings, model, device)
     length = len(embed("damaged")[0])
+    projection = projector(length).to(device).eval()
     try:
-        projection = projector(length).to(device).eval()
-        projection.load_state_dict(parts["projector"])
-        for key in pointnet.first_weights(torch.Generator()):
-            parts["pointnet"][key]
-    except (RuntimeError, KeyError) as error:
+        projection.load_state_dict(projected)
+    except RuntimeError as error:
         raise InputError(
             f"the trained network does not fit word vectors of {length} numbers, or is not whole; train it again"
         ) from error
-    return lambda name: {"text": projection(embed(name)), **parts["pointnet"]}
+    return lambda name: {"text": projection(embed(name)), **weights}
 
 
 def _represent(state: State, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -48,16 +48,14 @@ class Settings:
         losses: the system's terms with their default weights. Raises InputError for a weight of any other term, and
         where every weight is 0.
         """
-        known = {item.name: options[item.name] for item in fields(cls) if item.name in options}
-        if "betas" in known:
-            known["betas"] = tuple(known["betas"])
-        given = known.pop("loss_weights", {})
-        if unknown := sorted(given.keys() - (losses or {}).keys()):
-            raise InputError(f"loss_weights has {unknown}, allowed are {sorted(losses or {})}")
-        weights = {**(losses or {}), **given}
+        losses, given = losses or {}, options.get("loss_weights", {})
+        if unknown := sorted(given.keys() - losses.keys()):
+            raise InputError(f"loss_weights has {unknown}, allowed are {sorted(losses)}")
+        weights = {**losses, **given}
         if weights and not any(weights.values()):
             raise InputError("loss_weights: all are 0, so that nothing can be learnt")
-        return cls(**known, loss_weights=weights)
+        known = {item.name: options[item.name] for item in fields(cls) if item.name in options}
+        return cls(**{**known, "betas": tuple(options.get("betas", cls.betas)), "loss_weights": weights})
 
 
 State = dict[str, "torch.Tensor"]
@@ -107,12 +105,7 @@ class Learning(Scoring, Protocol):
     """What the module of a trained system offers as well."""
 
     def first_weights(
-        self,
-        name: str,
-        settings: Settings,
-        model: Mapping[str, Any],
-        generator: torch.Generator,
-        device: torch.device,
+        self, name: str, settings: Settings, model: Mapping[str, Any], generator: torch.Generator, device: torch.device
     ) -> Learner:
         """What it learns, before training on a category of this display name."""
 
@@ -127,7 +120,7 @@ class Learner(Protocol):
     """What is trained: prompts (`prompts.Prompts`), or a network of the system's own."""
 
     def parameters(self) -> list[torch.Tensor]:
-        """What the optimiser changes."""
+        """What the optimiser changes; an epoch's losses reach each of them at least once."""
 
     def state(self) -> State:
         """What the losses and scores take, differentiable; computed once a step of training.

@@ -37,14 +37,16 @@ def read(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """Weights from a file (see `clip.checkpoints`); InputError where its tensors are not those of `first_weights`."""
     path = os.path.expanduser(path)
     tensors = read_checkpoint(path)
-    expected = {name: tuple(part.shape) for name, part in first_weights(torch.Generator()).items()}
-    found = {name: tuple(part.shape) for name, part in tensors.items()}
-    if found != expected:
-        wrong = sorted(name for name in expected.keys() | found.keys() if found.get(name) != expected.get(name))
-        raise InputError(
-            f"{path}: not the weights of this PointNet; {wrong[0]!r} is {found.get(wrong[0], 'missing')}, expected "
-            f"{expected.get(wrong[0], 'no such tensor')}"
-        )
+    expected, found = (
+        {name: tuple(part.shape) for name, part in parts.items()}
+        for parts in (first_weights(torch.Generator()), tensors)
+    )
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise InputError(
+                f"{path}: not the weights of this PointNet; {name!r} is {found.get(name, 'missing')}, expected "
+                f"{expected.get(name, 'no such tensor')}"
+            )
     return {name: part.float() for name, part in tensors.items()}
 
 

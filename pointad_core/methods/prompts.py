@@ -15,12 +15,12 @@ from pointad_core.methods.interface import Restore, Settings, State
 CONTEXT_STD = 0.02
 """Standard deviation of the learnable tokens at the start, as in the published implementation."""
 
+Texts = Mapping[str, tuple[str, str]]
+"""Each layer's normal and abnormal text: of a trained system what follows its learnable context, of an untrained one
+the whole prompt."""
 
-Templates = Callable[[str], dict[str, tuple[str, str]]]
-"""Each layer's normal and abnormal text for a category of a display name.
-
-A trained system's text follows its learnable context; an untrained system's is the whole prompt.
-"""
+Templates = Callable[[str], Texts]
+"""The texts for a category's display name."""
 
 
 class PromptLearner:
@@ -76,28 +76,24 @@ class Prompts:
         self._pairs = dict(pairs)
 
     @classmethod
-    def first(
-        cls, clip: Clip, texts: Mapping[str, tuple[str, str]], settings: Settings, generator: torch.Generator
-    ) -> Prompts:
-        """Prompts before training; texts: by layer (`Templates`)."""
+    def first(cls, clip: Clip, texts: Texts, settings: Settings, generator: torch.Generator) -> Prompts:
+        """Prompts before training."""
         return cls({layer: PromptLearner.first(clip, pair, settings, generator) for layer, pair in texts.items()})
 
     @classmethod
-    def restore(cls, clip: Clip, texts: Mapping[str, tuple[str, str]], tensors: Mapping[str, torch.Tensor]) -> Prompts:
+    def restore(cls, clip: Clip, texts: Texts, tensors: Mapping[str, torch.Tensor]) -> Prompts:
         """The trained tokens of a prompts file, on the model's device, before texts of any category."""
-
-        def part(layer: str, name: str) -> torch.Tensor:
-            return tensors[f"{layer}.{name}"].to(clip.device)
-
         pairs = {}
         for layer, pair in texts.items():
-            context = torch.stack([part(layer, "context_normal"), part(layer, "context_abnormal")])
-            if context.shape[2] != clip.text_width:
+            normal, abnormal, deep = (
+                tensors[f"{layer}.{name}"].to(clip.device) for name in ("context_normal", "context_abnormal", "deep")
+            )
+            if normal.shape[1] != clip.text_width:
                 raise InputError(
-                    f"the prompts' tokens have {context.shape[2]} dimensions, the text tower of {clip.name!r} takes "
+                    f"the prompts' tokens have {normal.shape[1]} dimensions, the text tower of {clip.name!r} takes "
                     f"{clip.text_width}; train them again"
                 )
-            pairs[layer] = PromptLearner(clip, pair, context, part(layer, "deep"))
+            pairs[layer] = PromptLearner(clip, pair, torch.stack([normal, abnormal]), deep)
         return cls(pairs)
 
     def parameters(self) -> list[torch.Tensor]:

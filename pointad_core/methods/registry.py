@@ -12,10 +12,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from pointad_core.errors import InputError
+from pointad_core.methods.interface import Learning, Scoring
 
 RENDERING = {"global_3d": 1.0, "local_3d": 1.0, "global_2d": 1.0, "local_2d": 1.0}
 """The terms of L^r_hybrid, which teach the rendering prompts; all weights are 1 in the paper."""
@@ -47,7 +50,7 @@ class System:
     losses: Mapping[str, float] = field(default_factory=dict)
     """Terms of its loss with their default weights."""
     teaching: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Losses by what they teach; at least one of each must have a weight, or it stays as it was drawn."""
+    """Losses by what they teach; at least one of each must have a weight, or it stays at its start."""
 
     @property
     def compared_across(self) -> bool:
@@ -55,22 +58,23 @@ class System:
         return self.trained and self.cross_dataset
 
 
+_REALISTIC: dict[str, Any] = {"stream": "plain", "class_names": True, "renderers": ("realistic",)}
+_RENDERED: dict[str, Any] = {"losses": RENDERING, "teaching": {"the prompts": tuple(RENDERING)}}
 _PLUS: dict[str, Any] = {
     "stream": "vv",
     "aggregates": True,
     "losses": {**RENDERING, "geometry": 1.0, "cross": 1.0},
     "teaching": {"the rendering prompts": (*RENDERING, "cross"), "the geometry prompts": ("geometry", "cross")},
 }
-_RENDERED: dict[str, Any] = {"losses": RENDERING, "teaching": {"the prompts": tuple(RENDERING)}}
 
 SYSTEMS: dict[str, System] = {
     "clip_rendering": System(
-        "methods.clip_rendering", label="CLIP + Rendering", trained=False, stream="plain", class_names=True
+        "methods.clip_rendering", "plain", label="CLIP + Rendering", trained=False, class_names=True
     ),
     "cheraghian": System(
         "methods.cheraghian",
+        None,
         label="Cheraghian",
-        stream=None,
         class_names=True,
         renderers=(),
         rgb=False,
@@ -78,33 +82,18 @@ SYSTEMS: dict[str, System] = {
         losses={"points": 1.0, "alignment": 1.0},
         teaching={"the network of the texts": ("alignment",)},
     ),
-    "pointclip_v2": System(
-        "methods.pointclip_v2",
-        label="PointCLIP V2",
-        trained=False,
-        stream="plain",
-        class_names=True,
-        renderers=("realistic",),
-    ),
-    "pointclip_v2_a": System(
-        "methods.pointclip_v2_a",
-        label="PointCLIP V2_a",
-        stream="plain",
-        class_names=True,
-        renderers=("realistic",),
-        **_RENDERED,
-    ),
+    "pointclip_v2": System("methods.pointclip_v2", label="PointCLIP V2", trained=False, **_REALISTIC),
+    "pointclip_v2_a": System("methods.pointclip_v2_a", label="PointCLIP V2_a", **_REALISTIC, **_RENDERED),
     "anomalyclip": System(
         "methods.anomalyclip",
+        "vv",
         label="AnomalyCLIP",
-        stream="vv",
         renderers=("depth",),
-        # As in its published implementation.
-        losses={"global_2d": 1.0, "local_2d": 4.0},
+        losses={"global_2d": 1.0, "local_2d": 4.0},  # as in its published implementation
         teaching={"the prompts": ("global_2d", "local_2d")},
     ),
-    "pointad_coop": System("methods.pointad_coop", label="PointAD-CoOp", stream="vv", class_names=True, **_RENDERED),
-    "pointad": System("methods.pointad", label="PointAD", stream="vv", **_RENDERED),
+    "pointad_coop": System("methods.pointad_coop", "vv", label="PointAD-CoOp", class_names=True, **_RENDERED),
+    "pointad": System("methods.pointad", "vv", label="PointAD", **_RENDERED),
     "pointad_plus_coop": System("methods.pointad_plus_coop", label="PointAD+-CoOp", class_names=True, **_PLUS),
     "pointad_plus": System("methods.pointad_plus", label="PointAD+", **_PLUS),
 }
@@ -124,17 +113,33 @@ def plain(system: System) -> dict[str, Any]:
 
 
 def load(system: System) -> Any:
-    """Import a system's module, an `interface.Scoring` or, where it is trained, an `interface.Learning`."""
+    """A system's module, an `interface.Scoring` or, where it is trained, an `interface.Learning`.
+
+    A user's file is run once a process. Raises InputError where it is missing, or lacks a function of these.
+    """
     if not system.module.endswith(".py"):
         return importlib.import_module(f"pointad_core.{system.module}")
     path = Path(system.module).resolve()
+    if not path.is_file():
+        raise InputError(f"{system.module}: no such module of a system")
+    module, offered = _run(path), Learning if system.trained else Scoring
+    names = [name for name in dir(offered) if not name.startswith("_")]
+    if missing := [name for name in names if not callable(getattr(module, name, None))]:
+        raise InputError(
+            f"{system.module}: lacks the function {', '.join(missing)} (pointad_core/methods/interface.py)"
+        )
+    return module
+
+
+@cache
+def _run(path: Path) -> ModuleType:
+    """A user's file as a module; it can import modules beside it."""
     name = f"pointad_system_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise InputError(f"{system.module}: no such module of a system")
+    assert spec is not None
+    assert spec.loader is not None
     if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # for modules beside it
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+        sys.path.append(str(path.parent))
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

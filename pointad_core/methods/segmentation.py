@@ -11,28 +11,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from pointad_core.errors import InputError
-from pointad_core.methods.aggregation import aggregate_scalars, patch_indices, visible_mean
+from pointad_core.methods.aggregation import aggregate_scalars, patch_indices
 from pointad_core.methods.interface import Settings, State
 
-T = TypeVar("T")
 
-
-def move(part: T, device: torch.device) -> T:
-    """A tensor, or a dataclass with tensors anywhere in it, on a device."""
-    found: Any = part
+def move(part: Any, device: torch.device) -> Any:
+    """A tensor, or a dataclass with tensors anywhere in it, on a device; anything else as it is."""
     if isinstance(part, torch.Tensor):
-        found = part.to(device)
-    elif is_dataclass(part) and not isinstance(part, type):
-        found = replace(part, **{item.name: move(getattr(part, item.name), device) for item in fields(part)})
-    return found
+        return part.to(device)
+    if not hasattr(part, "__dataclass_fields__"):
+        return part
+    return replace(part, **{name: move(value, device) for name, value in vars(part).items()})
 
 
 @dataclass(frozen=True)
@@ -84,15 +81,13 @@ def make_sample(
     alpha: float,
 ) -> Sample:
     """A `Sample` on the CPU from arrays; prepared: what `aggregation.prepare` gives, if the system aggregates."""
-    places = torch.from_numpy(pixels)
+    whole, parts, places, seen = map(torch.from_numpy, (views, patches, pixels, visible))
     aggregation = None
     if prepared is not None:
-        index = patch_indices(places, resolution, math.isqrt(patches.shape[1]))
+        index = patch_indices(places, resolution, math.isqrt(patches.shape[1])).int()
         constants = {name: torch.from_numpy(prepared[name]) for name in ("neighbours", "weights", "norms")}
-        aggregation = Aggregation(patch_index=index.int(), alpha=alpha, **constants)
-    return Sample(
-        torch.from_numpy(views), torch.from_numpy(patches), places, torch.from_numpy(visible), resolution, aggregation
-    )
+        aggregation = Aggregation(index, alpha=alpha, **constants)
+    return Sample(whole, parts, places, seen, resolution, aggregation)
 
 
 @dataclass(frozen=True)
@@ -110,11 +105,6 @@ class PointSample:
 def anomaly_logits(features: torch.Tensor, embeddings: torch.Tensor, temperature: float) -> torch.Tensor:
     """(cos_a - cos_n) / tau: features float [..., d] and embeddings float [2, d], both L2-normalised -> [...]."""
     return features @ ((embeddings[1] - embeddings[0]) / temperature)
-
-
-def global_probability(views: torch.Tensor, embeddings: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Mean of P(g_a, f) over global features float [K, d]; embeddings float [2, d]. Returns float []."""
-    return torch.sigmoid(anomaly_logits(views, embeddings, temperature)).mean()
 
 
 def upsample(patch_maps: torch.Tensor, size: int) -> torch.Tensor:
@@ -137,11 +127,13 @@ def implicit_scores(
     """S_a of Eq. 3: each point's mean, over the views that see it, of the upsampled map at its pixel.
 
     probabilities: float [K, P], p_a of the patches; the others as in `Sample`. The mean is over the visible views,
-    not over K: hidden views would count as normal otherwise. Linear in `probabilities`. Returns float [n].
+    not over K: hidden views would count as normal otherwise. Linear in `probabilities`. Returns float [n]; 0 for a
+    point that no view sees (the renders stage leaves none of these).
     """
     maps = upsample(probabilities, resolution).flatten(1)
-    positions = pixels[..., 1].long() * resolution + pixels[..., 0]
-    return visible_mean(maps.gather(1, positions)[..., None], visible)[:, 0]
+    values = maps.gather(1, pixels[..., 1].long() * resolution + pixels[..., 0])
+    seen = visible.to(values.dtype)
+    return (values * seen).sum(0) / seen.sum(0).clamp(min=1)
 
 
 def explicit_scores(patch_logits: torch.Tensor, visible: torch.Tensor, aggregation: Aggregation) -> torch.Tensor:
@@ -150,16 +142,10 @@ def explicit_scores(patch_logits: torch.Tensor, visible: torch.Tensor, aggregati
     patch_logits: float [K, P], (<g_a, patch> - <g_n, patch>) / tau, which G-aggregation carries to the points as
     it would the features; divided by ||q^|| they are the logit of q^ itself. Returns float [n].
     """
-    fused = aggregate_scalars(
-        patch_logits[..., None],
-        aggregation.patch_index,
-        visible,
-        aggregation.neighbours,
-        aggregation.weights,
-        aggregation.alpha,
-    )
+    a = aggregation
+    fused = aggregate_scalars(patch_logits[..., None], a.patch_index, visible, a.neighbours, a.weights, a.alpha)
     # A feature of length zero (views that cancel) has no direction: its logit is 0, its probability one half.
-    return torch.sigmoid(fused[:, 0] / aggregation.norms.clamp(min=torch.finfo(torch.float32).tiny))
+    return torch.sigmoid(fused[:, 0] / a.norms.clamp(min=torch.finfo(torch.float32).tiny))
 
 
 # What all systems with rendering prompts share ------------------------------------------------------------------------
@@ -173,7 +159,7 @@ def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tens
 
 def global_score(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """Mean over the views of P(g_a, f)."""
-    return global_probability(sample.views, state["rendering"], settings.temperature)
+    return torch.sigmoid(anomaly_logits(sample.views, state["rendering"], settings.temperature)).mean()
 
 
 def object_score(probability: float, smoothed: np.ndarray) -> float:

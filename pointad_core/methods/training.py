@@ -19,9 +19,6 @@ from pointad_core.methods.interface import Learner, Learning, Settings
 from pointad_core.methods.segmentation import PointSample, Sample, move
 from pointad_core.methods.targets import PointTargets, Targets
 
-CACHE_BYTES = 4 << 30
-"""Scans are kept in memory between epochs up to this size; the others are read anew each time."""
-
 Example = tuple[Sample, Targets] | tuple[PointSample, PointTargets]
 """A scan as it is trained on."""
 Load = Callable[[int], Example]
@@ -32,12 +29,11 @@ logger = logging.getLogger(__name__)
 
 def batches(n_examples: int, settings: Settings, generator: torch.Generator) -> list[Batch]:
     """Epoch (from 1) and indices of the examples of each step: shuffled every epoch, the last batch however small."""
-    steps = []
-    for epoch in range(1, settings.epochs + 1):
-        order = torch.randperm(n_examples, generator=generator).tolist()
-        starts = range(0, n_examples, settings.batch_size)
-        steps += [(epoch, order[start : start + settings.batch_size]) for start in starts]
-    return steps
+    return [
+        (epoch, batch.tolist())
+        for epoch in range(1, settings.epochs + 1)
+        for batch in torch.randperm(n_examples, generator=generator).split(settings.batch_size)
+    ]
 
 
 def train_step(
@@ -52,7 +48,7 @@ def train_step(
     """One step on a batch of n_examples clouds, taken one after the other; updates the learner in place.
 
     Returns the unweighted terms that have a weight and the weighted total, means over the batch. Where the total is
-    not finite, nothing is updated. Raises InputError where these terms leave something as it was drawn.
+    not finite, nothing is updated. Raises InputError for a term that the system does not give.
     """
     weights = {name: weight for name, weight in settings.loss_weights.items() if weight}
     state = learner.state()
@@ -72,11 +68,6 @@ def train_step(
         optimizer.zero_grad()
         reached = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
         torch.autograd.backward([state[name] for name in reached], list(reached.values()))
-        if any(part.grad is None for part in learner.parameters() if part.numel()):
-            raise InputError(
-                f"loss_weights: the losses {', '.join(weights)} leave a part of what scores as it was drawn; give a "
-                "weight to another, or take a system without that part"
-            )
         optimizer.step()
     return row
 
@@ -94,9 +85,11 @@ def train(
     """Optimise the learner in place (Adam, Sec. 4); return a row per step: epoch, step (from 1), terms, total.
 
     load: gives the example of an index 0..n_examples-1; generator: shuffles the clouds; watch: passes the steps
-    through, for whoever shows progress. Raises InputError naming the step when the loss is no longer finite.
+    through, for whoever shows progress. Raises InputError naming the step when the loss is no longer finite, and
+    after the first epoch where the losses have reached some parameter in none of its steps.
     """
     optimizer = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate, betas=settings.betas)
+    untouched = [part for part in learner.parameters() if part.numel()]
     rows: list[dict[str, float]] = []
     for epoch, batch in watch(batches(n_examples, settings, generator)):
         terms = train_step(system, learner, optimizer, map(load, batch), len(batch), settings, device)
@@ -105,6 +98,13 @@ def train(
             raise InputError(
                 f"the loss is not finite at step {len(rows)} (epoch {epoch}): {terms}; a lower learning_rate than "
                 f"{settings.learning_rate} may help"
+            )
+        # A part may be reached by some clouds alone; an epoch has seen them all.
+        untouched = [part for part in untouched if part.grad is None]
+        if untouched and len(rows) == math.ceil(n_examples / settings.batch_size):
+            raise InputError(
+                f"loss_weights: the losses {', '.join(name for name in terms if name != 'total')} leave a part of what "
+                "scores at its start; give a weight to another, or take a system without that part"
             )
         logger.info("epoch %d, step %d: loss %.4f", epoch, len(rows), terms["total"])
     return rows
@@ -117,8 +117,8 @@ def n_bytes(part: Any) -> int:
     return sum(map(n_bytes, vars(part).values())) if hasattr(part, "__dataclass_fields__") else 0
 
 
-def cached(load: Load, budget: int = CACHE_BYTES) -> Load:
-    """Keep what `load` gives, first come first kept, up to so many bytes.
+def cached(load: Load, budget: int = 4 << 30) -> Load:
+    """Keep what `load` gives in memory, first come first kept, up to so many bytes.
 
     Nothing is evicted: each epoch visits every scan once, where the least recently used is the next to be needed.
     """
@@ -130,8 +130,7 @@ def cached(load: Load, budget: int = CACHE_BYTES) -> Load:
         if index in kept:
             return kept[index]
         item = load(index)
-        size = sum(map(n_bytes, item))
-        if used + size <= budget:
+        if used + (size := sum(map(n_bytes, item))) <= budget:
             kept[index] = item
             used += size
         return item

@@ -23,7 +23,8 @@ LIBRARIES = "libEGL.so.1, libGL.so.1 and libgomp.so.1 (on Debian and Ubuntu: apt
 
 
 @contextmanager
-def _window(size: int, window: int) -> Iterator[Any]:
+def _window(size: int, window: int) -> Iterator[tuple[Any, Any, Any]]:
+    """Open3D, a visualizer with a hidden window of `window` pixels a side and points of `size`, and its options."""
     try:
         import open3d as o3d
     except (ImportError, OSError) as error:
@@ -43,7 +44,7 @@ def _window(size: int, window: int) -> Iterator[Any]:
                     f"a display it needs version 0.20 or later and {LIBRARIES}, or set renderer: splat"
                 )
             options.point_size = float(size)
-            yield visualizer
+            yield o3d, visualizer, options
         finally:
             visualizer.destroy_window()
 
@@ -60,26 +61,19 @@ def draw(
     turned = normals.to("cpu", torch.float64).transpose(1, 2).numpy()
     grey = np.full(points.shape[1:], GREY)
     truth = np.repeat(labels.to("cpu", torch.float64).numpy()[:, None], 3, axis=1)
+    pictures = [(grey, 1.0, True), (truth, 0.0, False)][: 2 if labels.any() else 1]
     window = projection.window
     drawn = np.zeros((len(points), 2, window, window), np.uint8)
-    with _window(size, window) as visualizer:
-        import open3d as o3d
-
-        options = visualizer.get_render_option()
+    with _window(size, window) as (o3d, visualizer, options):
         for view in range(len(points)):
             cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points[view]))
             cloud.normals = o3d.utility.Vector3dVector(turned[view])
-            visualizer.clear_geometries()
-            for picture, colours, background, light in ((0, grey, 1.0, True), (1, truth, 0.0, False)):
-                if picture == 1 and not labels.any():
-                    continue
+            for picture, (colours, background, light) in enumerate(pictures):
                 cloud.colors = o3d.utility.Vector3dVector(colours)
                 options.background_color = np.full(3, background)
                 options.light_on = light
-                if picture == 0:
-                    visualizer.add_geometry(cloud, reset_bounding_box=True)
-                else:
-                    visualizer.update_geometry(cloud)
+                visualizer.clear_geometries()
+                visualizer.add_geometry(cloud, reset_bounding_box=True)
                 frame = np.asarray(visualizer.capture_screen_float_buffer(do_render=True))
                 if frame.shape[:2] != (window, window):
                     raise InputError(

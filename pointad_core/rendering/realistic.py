@@ -1,12 +1,11 @@
 """Realistic projection of PointCLIP V2: depth images of a cloud's voxels, densified, smoothed and squeezed.
 
 In each of ten views the points fall into a grid of voxels that holds their depths. A 3-D maximum closes the gaps
-between the points, a 3-D Gaussian smooths, and the maximum along the viewing axis is the image: nearer is darker,
-the background is white. A point is visible where its own voxel is about as near as what the image shows there.
+between the points, a 3-D Gaussian smooths, and the maximum along the viewing axis is the image: nearer is darker, the
+background is white. A point is visible where its own voxel is about as near as what the image shows there.
 
-The constants are those of PointCLIP V2's part segmentation, which takes 2048 points: its windows are made for so
-many. A cloud is projected by as many of its points, drawn at random; the others take the pixels and the visibility,
-and so the scores, of the nearest of these.
+The constants are those of PointCLIP V2's part segmentation, made for 2048 points. A cloud is projected by as many of
+its points, drawn at random; the others take the pixels and the visibility, and so the scores, of the nearest of these.
 
 Two things differ from its published implementation: a point's pixel is looked up in the row and column that it was
 drawn in, and of points in one voxel the nearest stays, so that the order of the points does not matter.
@@ -15,9 +14,8 @@ drawn in, and of points in one voxel the nearest stays, so that the order of the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,13 +23,11 @@ import torch.nn.functional as F
 
 from pointad_core.clouds.subsets import nearest, random_subset
 from pointad_core.rendering import views
-from pointad_core.rendering.renders import Renders
-from pointad_core.rendering.squares import largest_of
-from pointad_core.rendering.visibility import fill_in
+from pointad_core.rendering.views import Renders
+from pointad_core.rendering.visibility import fill_in, largest_of
 
 POINTS = 2048
 """Points of a cloud that are projected."""
-
 SIDE, DEPTH = 224, 112
 """Voxels of the grid across and along the viewing axis."""
 STEPS = 256
@@ -43,17 +39,14 @@ NEARNESS = 0.3
 WINDOW = (5, 11, 11)
 """Voxels (depth, row, column) of the maximum that densifies the grid."""
 SIGMAS = (2.0, 1.0, 1.0)
-"""Widths in voxels of the Gaussian, which takes five voxels along each axis."""
 REACH = 2
+"""Widths in voxels of the Gaussian, and how far it goes to either side."""
 CROP = (20, 204)
 """Rows and columns of the grid that become the image."""
-_SLAB = 16
-"""Rows that are smoothed at a time."""
 TOLERANCE = 0.1
 """How much a visible point's voxel may differ from the image, of the view's nearest depth."""
 
-QUARTERS = (0, 90, 180, 270)
-FIRST = [[0, quarter, 0] for quarter in 2 * QUARTERS] + [[0, 0, -90], [0, 0, 90]]
+FIRST = [[0, quarter, 0] for quarter in 2 * (0, 90, 180, 270)] + [[0, 0, -90], [0, 0, 90]]
 SECOND = [[0, 45, 20]] * 4 + [[0, 0, 20]] * 4 + [[0, 12, 12]] * 2
 """Turns of the ten views, each [0, about x, about y] in degrees and one after the other: around the object from
 above, around it, from its top and bottom."""
@@ -61,8 +54,8 @@ above, around it, from its top and bottom."""
 
 def angles(views: Mapping[str, Any]) -> list[list[float]]:
     """The ten views as rows [tilt, about x, about y] in degrees: the view set's tilt, and each axis's turns added."""
-    pairs = zip(FIRST, SECOND, strict=True)
-    return [[float(views["tilt"]), float(a[1] + b[1]), float(a[2] + b[2])] for a, b in pairs]
+    tilt = float(views["tilt"])
+    return [[tilt, float(a[1] + b[1]), float(a[2] + b[2])] for a, b in zip(FIRST, SECOND, strict=True)]
 
 
 def rotations(tilt: float) -> torch.Tensor:
@@ -74,8 +67,7 @@ def rotations(tilt: float) -> torch.Tensor:
     return views.rotations(SECOND) @ views.rotations(FIRST) @ quarter @ views.rotations([[tilt, 0, 0]])
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(NamedTuple):
     """Voxels of n points in one view, i8[n] each, and their depths i4[n] in 1/256 of a layer, larger is nearer."""
 
     layers: torch.Tensor
@@ -99,50 +91,24 @@ def place(points: torch.Tensor, rotation: torch.Tensor) -> Places:
     return Places(layers, rows, columns, (depths.clamp(1, DEPTH - 2) * STEPS).round().to(torch.int32))
 
 
-def gaussian(sigma: float) -> list[float]:
-    """Weights of a Gaussian at offsets 0, 1, 2 that sum to 1 over -2..2."""
+def _smooth(grid: torch.Tensor, sigma: float, axis: int) -> torch.Tensor:
     weights = [math.exp(-(offset**2) / (2 * sigma**2)) for offset in range(REACH + 1)]
     total = weights[0] + 2 * sum(weights[1:])
-    return [weight / total for weight in weights]
-
-
-def _smooth(grid: torch.Tensor, sigma: float, axis: int) -> torch.Tensor:
-    own, *others = gaussian(sigma)
-    smooth = grid * own
-    length = grid.shape[axis]
-    for offset, weight in enumerate(others, start=1):
-        if offset < length:
-            there, here = grid.narrow(axis, offset, length - offset), grid.narrow(axis, 0, length - offset)
-            smooth.narrow(axis, 0, length - offset).add_(there, alpha=weight)
-            smooth.narrow(axis, offset, length - offset).add_(here, alpha=weight)
+    smooth = grid * (weights[0] / total)
+    for offset in range(1, REACH + 1):
+        length = grid.shape[axis] - offset
+        first, last = grid.narrow(axis, 0, length), grid.narrow(axis, offset, length)
+        smooth.narrow(axis, 0, length).add_(last, alpha=weights[offset] / total)
+        smooth.narrow(axis, offset, length).add_(first, alpha=weights[offset] / total)
     return smooth
 
 
-def _densify(grid: torch.Tensor, size: int, axis: int) -> torch.Tensor:
-    # Nothing is below zero: zeros beyond the grid change no maximum.
-    margin = [0, 0] * (grid.ndim - 1 - axis) + [size // 2, size // 2]
-    return largest_of(F.pad(grid, margin), size, axis)
-
-
-def _squeeze(
-    grid: torch.Tensor, layers: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Smooth a grid [Z,R,C] and take its maximum over Z: f4[R,C]; and the smoothed value at n voxels: f4[n].
-
-    A few rows at a time, which stay in the processor's cache and never become a whole grid of floats.
-    """
-    near = torch.empty(grid.shape[1:], dtype=torch.float32, device=grid.device)
-    own = torch.empty(len(layers), dtype=torch.float32, device=grid.device)
-    for first in range(0, grid.shape[1], _SLAB):
-        last = min(first + _SLAB, grid.shape[1])
-        start = max(first - REACH, 0)
-        slab = grid[:, start : last + REACH].to(torch.float32)
-        slab = _smooth(slab, SIGMAS[1], 1)[:, first - start : last - start]
-        slab = _smooth(_smooth(slab, SIGMAS[0], 0), SIGMAS[2], 2)
-        near[first:last] = slab.amax(0)
-        here = ((rows >= first) & (rows < last)).nonzero()[:, 0]
-        own[here] = slab[layers[here], rows[here] - first, columns[here]]
-    return near, own
+def _densify(grid: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
+    for axis, size in enumerate(window):
+        # Nothing is below zero: zeros beyond the grid change no maximum.
+        margin = [0, 0] * (grid.ndim - 1 - axis) + [size // 2, size // 2]
+        grid = largest_of(F.pad(grid, margin), size, axis)
+    return grid
 
 
 def draw(places: Places, anomalous: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -151,40 +117,31 @@ def draw(places: Places, anomalous: torch.Tensor) -> tuple[torch.Tensor, torch.T
     anomalous: bool[n]. Image: 0 for the nearest surface to 1 for the background. Ground truth: where the nearest
     point in the densifying window is anomalous.
     """
-    voxels = (places.layers, places.rows, places.columns)
     # Beyond the object's box and the reach of both windows the grid is empty, and stays so.
     low, shape = [], []
-    for axis, (index, size) in enumerate(zip(voxels, (DEPTH, SIDE, SIDE), strict=True)):
-        margin = WINDOW[axis] // 2 + REACH
-        first, last = max(int(index.min()) - margin, 0), min(int(index.max()) + margin, size - 1)
-        low.append(first)
-        shape.append(last - first + 1)
-    layers, rows, columns = (index - first for index, first in zip(voxels, low, strict=True))
-    pixels = rows * shape[2] + columns
-
-    grid = torch.zeros(shape[0] * shape[1] * shape[2], dtype=torch.int32, device=pixels.device)
-    grid.scatter_reduce_(0, layers * (shape[1] * shape[2]) + pixels, places.depths, "amax")
-    grid = grid.to(torch.int16).view(shape)
-    for axis in range(3):
-        grid = _densify(grid, WINDOW[axis], axis)
-    near, own = _squeeze(grid, layers, rows, columns)
+    for index, width, size in zip(places[:3], WINDOW, (DEPTH, SIDE, SIDE), strict=True):
+        margin = width // 2 + REACH
+        low.append(max(int(index.min()) - margin, 0))
+        shape.append(min(int(index.max()) + margin + 1, size) - low[-1])
+    layers, rows, columns = (index - first for index, first in zip(places[:3], low, strict=True))
+    grid = places.depths.new_zeros(shape)
+    grid.view(-1).scatter_reduce_(0, (layers * shape[1] + rows) * shape[2] + columns, places.depths, "amax")
+    grid = _densify(grid.to(torch.int16), WINDOW).to(torch.float32)
+    for axis in (1, 0, 2):
+        grid = _smooth(grid, SIGMAS[axis], axis)
+    near = grid.amax(0)
     scale = near.max()
-    near, own = near / scale, own / scale
+    near, own = near / scale, grid[layers, rows, columns] / scale
     visible = near[rows, columns] - own < TOLERANCE
+    image = near.new_ones(SIDE, SIDE)
+    image[low[1] : low[1] + shape[1], low[2] : low[2] + shape[2]] = 1 - near
 
     # Below its depth each point has a bit that says it is normal: of equally near points the normal one wins.
-    keys = places.depths << 1 | (~anomalous).int()
-    truth = torch.zeros(shape[1] * shape[2], dtype=torch.int32, device=pixels.device)
-    truth = truth.scatter_reduce_(0, pixels, keys, "amax").view(shape[1:])
-    for axis in range(2):
-        truth = _densify(truth, WINDOW[1 + axis], axis)
-
-    image = near.new_ones(SIDE, SIDE)
-    mask = torch.zeros(SIDE, SIDE, dtype=torch.bool, device=near.device)
-    window = (slice(low[1], low[1] + shape[1]), slice(low[2], low[2] + shape[2]))
-    image[window] = 1 - near
-    mask[window] = (truth > 0) & (truth & 1 == 0)
-    return image, mask, visible
+    truth = places.depths.new_zeros(SIDE, SIDE)
+    pixels = places.rows * SIDE + places.columns
+    truth.view(-1).scatter_reduce_(0, pixels, places.depths << 1 | (~anomalous).int(), "amax")
+    truth = _densify(truth, WINDOW[1:])
+    return image, (truth > 0) & (truth & 1 == 0), visible
 
 
 def project(
@@ -199,20 +156,19 @@ def project(
     first, last = CROP
     # Corners lie on corners: the crop's first and last cells are the image's first and last pixels.
     scale = (resolution - 1) / (last - first - 1)
-    cells = torch.arange(resolution, device=points.device) / scale
-    nearest_cells = (cells + 0.5).long().clamp(max=last - first - 1)
+    cells = (torch.arange(resolution, device=points.device) / scale + 0.5).long().clamp(max=last - first - 1)
     drawn = []
     for rotation in rotations(tilt).to(points.device):
         places = place(points, rotation)
         image, mask, visible = draw(places, anomalous)
         crop = image[None, None, first:last, first:last]
         resized = F.interpolate(crop, size=(resolution, resolution), mode="bilinear", align_corners=True)[0, 0]
-        truth = mask[first:last, first:last][nearest_cells][:, nearest_cells].to(torch.uint8)
+        truth = mask[first:last, first:last][cells][:, cells].to(torch.uint8)
         at = torch.stack([places.columns, places.rows], -1).to(torch.float64)
         pixels = ((at - first) * scale + 0.5).floor().clamp(0, resolution - 1).to(torch.int16)
         drawn.append(((resized * 255).round().to(torch.uint8), truth, pixels, visible))
-    images, masks, pixels, visible = map(torch.stack, zip(*drawn, strict=True))
-    return images, masks, pixels, visible
+    images, masks, pixels, shown = map(torch.stack, zip(*drawn, strict=True))
+    return images, masks, pixels, shown
 
 
 def render(cloud: Mapping[str, np.ndarray], options: Mapping[str, Any], device: torch.device | str = "cpu") -> Renders:
@@ -225,8 +181,8 @@ def render(cloud: Mapping[str, np.ndarray], options: Mapping[str, Any], device: 
     chosen = random_subset(len(points), POINTS).to(points.device)
     some = points[chosen]
     anomalous = torch.as_tensor(cloud["labels"], device=device)[chosen] != 0
-    images, masks, pixels, visible = project(some, anomalous, options["views"]["tilt"], int(options["resolution"]))
-    visible, unseen = fill_in(visible, some)
+    images, masks, pixels, shown = project(some, anomalous, options["views"]["tilt"], options["resolution"])
+    visible, unseen = fill_in(shown, some)
     by = nearest(points, some)
     pixels, visible = pixels[:, by], visible[:, by]
     return Renders(images.cpu().numpy(), masks.cpu().numpy(), pixels.cpu().numpy(), visible.cpu().numpy(), unseen)

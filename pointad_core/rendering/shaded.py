@@ -1,8 +1,4 @@
-"""Shaded views of a cloud, whichever module draws them (Sec. 3.3).
-
-For each view of the view set: a grey image, a ground-truth mask from the same camera, and for each point its pixel
-and whether the view shows it. The image is drawn in a window and resized to the resolution S.
-"""
+"""Shaded views of a cloud, whichever module draws them: in a window, resized to the resolution S (Sec. 3.3)."""
 
 from __future__ import annotations
 
@@ -15,25 +11,21 @@ import torch.nn.functional as F
 
 from pointad_core.errors import InputError
 from pointad_core.rendering import visibility
-from pointad_core.rendering.renders import Renders
-from pointad_core.rendering.views import Projection, project, rotations
+from pointad_core.rendering.views import Projection, Renders, project, rotations
 
 GREY = 0.7
 """Grey level of every point before it is lit."""
-VISIBILITIES = ("soft", "strict")
 
 Draw = Callable[[Projection, torch.Tensor, torch.Tensor, int, int], tuple[torch.Tensor, torch.Tensor]]
-"""Draws the image and the ground truth of every view, `draw(projection, normals, labels, size, resolution)`: grey
-images u1[K,S,S], and masks u1[K,S,S] of 0 and 1.
-
-normals: f4[K,3,n] unit, rotated with the points; labels: bool[n], anomalous points; size: of a point, in window
-pixels; resolution: S."""
+"""Draws grey images u1[K,S,S] and masks u1[K,S,S] of 0 and 1 of all views: `draw(projection, normals, labels, size,
+resolution)`, with unit normals f4[K,3,n], rotated with the points, labels bool[n], true for anomalous points, the size
+of a point in window pixels, and the resolution S."""
 
 
 def angles(views: Mapping[str, Any]) -> list[list[float]]:
-    """A view set {tilt, x, y} as rows [tilt, rotation about x, rotation about y], in degrees: its x list, then its y.
+    """The views of a view set as rows [tilt, about x, about y] in degrees, each about one axis: its x list, then its y.
 
-    A view turns the tilted cloud about one axis at a time. Raises InputError where no view is left.
+    Raises InputError where there is none.
     """
     tilt = float(views["tilt"])
     rows = [[tilt, float(angle), 0.0] for angle in views["x"]] + [[tilt, 0.0, float(angle)] for angle in views["y"]]
@@ -55,32 +47,28 @@ def render(
     cloud: points, normals f4[n,3], unit normals in the points' frame, and labels [n], nonzero is anomalous; options:
     resolution S, views {tilt, x, y}, point_size, the width of a point in window pixels, visibility, "soft" or
     "strict", and window, its side in pixels. Deterministic on a given kind of device.
-    Raises InputError for an empty or degenerate cloud, an empty view set, an unknown visibility, a point size below
-    one pixel, a window smaller than the image, and where no view shows any point.
+    Raises InputError for options that are not allowed, as `views.box` does, and where no view shows any point.
     """
     resolution, point_size, window = options["resolution"], options["point_size"], options["window"]
-    test = options["visibility"]
-    if test not in VISIBILITIES:
-        raise InputError(f"visibility: {test!r} is not one of {', '.join(VISIBILITIES)}")
+    if options["visibility"] not in ("soft", "strict"):
+        raise InputError(f"visibility: {options['visibility']!r} is not one of soft, strict")
     if point_size < 1 or point_size != int(point_size):
         raise InputError(f"point_size: {point_size} is not a whole number of window pixels, 1 or more")
     if window < resolution:
         raise InputError(f"window: {window} pixels are fewer than the image's {resolution}")
-    size = int(point_size)
-
     turns = rotations(angles(options["views"])).to(device)
     points, normals = (torch.as_tensor(cloud[name], device=device) for name in ("points", "normals"))
     anomalous = torch.as_tensor(cloud["labels"], device=device) != 0
-    soft = test == "soft"
+    size, soft = int(point_size), options["visibility"] == "soft"
     square = visibility.square_size(points, size, window) if soft else 0
     at_once = at_once_on_cpu if turns.device.type == "cpu" else None
-    blocks = []
+    drawn = []
     for block in turns.split(at_once or len(turns)):
         projection = project(points, block, window)
         pictures = draw(projection, rotate_normals(normals, block), anomalous, size, resolution)
         shown = visibility.soft(projection, square) if soft else visibility.strict(projection, resolution)
-        blocks.append((*pictures, projection.pixels(resolution).to(torch.int16), shown))
-    images, masks, pixels, shown = map(torch.cat, zip(*blocks, strict=True))
+        drawn.append((*pictures, projection.pixels(resolution).to(torch.int16), shown))
+    images, masks, pixels, shown = map(torch.cat, zip(*drawn, strict=True))
     visible, unseen = visibility.fill_in(shown, points)
     return Renders(images.cpu().numpy(), masks.cpu().numpy(), pixels.cpu().numpy(), visible.cpu().numpy(), unseen)
 
@@ -94,9 +82,8 @@ def shrink(images: torch.Tensor, resolution: int) -> torch.Tensor:
     """Resize images u1[K,C,W,W] to u1[K,C,S,S] by antialiased bicubic interpolation."""
     if images.shape[-1] == resolution:
         return images
-    size = (resolution, resolution)
-    if images.device.type == "cpu":
-        return F.interpolate(images, size=size, mode="bicubic", antialias=True)
-    # CUDA has no byte version of it; the rounding between its two passes makes a grey level's difference at most.
-    smooth = F.interpolate(images.to(torch.float32), size=size, mode="bicubic", antialias=True)
-    return smooth.round_().clamp_(0, 255).to(torch.uint8)
+    if images.device.type != "cpu":
+        # CUDA has no byte version of it; the rounding between its two passes makes a grey level's difference at most.
+        images = images.to(torch.float32)
+    small = F.interpolate(images, size=(resolution, resolution), mode="bicubic", antialias=True)
+    return small.round_().clamp_(0, 255).to(torch.uint8)

@@ -1,8 +1,8 @@
 """Default renderer: points as squares with a z-test and Phong shading, in torch, without a display or GL (Sec. 3.3).
 
 It draws what Open3D's legacy visualizer draws (GL_POINTS and its Phong shader), on CPU and CUDA. Each point is one
-integer, its nearness above its grey level, and the largest that covers a pixel is the nearest point there (`squares`).
-The image and the ground truth come out of the same integers, so the borders of both coincide.
+integer, its nearness above its grey level, and the largest that covers a pixel is the nearest point there. The image
+and the ground truth come out of the same integers, so the borders of both coincide.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 
 from pointad_core.rendering import shaded
 from pointad_core.rendering.shaded import GREY, shrink
-from pointad_core.rendering.squares import draw_squares
 from pointad_core.rendering.views import EYE, Projection
+from pointad_core.rendering.visibility import draw_squares
 
 DIFFUSE, SPECULAR = 0.66, 0.2
 LIGHTS = (2.0, -2.0)
@@ -46,15 +46,12 @@ def shade(points: torch.Tensor, normals: torch.Tensor) -> torch.Tensor:
         between = (off_axis + (EYE - z) * (light - z)) / (eye_distance * light_distance)
         # e.r with r = 2 (n.l) n - l. The shader adds the highlight whether or not the light is behind the surface.
         reflected = (2 * light_cosine * eye_cosine - between).clamp(min=0)
-        grey += 2 * GREY * DIFFUSE * light_cosine.clamp(min=0) + 2 * SPECULAR * _shine(reflected)
+        # Shininess 100 = 64 + 32 + 4: the power by squaring, several times faster than a general power.
+        fourth = reflected.square().square_()
+        power_32 = fourth.square().square_().square_()
+        shine = power_32.square().mul_(power_32).mul_(fourth)
+        grey += 2 * GREY * DIFFUSE * light_cosine.clamp(min=0) + 2 * SPECULAR * shine
     return grey.clamp(0, 1)
-
-
-def _shine(cosine: torch.Tensor) -> torch.Tensor:
-    # Shininess 100 = 64 + 32 + 4: the power by squaring, several times faster than a general power.
-    fourth = cosine.square().square_()
-    power_32 = fourth.square().square_().square_()
-    return power_32.square().mul_(power_32).mul_(fourth)
 
 
 def draw(
@@ -65,16 +62,12 @@ def draw(
     Of points equally near the normal one wins, then the brighter one: no order of points plays a part.
     """
     grey = (shade(projection.points.to(torch.float32), normals) * 255).round_().to(torch.int32)
-    # 22 bits of nearness, one that tells a normal point, 8 of grey: where nothing is drawn, -1 reads as white
-    # and normal.
+    # 22 bits of nearness, one that tells a normal point, 8 of grey; -1, where nothing is drawn, is white and normal.
     keys = (projection.levels << 9) | (~labels).to(torch.int32) << 8 | grey
     window = draw_squares(projection, keys, size)
     # Two bytes of each pixel: grey level, and 255 for normal. Viewed as bytes they are the channels of an image.
     planes = ((window & 0x100) * 0xFF | (window & 0xFF)).view(torch.uint8)
-    planes = planes.view(*window.shape, 4).permute(0, 3, 1, 2)
-    if planes.device.type != "cpu":
-        planes = planes[:, :2]
-    planes = shrink(planes, resolution)
+    planes = shrink(planes.view(*window.shape, 4).permute(0, 3, 1, 2), resolution)
     return planes[:, 0].contiguous(), (planes[:, 1] < 128).to(torch.uint8)
 
 

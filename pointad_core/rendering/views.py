@@ -1,10 +1,9 @@
-"""The camera of Sec. 3.3: a cloud turned by the angles of a view, and where its points fall in the window.
+"""Views of a cloud (Sec. 3.3): the camera that sees it turned by a view's angles, and what a renderer makes of it.
 
 The camera is the default one of Open3D's legacy visualizer in closed form, so that a render needs no GL and a
 point's pixel is known exactly: it looks along -z at the middle of the axis-aligned box of the *rotated* cloud,
 with a field of view of 60 degrees, from so far away that the box's longest edge E spans 1 / (2 * 0.7) of the
-window's width at the middle of the box. Everything here is in units of E: renders do not depend on the scale
-of the data.
+window's width at the middle of the box. Lengths are in units of E: renders do not depend on the scale of the data.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from pointad_core.errors import InputError
@@ -29,17 +29,31 @@ STEPS = (1 << 22) - 1
 def rotations(angles: Sequence[Sequence[float]]) -> torch.Tensor:
     """Rotation matrices f8[K,3,3] of rows [tilt, x, y] in degrees: the tilt about x, the turn about x, that about y."""
     tilt, x, y = torch.tensor(angles, dtype=torch.float64).deg2rad().unbind(-1)
-    return _about_y(y) @ _about_x(x) @ _about_x(tilt)
+    return _about("y", y) @ _about("x", x) @ _about("x", tilt)
 
 
-def _about_x(angle: torch.Tensor) -> torch.Tensor:
+def _about(axis: str, angle: torch.Tensor) -> torch.Tensor:
     c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
-    return torch.stack([one, zero, zero, zero, c, -s, zero, s, c], -1).reshape(-1, 3, 3)
+    entries = {"x": [one, zero, zero, zero, c, -s, zero, s, c], "y": [c, zero, s, zero, one, zero, -s, zero, c]}
+    return torch.stack(entries[axis], -1).reshape(-1, 3, 3)
 
 
-def _about_y(angle: torch.Tensor) -> torch.Tensor:
-    c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
-    return torch.stack([c, zero, s, zero, one, zero, -s, zero, c], -1).reshape(-1, 3, 3)
+@dataclass(frozen=True)
+class Renders:
+    """What a renderer makes of a cloud of n points: K views, their ground truth and the point-pixel maps.
+
+    images: u1[K,S,S], grey; the background is white, that of depth images black
+    masks: u1[K,S,S], 1 where the view shows anomalous points
+    pixels: i2[K,n,2], (column, row) of each point, clipped to the image
+    visible: bool[K,n]; a point that no view shows has the flags of its nearest shown neighbour
+    unseen: number of such points
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    pixels: np.ndarray
+    visible: np.ndarray
+    unseen: int
 
 
 @dataclass(frozen=True)
@@ -107,9 +121,8 @@ def project(points: torch.Tensor, rotations: torch.Tensor, window: int) -> Proje
     turned = rotations @ (axes - (low + high) / 2)
     low, high = turned.amin(2, keepdim=True), turned.amax(2, keepdim=True)
     turned.sub_((low + high) / 2).div_((high - low).amax(1, keepdim=True))
-    focal = window / 2 / math.tan(HALF_ANGLE)
+    scale = window / 2 / math.tan(HALF_ANGLE) / (EYE - turned[:, 2])
     centre = window / 2 - 0.5
-    scale = focal / (EYE - turned[:, 2])
     return Projection(turned, centre + turned[:, 0] * scale, centre - turned[:, 1] * scale, window)
 
 

@@ -56,6 +56,11 @@ def make_aggregation(
                         f"{renders}: scan {scan!r}: {len(points)} points in the cloud, {views['visible'].shape[1]} in "
                         "its renders; redo both"
                     )
+                if len(patches) != len(views["pixels"]):
+                    raise InputError(
+                        f"{features}: scan {scan!r} has features of {len(patches)} renders, {renders} has "
+                        f"{len(views['pixels'])}; make the features again"
+                    )
                 try:
                     arrays = prepare(
                         points,

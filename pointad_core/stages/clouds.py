@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pointad_core.clouds.cloud import make_cloud
-from pointad_core.datasets.scans import GOOD, Organised, Scan, load_reader
+from pointad_core.datasets.scans import GOOD, Organised, Scan
 from pointad_core.storage import jobs, stores
 from pointad_core.storage.shards import WHOLE
 
@@ -36,7 +37,7 @@ def make_clouds(
 
     Raises InputError for scans that cannot be read or used; the message names the file, and no store is written.
     """
-    reader = load_reader(layout["module"])
+    reader = importlib.import_module(f"pointad_core.{layout['module']}")
     scans = reader.find_scans(root, category, shard)
     attributes = {
         "dataset": dataset,
@@ -61,10 +62,6 @@ def is_defective(scan: Scan, labels: np.ndarray) -> bool:
     """Label of a scan: that of its ground truth (max y), whatever its folder, name or metadata say."""
     defective = bool(labels.any())
     if defective != (scan.defect != GOOD):
-        logger.warning(
-            "%s: called %r, but its ground truth has %s anomalous point; the ground truth counts",
-            scan.path,
-            scan.defect,
-            "an" if defective else "no",
-        )
+        message = "%s: called %r, but its ground truth has %s anomalous point; the ground truth counts"
+        logger.warning(message, scan.path, scan.defect, "an" if defective else "no")
     return defective

@@ -17,8 +17,7 @@ from pointad_core.clip.encoding import batch_size, encode
 from pointad_core.clip.loading import load_model
 from pointad_core.clip.tower import STREAMS
 from pointad_core.errors import InputError
-from pointad_core.storage import stores
-from pointad_core.storage.jobs import pick_device, progress
+from pointad_core.storage import jobs, stores
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +64,12 @@ def make_features(
     with stores.read(clouds, "clouds") as cloud_store, stores.read(renders, "renders") as render_store:
         if cloud_store.scans != render_store.scans:
             raise InputError(f"{renders}: its scans are not those of {clouds}; make it again")
-        clip = load_model(options, pick_device())
+        clip = load_model(options, jobs.pick_device())
         batch = batch_size(clip)
         logger.info("model %s on %s, %d image(s) at a time", clip.name, clip.device, batch)
         attributes = {"model": clip.name, "dim": clip.dim, "grid": clip.grid, "streams": streams}
         with stores.write(output, "features", {**provenance, "device": clip.device.type}, attributes) as writer:
-            for scan in progress(cloud_store.scans, f"features {Path(output).name}"):
+            for scan in jobs.progress(cloud_store.scans, f"features {Path(output).name}"):
                 with_rgb = "rgb" in cloud_store.arrays(scan)
                 cloud = cloud_store.load(scan, ["points", "rgb"] if with_rgb else ["points"])
                 rendered = render_store.load(scan, ["images", "visible"])

@@ -55,14 +55,27 @@ def load_picture(
     for label, reader in scores.items():
         attributes = reader.scan_attributes(name)
         for modality in modalities:
-            if f"object_{modality}" not in attributes:
-                continue
-            key = f"map_{modality}" if organised else f"points_{modality}"
-            title = " ".join(part for part in (label, LABELS[modality] if len(modalities) > 1 else "") if part)
-            maps[title] = reader.load(name, [key])[key]
-            objects[title] = float(attributes[f"object_{modality}"])
+            if f"object_{modality}" in attributes:
+                key = f"map_{modality}" if organised else f"points_{modality}"
+                title = " ".join(filter(None, (label, LABELS[modality] if len(modalities) > 1 else "")))
+                maps[title] = reader.load(name, [key])[key]
+                objects[title] = float(attributes[f"object_{modality}"])
     defective = bool(clouds.scan_attributes(scan)["defective"])
     return make_picture(scan, defective, drawn, clouds.load(scan, arrays), maps, objects)
+
+
+def _load_pictures(entry: Mapping[str, Any], count: int, good: int, modalities: Sequence[str]) -> list[Picture]:
+    """Of an entry as in `make_gallery` the scans that it names, or up to `count` defective and `good` good ones."""
+    category = entry["category"]
+    with ExitStack() as stack:
+        clouds, renders = (stack.enter_context(stores.read(entry[kind], kind)) for kind in ("clouds", "renders"))
+        scores = {label: stack.enter_context(stores.read(path, "scores")) for label, path in entry["scores"].items()}
+        scans = entry.get("scans")
+        if scans is None:
+            chosen, others = choose_scans(clouds, count)
+            scans = [*chosen, *others[:good]]
+        check_scans(category, scans, clouds.scans)
+        return [load_picture(scores, clouds, renders, category, scan, modalities) for scan in progress(scans, category)]
 
 
 def _save(figure: Figure, output: str | Path) -> None:
@@ -82,32 +95,17 @@ def make_heatmaps(
 ) -> None:
     """Draw a contact sheet of one category as PNG: a row a scan, up to `count` defective ones and a good one.
 
-    Columns are the frontal render, RGB where there is, the ground truth, and the map of each modality with the
-    object score below it.
-
-    Args:
-        scores, clouds, renders: stores of these kinds; clouds and renders also those of a category's shards.
-        category: category to draw; `clouds` and `renders` are its own.
-        scans: names to draw, in this order, instead of chosen ones.
-
-    Raises:
-        InputError: for a category without scores, for a scan that it does not have, and for stores that are damaged
-            or lack a scan.
+    Columns are the frontal render, RGB where there is, the ground truth, and the map of each modality with the object
+    score below it. scores, clouds, renders: stores of these kinds, clouds and renders, which are the category's own,
+    also those of its shards; scans: names to draw, in this order, instead of chosen ones. Raises InputError for a
+    category without scores, for a scan that it does not have, and for stores that are damaged or lack a scan.
     """
-    with ExitStack() as stack:
-        scored = stack.enter_context(stores.read(scores, "scores"))
-        cloud_store = stack.enter_context(stores.read(clouds, "clouds"))
-        render_store = stack.enter_context(stores.read(renders, "renders"))
-        if scans is None:
-            defective, good = choose_scans(cloud_store, count)
-            scans = [*defective, *good[:1]]
-        check_scans(category, scans, cloud_store.scans)
-        if not scans:
-            raise InputError(f"{cloud_store.path}: category {category!r} has no scans to draw")
-        pictures = [
-            load_picture({"": scored}, cloud_store, render_store, category, scan) for scan in progress(scans, category)
-        ]
-        title = f"{cloud_store.attributes.get('dataset', '')} {category}".strip()
+    entry = {"scores": {"": scores}, "clouds": clouds, "renders": renders, "category": category, "scans": scans}
+    pictures = _load_pictures(entry, count, 1, tuple(LABELS))
+    if not pictures:
+        raise InputError(f"{scores}: category {category!r} has no scans to draw")
+    with stores.read(clouds, "clouds") as reader:
+        title = f"{reader.attributes['dataset']} {category}"
     _save(draw_sheet(pictures, title), output)
 
 
@@ -116,29 +114,12 @@ def make_gallery(
 ) -> None:
     """Draw methods side by side as PNG: a row a defective scan; render, ground truth, and a map per method.
 
-    Args:
-        entries: one mapping per category, with the keys label (text at its rows), category, clouds and renders
-            (paths), scores (path by method's label, in the order of the columns; the same methods in every entry),
-            and optionally scans (names to show instead of `count` chosen ones).
-        modality: "3d" or "m3d".
-
-    Raises:
-        InputError: if there is nothing to draw, for a scan that its category does not have, and for stores that are
-            damaged or lack a scan.
+    entries: one mapping per category, with the keys label (text at its rows), category, clouds and renders (paths),
+    scores (path by method's label, in the order of the columns; the same methods in every entry), and optionally scans
+    (names to show instead of `count` chosen ones); modality: "3d" or "m3d". Raises InputError if there is nothing to
+    draw, for a scan that its category does not have, and for stores that are damaged or lack a scan.
     """
-    rows: list[tuple[str, Picture]] = []
-    for entry in entries:
-        with ExitStack() as stack:
-            clouds = stack.enter_context(stores.read(entry["clouds"], "clouds"))
-            renders = stack.enter_context(stores.read(entry["renders"], "renders"))
-            scores = {
-                label: stack.enter_context(stores.read(path, "scores")) for label, path in entry["scores"].items()
-            }
-            scans = entry.get("scans") or choose_scans(clouds, count)[0]
-            check_scans(entry["category"], scans, clouds.scans)
-            for scan in scans:
-                picture = load_picture(scores, clouds, renders, entry["category"], scan, [modality])
-                rows.append((entry["label"], picture))
+    rows = [(entry["label"], picture) for entry in entries for picture in _load_pictures(entry, count, 0, [modality])]
     if not any(picture.maps for _, picture in rows):
         raise InputError(f"no defective scan has {LABELS[modality]} scores to draw")
     _save(draw_gallery(rows), output)

@@ -20,9 +20,6 @@ from pointad_core.storage.jobs import progress
 
 logger = logging.getLogger("pointad_core")
 
-Part = tuple[np.ndarray, np.ndarray, np.ndarray | None]
-"""Scores, labels and region weights (None without regions) of a scan's points."""
-
 
 def _require_finite(values: np.ndarray | float, what: str, path: Path, scan: str) -> None:
     if not np.all(np.isfinite(values)):
@@ -30,22 +27,21 @@ def _require_finite(values: np.ndarray | float, what: str, path: Path, scan: str
 
 
 def _require_both(path: Path, category: str, what: str, good: int, defective: int) -> None:
-    if good and defective:
-        return
-    found = "no defective" if good else "no good" if defective else "no"
-    raise InputError(
-        f"{path}: category {category!r} has {found} {what} ({good} good, {defective} defective); "
-        f"metrics compare good with defective ones and are undefined without both"
-    )
+    if not (good and defective):
+        found = "no defective" if good else "no good" if defective else "no"
+        raise InputError(
+            f"{path}: category {category!r} has {found} {what} ({good} good, {defective} defective); "
+            "metrics compare good with defective ones and are undefined without both"
+        )
 
 
 def _load_points(
     scored: stores.StoreReader, name: str, clouds: stores.StoreReader, scan: str, modality: str
-) -> list[Part]:
-    """A scan's points in the paper's protocol and on the object alone."""
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """A scan's points in the paper's protocol and on the object alone: scores, labels, and weights of regions."""
     organised = clouds.attributes["organised"]
     arrays = {"map": "mask"} if organised else {"points": "labels", "original": "original_labels"}
-    parts: list[Part] = []
+    parts = []
     for values, truth in arrays.items():
         key = f"{values}_{modality}"
         scores, labels = scored.load(name, [key])[key], clouds.load(scan, [truth])[truth]
@@ -66,48 +62,46 @@ def _load_points(
 def _category_rows(
     scored: stores.StoreReader, category: str, paths: stores.Paths, wanted: Sequence[str] | None
 ) -> list[dict[str, Any]]:
-    prefix = f"{category}/"
-    names = [name for name in scored.scans if name.startswith(prefix)]
+    names = {name for name in scored.scans if name.startswith(f"{category}/")}
     if not names:
         raise InputError(f"{scored.path}: no scores of category {category!r}; score it again")
-    rows = []
+    rows: list[dict[str, Any]] = []
     with stores.read(paths, "clouds") as clouds:
-        path = clouds.path
-        scans = clouds.scans
-        if sorted(prefix + scan for scan in scans) != sorted(names):
-            odd = sorted({prefix + scan for scan in scans} ^ set(names))
-            raise InputError(f"{scored.path}: scans differ from those of {path}, first at {odd[0]!r}; score it again")
-        if wanted is not None:
-            check_scans(category, wanted, scans)
-            counted = set(wanted)
-            scans = [scan for scan in scans if scan in counted]
-        attributes = {scan: scored.scan_attributes(prefix + scan) for scan in scans}
-        defective = np.array([bool(attributes[scan]["defective"]) for scan in scans])
+        if odd := sorted({f"{category}/{scan}" for scan in clouds.scans} ^ names):
+            raise InputError(
+                f"{scored.path}: scans differ from those of {clouds.path}, first at {odd[0]!r}; score it again"
+            )
+        counted = set(clouds.scans if wanted is None else wanted)
+        check_scans(category, counted, clouds.scans)
+        scans = {scan: f"{category}/{scan}" for scan in clouds.scans if scan in counted}
+        attributes = {name: scored.scan_attributes(name) for name in scans.values()}
+        defective = np.array([bool(values["defective"]) for values in attributes.values()])
         n_defective = int(defective.sum())
         n_good = len(scans) - n_defective
-        _require_both(path, category, "scans", n_good, n_defective)
+        _require_both(clouds.path, category, "scans", n_good, n_defective)
         for modality in MODALITIES:
             key = f"object_{modality}"
             if modality != "3d" and not any(key in values for values in attributes.values()):
                 continue
-            if lacking := [scan for scan in scans if key not in attributes[scan]]:
-                raise InputError(f"{scored.path}: scan {prefix + lacking[0]!r} has no {key}; score it again")
-            for scan in scans:
-                _require_finite(attributes[scan][key], key, scored.path, prefix + scan)
-            objects = np.array([attributes[scan][key] for scan in scans], dtype=np.float64)
-            paper, on_object = PointScores(), PointScores()
+            for name, values in attributes.items():
+                if key not in values:
+                    raise InputError(f"{scored.path}: scan {name!r} has no {key}; score it again")
+                _require_finite(values[key], key, scored.path, name)
+            objects = np.array([values[key] for values in attributes.values()], dtype=np.float64)
+            row = {"category": category, "modality": modality, "n_good": n_good, "n_defective": n_defective}
+            protocols = {"paper": PointScores(), "object": PointScores()}
             for scan in progress(scans, f"{category} {modality}"):
-                parts = _load_points(scored, prefix + scan, clouds, scan, modality)
-                for points, part in zip((paper, on_object), parts, strict=True):
+                parts = _load_points(scored, scans[scan], clouds, scan, modality)
+                for points, part in zip(protocols.values(), parts, strict=True):
                     points.add(*part)
-            row: dict[str, Any] = {"category": category, "modality": modality}
-            row |= {"n_good": n_good, "n_defective": n_defective}
             row["i_auroc"], row["ap"] = object_metrics(objects, defective)
-            for protocol, points in (("paper", paper), ("object", on_object)):
+            for protocol, points in protocols.items():
                 counts = [sum(map(len, part)) for part in (points.negatives, points.positives)]
-                _require_both(path, category, f"points ({protocol} protocol)", *counts)
+                _require_both(clouds.path, category, f"points ({protocol} protocol)", *counts)
                 row[f"p_auroc_{protocol}"] = points.auroc()
                 row[f"aupro_{protocol}"] = points.aupro() if points.weights else None
+            found = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if row[name] is not None)
+            logger.info("%s %s: %s", category, modality, found)
             rows.append(row)
     return rows
 
@@ -120,29 +114,20 @@ def make_metrics(
 ) -> None:
     """Write the metrics of a data set's scores as CSV: one row per category and modality, columns `COLUMNS`.
 
-    Args:
-        scores: store of kind "scores".
-        clouds: store of kind "clouds" of every category to report, or those of its shards, by the category's name.
-        output: CSV; numbers in their shortest exact form, so that the same scores give the same bytes.
-        scans: names of the scans to count, by category; of a category that it lacks all are counted.
+    scores: store of kind "scores"; clouds: store of kind "clouds" of every category to report, or those of its shards,
+    by the category's name; output: CSV, numbers in their shortest exact form, so that the same scores give the same
+    bytes; scans: names of the scans to count, by category; of a category that it lacks all are counted.
 
-    Raises:
-        InputError: for scores that are not finite or do not belong to the clouds, for a scan that its category does
-            not have, and for a category whose scans or points are all good or all defective, which leaves the metrics
-            undefined.
+    Raises InputError for scores that are not finite or do not belong to the clouds, for a scan that its category does
+    not have, and for a category whose scans or points are all good or all defective, which leaves the metrics
+    undefined.
     """
     rows = []
     with stores.read(scores, "scores") as scored:
         for category, paths in clouds.items():
             rows += _category_rows(scored, category, paths, (scans or {}).get(category))
-            logger.info("%s: %s", category, "; ".join(_describe(row) for row in rows if row["category"] == category))
     # Imported here: scikit-learn has paid for it by now, and the start of a job does not wait for it.
     import pandas as pd
 
     with files.replacing(output) as partial:
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(partial, index=False, lineterminator="\n")
-
-
-def _describe(row: Mapping[str, Any]) -> str:
-    values = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if row[name] is not None)
-    return f"{row['modality']} {values}"

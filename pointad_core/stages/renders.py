@@ -19,25 +19,23 @@ def make_renders(
     options: resolution, views {tilt, x, y} in degrees, renderer, and what that reads: point_size, visibility, window;
     the renderer as its name and the entry in `rendering.registry` that this stands for, {name, module, options}.
 
-    The store has per scan the attribute unseen and the arrays images, masks, pixels and visible of `Renders`.
-
-    Raises InputError as the renderer does, naming the store and the scan.
+    The store has per scan the attribute unseen and the arrays images, masks, pixels and visible of `Renders`. Raises
+    InputError as the renderer does, naming the store and the scan.
     """
     renderer = options["renderer"]
     module = load(renderer["module"])
     device = jobs.pick_device()
     with stores.read(clouds, "clouds") as reader:
-        origin = {key: reader.attributes[key] for key in ("dataset", "category")}
         names = ["points", "normals", "labels", *(["grid"] if reader.attributes["organised"] else [])]
         attributes = {
-            **origin,
+            **{key: reader.attributes[key] for key in ("dataset", "category")},
             "views": module.angles(options["views"]),
             "resolution": options["resolution"],
             "renderer": renderer["name"],
             **{key: options[key] for key in renderer["options"]},
         }
         with stores.write(output, "renders", {**provenance, "device": device.type}, attributes) as writer:
-            for scan in jobs.progress(reader.scans, f"renders {origin['category']}"):
+            for scan in jobs.progress(reader.scans, f"renders {attributes['category']}"):
                 cloud = reader.load(scan, names)
                 try:
                     renders = module.render(cloud, options, device)

@@ -60,7 +60,8 @@ def make_scores(
                             reader.rgb(scan) if organised and entry.rgb else None,
                         )
                     except InputError as error:
-                        raise InputError(f"{reader.clouds.path}: scan {scan!r}: {error}") from error
+                        read = reader.stores.get("features", reader.clouds)
+                        raise InputError(f"{read.path}: scan {scan!r}: {error}") from error
                     defective = bool(reader.clouds.scan_attributes(scan)["defective"])
                     about = {"category": name, "display": category["display"], "scan": scan, "defective": defective}
                     writer.add(f"{name}/{scan}", arrays, {**about, **objects})

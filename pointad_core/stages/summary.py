@@ -1,7 +1,6 @@
 """Summaries: a data set's metrics averaged as in `evaluation.averages` (Sec. 4.1), files in, files out.
 
-Every metrics CSV tells by its path what it holds: ``.../{method}/{source}/{auxiliary}/{seed}/{dataset}.csv``, with
-source and auxiliary "none" for untrained systems.
+Every metrics CSV tells by its path what it holds, see PATH, with source and auxiliary "none" for untrained systems.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from pointad_core.evaluation.averages import RESULT, RUN, average, average_seeds
 from pointad_core.evaluation.metrics import COLUMNS, METRICS
 from pointad_core.storage import files
 
+PATH = "{method}/{source}/{auxiliary}/{seed}/{dataset}.csv"
+
 
 def read_metrics(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Rows of metrics CSVs whose paths end as above: columns RUN, category, modality and METRICS, undefined is NaN."""
+    """Rows of metrics CSVs whose paths end as PATH: columns RUN, category, modality and METRICS, undefined is NaN."""
     rows: list[list[str | float]] = []
     for path in map(Path, paths):
         if len(path.parts) < 5:
-            raise InputError(
-                f"{path}: expected a path like {{method}}/{{source}}/{{auxiliary}}/{{seed}}/{{dataset}}.csv"
-            )
+            raise InputError(f"{path}: expected a path like {PATH}")
         try:
             text = path.read_text(encoding="utf-8")
             # Not pandas' reader: it fills up a row that is cut short, and takes names such as "None" for no value.
-            head, *lines = list(csv.reader(text.splitlines())) or [[]]
+            head, *lines = csv.reader(text.splitlines() or [""])
             if head != list(COLUMNS):
                 raise ValueError(f"columns are {head}, expected {list(COLUMNS)}")
             if not text.endswith("\n"):
@@ -63,12 +62,10 @@ def make_summary_auxiliary(
 ) -> None:
     """Write one auxiliary class's one-vs-rest result: every tested category (mean over seeds), then their mean.
 
-    Args:
-        metrics: CSVs of all methods on the data set (trained ones with this auxiliary class, all seeds).
-        output: CSV; fractions in [0, 1], the mean in the rows with category "mean".
-        dataset, auxiliary: as in the paths of `metrics`.
-        methods: by name, in the order wanted; each key "trained" tells whether a method is.
-        tested: categories that the prompts of this auxiliary class have not seen.
+    metrics: CSVs of all methods on the data set (trained ones with this auxiliary class, all seeds); output: CSV,
+    fractions in [0, 1], the mean in the rows with category "mean"; dataset, auxiliary: as in the paths of `metrics`;
+    methods: by name, in the order wanted, each key "trained" tells whether a method is; tested: categories that the
+    prompts of this auxiliary class have not seen.
     """
     found = average_seeds(read_metrics(metrics), dataset, dataset, auxiliary, methods, tested)
     parts = []
@@ -86,17 +83,10 @@ def make_summary_dataset(
 ) -> None:
     """Write one data set's result: mean over tested categories, then auxiliary classes, per method and modality.
 
-    Args:
-        metrics: CSVs of all methods on the data set, for all auxiliary classes and seeds.
-        output: CSV; fractions in [0, 1].
-        dataset: as in the paths of `metrics`.
-        sources: tested categories by auxiliary class by the data set that it is trained on: {dataset: {...}} is
-            one-vs-rest, another key is cross-dataset. Untrained systems stand in every source's rows, averaged over
-            its categories.
-        methods: by name, in the order wanted; each key "trained" tells whether a method is.
+    metrics: CSVs of all methods on the data set, for all auxiliary classes and seeds; sources: tested categories by
+    auxiliary class by the data set that it is trained on: {dataset: {...}} is one-vs-rest, another key is
+    cross-dataset. Untrained systems stand in every source's rows, averaged over its categories. The rest as above.
     """
     rows = read_metrics(metrics)
-    parts = [
-        average(rows, dataset, source, tested, methods).assign(source=source) for source, tested in sources.items()
-    ]
+    parts = [average(rows, dataset, name, tested, methods).assign(source=name) for name, tested in sources.items()]
     write_csv(pd.concat(parts)[["source", *RESULT, *METRICS]], output)

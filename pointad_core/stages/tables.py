@@ -13,20 +13,13 @@ from pointad_core.storage import files
 
 
 def make_table(
-    number: int,
-    metrics: Sequence[str | Path],
-    tex: str | Path,
-    csv_output: str | Path,
-    options: Mapping[str, Any],
+    number: int, metrics: Sequence[str | Path], tex: str | Path, csv_output: str | Path, options: Mapping[str, Any]
 ) -> None:
     """Write one of Tables 1-4 as a LaTeX table environment (percent) and as CSV (fractions).
 
-    Args:
-        number: 1 to 4, see `evaluation.tables.TABLES`.
-        metrics: CSVs of all methods, auxiliary classes and seeds for the table's data sets; more do no harm.
-        tex: LaTeX to include after loading booktabs, graphicx and xcolor.
-        csv_output: one row per method and data set: the six metrics, and the paper's numbers where known.
-        options: what the table compares and says, see `evaluation.tables.make_groups`, which also names the errors.
+    metrics: CSVs of all methods, auxiliary classes and seeds for the table's data sets, more do no harm; tex: LaTeX to
+    include after loading booktabs, graphicx and xcolor; csv_output: one row per method and data set, the six metrics
+    and the paper's numbers where known; number and options, and the errors: see `evaluation.tables.make_groups`.
     """
     groups = make_groups(number, read_metrics(metrics), options)
     write_csv(table_rows(number, groups), csv_output)

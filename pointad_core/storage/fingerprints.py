@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -37,15 +37,13 @@ def fingerprint(*names: str) -> str:
 def follow(*names: str) -> list[tuple[str, str]]:
     """Files behind these names and their hashes: those of this package by their paths in it, others by their names."""
     waiting = [_source(name) for name in names]
-    seen: dict[str, tuple[str, str]] = {}
+    seen: dict[str, tuple[str, str, tuple[str, ...]]] = {}
     while waiting:
-        path = waiting.pop()
-        if path not in seen:
-            stat = os.stat(path)
-            label, digest, imported = _read(path, PACKAGE, stat.st_mtime_ns, stat.st_size)
-            seen[path] = label, digest
-            waiting += imported
-    return list(seen.values())
+        if (file := waiting.pop()) not in seen:
+            stat = os.stat(file)
+            seen[file] = _read(file, stat.st_mtime_ns, stat.st_size)
+            waiting += seen[file][2]
+    return [(label, digest) for label, digest, _ in seen.values()]
 
 
 def _source(name: str) -> str:
@@ -54,71 +52,62 @@ def _source(name: str) -> str:
     found = own.resolve() if name.endswith(".py") and own.is_file() else _module(PACKAGE, name) or PACKAGE / name
     if not found.is_file():
         raise ValueError(f"fingerprint: pointad_core has no module {name!r}")
-    if _is_left_out(found, PACKAGE):
+    if _is_left_out(found):
         raise ValueError(f"fingerprint: {name!r} is part of no result")
     return str(found)
 
 
 def _module(folder: Path, name: str) -> Path | None:
-    """The file of a module or package that is named from a folder on; of the folder itself for no name."""
+    """The file of a module or package that is named from a folder on."""
     path = folder.joinpath(*name.split("."))
-    candidates = (path / "__init__.py", path.with_name(path.name + ".py"))[: 2 if name else 1]
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    return next(filter(Path.is_file, (path / "__init__.py", path.with_name(path.name + ".py"))), None)
 
 
-def _is_left_out(path: Path, package: Path) -> bool:
-    if not path.is_relative_to(package):
-        return False
-    return path.name == "registry.py" or path.relative_to(package).as_posix() in LEFT_OUT
+def _is_left_out(path: Path) -> bool:
+    own = path.is_relative_to(PACKAGE)
+    return own and (path.name == "registry.py" or path.relative_to(PACKAGE).as_posix() in LEFT_OUT)
 
 
 @cache
-def _read(file: str, package: Path, mtime_ns: int, size: int) -> tuple[str, str, tuple[str, ...]]:
+def _read(file: str, mtime_ns: int, size: int) -> tuple[str, str, tuple[str, ...]]:
     """Label, hash and imported files of a file as it was at that time."""
     path = Path(file)
-    content, imported = path.read_bytes(), _around(path, package)
+    content, imported = path.read_bytes(), _around(path)
     if path.suffix == ".py":
         try:
             tokens, imports = _tokens(ast.parse(content))
         except SyntaxError as error:
             raise InputError(f"{path}, line {error.lineno or 1}: {error.msg}") from None
         content = "\n".join(tokens).encode()
-        for found in (found for node in imports for found in _imported(node, path, package)):
-            imported |= _around(found, package) if _is_left_out(found, package) else {found}
-    label = path.relative_to(package).as_posix() if path.is_relative_to(package) else path.name
+        for found in (found for node in imports for found in _imported(node, path)):
+            imported |= _around(found) if _is_left_out(found) else {found}
+    label = path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else path.name
     return label, hashlib.sha256(content).hexdigest(), tuple(map(str, imported))
 
 
-def _around(path: Path, package: Path) -> set[Path]:
+def _around(path: Path) -> set[Path]:
     """The package around a module. Not pointad_core itself: it counts where something is imported from there alone."""
-    folder = path.parents[path.name == "__init__.py"]
-    init = folder / "__init__.py"
-    return {init} if init.is_file() and folder != package else set()
+    init = path.parents[path.name == "__init__.py"] / "__init__.py"
+    return {init} if init.is_file() and init.parent != PACKAGE else set()
 
 
-def _imported(node: ast.Import | ast.ImportFrom, path: Path, package: Path) -> Iterator[Path]:
-    """Files that an import in a file stands for: a name in a module may be a module itself."""
+def _imported(node: ast.Import | ast.ImportFrom, path: Path) -> Iterator[Path]:
+    """Files that an import in a file stands for, of this package or, for another's file, beside that file."""
+    module, level = ("", 0) if isinstance(node, ast.Import) else (f"{node.module or ''}.", node.level)
     for alias in node.names:
-        if isinstance(node, ast.Import):
-            choices, level = [alias.name], 0
+        name = module + alias.name
+        top = name.partition(".")[0]
+        if level:
+            folders = [path.parents[level - 1]]
+        elif top == "pointad_core":
+            folders = [PACKAGE.parent]
+        elif path.is_relative_to(PACKAGE):
+            folders = []
         else:
-            choices, level = [f"{node.module or ''}.{alias.name}", node.module or ""], node.level
-        yield from [found for name in choices if (found := _find(name, level, path, package))][:1]
-
-
-def _find(name: str, level: int, path: Path, package: Path) -> Path | None:
-    """A module by the name and the leading dots that a file imports it by, of this package or beside that file."""
-    if level:
-        return _module(path.parents[level - 1], name)
-    top, _, rest = name.partition(".")
-    if top == "pointad_core":
-        return _module(package, rest)
-    if path.is_relative_to(package):
-        return None
-    return _module(path.parent, name) or (_module(path.parent, rest) if top == path.parent.name else None)
-
-
-# The tree --------------------------------------------------------------------------------------------------------
+            folders = [path.parent, path.parents[1]] if top == path.parent.name else [path.parent]
+        # A name in a module may be a module itself.
+        names = [name, module.rstrip(".")] if module else [name]
+        yield from [found for name in names for folder in folders if (found := _module(folder, name))][:1]
 
 
 @cache
@@ -131,46 +120,38 @@ def _tokens(tree: ast.AST) -> tuple[list[str], list[ast.Import | ast.ImportFrom]
     """What a tree does, as text that is the same in every Python, and its imports.
 
     A node is its name with "(", its fields, by name and without empty ones, and ")"; a list stands in "[" and "]".
+    Docstrings and what is there for type checking alone are left out.
     """
     tokens: list[str] = []
     imports: list[ast.Import | ast.ImportFrom] = []
     stack: list[object] = [tree]
     while stack:
-        item = stack.pop()
-        if type(item) is str:
-            tokens.append(item)
-        elif type(item) is list:
-            tokens.append("[")
-            stack.append("]")
-            stack += reversed(list(_statements(item)) if item and isinstance(item[0], ast.stmt) else item)
-        elif isinstance(item, ast.Constant):
-            # `repr` depends on what characters a Python knows.
-            tokens.append(f"Constant {item.value!a}")
-        elif isinstance(item, ast.AST):
-            tokens.append(f"{type(item).__name__}(")
-            stack.append(")")
-            if isinstance(item, ast.Import | ast.ImportFrom):
-                imports.append(item)
-            for field in _in_order(item._fields):
-                value = getattr(item, field, None)
-                if isinstance(item, ast.JoinedStr):
-                    # Python 3.12 has empty texts in it.
-                    value = [part for part in item.values if getattr(part, "value", None) != ""]
-                if value or value == 0 or isinstance(item, ast.MatchSingleton):
-                    stack += (value, field)
-        else:
-            # A number, or None in the place of an element.
-            tokens.append(repr(item))
-    return tokens, imports
-
-
-def _statements(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements without docstrings and without what is there for type checking alone."""
-    for statement in statements:
-        match statement:
+        match item := stack.pop():
+            case str():
+                tokens.append(item)
+            case list():
+                tokens.append("[")
+                stack += ["]", *reversed(item)]
             case ast.Expr(ast.Constant(str())):
                 pass
             case ast.If(ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
-                yield from _statements(statement.orelse)
+                stack += reversed(item.orelse)
+            case ast.Constant():
+                # `repr` depends on what characters a Python knows.
+                tokens.append(f"Constant {item.value!a}")
+            case ast.AST():
+                tokens.append(f"{type(item).__name__}(")
+                stack.append(")")
+                if isinstance(item, ast.Import | ast.ImportFrom):
+                    imports.append(item)
+                for field in _in_order(item._fields):
+                    value = getattr(item, field, None)
+                    if isinstance(item, ast.JoinedStr):
+                        # Python 3.12 has empty texts in it.
+                        value = [part for part in item.values if getattr(part, "value", None) != ""]
+                    if value or value == 0 or isinstance(item, ast.MatchSingleton):
+                        stack += (value, field)
             case _:
-                yield statement
+                # A number, or None in the place of an element.
+                tokens.append(repr(item))
+    return tokens, imports

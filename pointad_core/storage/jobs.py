@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -27,10 +27,8 @@ logger = logging.getLogger("pointad_core")
 
 def printable(text: str) -> str:
     """Text as it can be shown: what came out of a file moves no cursor and looks like no line of the log's own."""
-    return "".join(
-        character if character.isprintable() else "\n    " if character == "\n" else repr(character)[1:-1]
-        for character in text
-    )
+    shown = (c if c.isprintable() else "\n    " if c == "\n" else repr(c)[1:-1] for c in text)
+    return "".join(shown)
 
 
 class _Formatter(logging.Formatter):
@@ -45,8 +43,7 @@ def logged(path: str | Path) -> Iterator[None]:
     A failure ends up there too: an InputError as its message alone, anything else with its traceback. The
     process then exits with status 1, so that the log is the one place where the cause is told.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w")
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
@@ -68,19 +65,15 @@ def logged(path: str | Path) -> Iterator[None]:
         handler.close()
 
 
-def progress(items: Iterable[T], label: str, unit: str = "scan") -> Iterator[T]:
+def progress(items: Collection[T], label: str, unit: str = "scan") -> Iterator[T]:
     """Pass items through; log each one's time and, on a terminal, draw a bar."""
     from tqdm import tqdm
 
-    total = len(items) if isinstance(items, Sized) else None
-    with tqdm(total=total, desc=label, unit=unit, disable=not sys.stderr.isatty(), leave=False) as bar:
-        for number, item in enumerate(items, start=1):
-            start = time.perf_counter()
-            yield item
-            logger.info(
-                "%s: %s %d%s, %.2f s", label, unit, number, f"/{total}" if total else "", time.perf_counter() - start
-            )
-            bar.update()
+    bar = tqdm(items, desc=label, unit=unit, disable=not sys.stderr.isatty(), leave=False)
+    for number, item in enumerate(bar, start=1):
+        start = time.perf_counter()
+        yield item
+        logger.info("%s: %s %d/%d, %.2f s", label, unit, number, len(items), time.perf_counter() - start)
 
 
 def use(threads: int, gpus: int) -> None:
@@ -98,7 +91,12 @@ def use(threads: int, gpus: int) -> None:
 
 @cache
 def pick_device() -> torch.device:
-    """The device of this process: the CPU, the only GPU that it sees, or one of several that no other job holds."""
+    """The device of this process: the CPU, the only GPU that it sees, or one of several that no other job holds.
+
+    Waits where this user's other processes hold all. A GPU is held by a lock on a file, which the kernel takes back
+    when the process ends, however it ends. The file is named after the GPU itself: its number depends on what a process
+    may see.
+    """
     import torch
 
     if not torch.cuda.is_available():
@@ -106,22 +104,12 @@ def pick_device() -> torch.device:
     count = torch.cuda.device_count()
     if count == 1:
         return torch.device("cuda")
-    index = hold_one([str(torch.cuda.get_device_properties(index).uuid) for index in range(count)])
-    torch.cuda.set_device(index)
-    return torch.device("cuda", index)
-
-
-def hold_one(gpus: Sequence[str]) -> int:
-    """Index of a GPU, of these by their ids, that no other process of this user holds; waits where all are held.
-
-    It is held by a lock on a file, which the kernel takes back when the process ends, however it ends. The file is
-    named after the GPU itself: its number depends on what a process may see.
-    """
     folder = Path(tempfile.gettempdir()) / f"pointad-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     waiting = False
     while True:
-        for index, gpu in enumerate(gpus):
+        for index in range(count):
+            gpu = torch.cuda.get_device_properties(index).uuid
             # Left open on purpose: the lock lives as long as the file is open.
             file = os.open(folder / f"{gpu}.lock", os.O_RDWR | os.O_CREAT, mode=0o600)
             try:
@@ -129,9 +117,10 @@ def hold_one(gpus: Sequence[str]) -> int:
             except BlockingIOError:
                 os.close(file)
                 continue
-            logger.info("GPU %d of %d (%s)", index, len(gpus), gpu)
-            return index
+            logger.info("GPU %d of %d (%s)", index, count, gpu)
+            torch.cuda.set_device(index)
+            return torch.device("cuda", index)
         if not waiting:
-            logger.info("waiting for a GPU: other jobs hold all %d", len(gpus))
+            logger.info("waiting for a GPU: other jobs hold all %d", count)
             waiting = True
         time.sleep(1)

@@ -20,8 +20,7 @@ from pathlib import Path
 from pointad_core.errors import InputError
 
 FOLDER = Path(".snakemake")
-_SHARED = "processes.lock"
-_NAME = "run.lock"
+_RUN = "run.lock"
 
 
 def enter(folder: Path = FOLDER) -> None:
@@ -32,23 +31,15 @@ def enter(folder: Path = FOLDER) -> None:
     """
     with suppress(OSError):
         # Never closed, and not inherited by jobs, which may outlive a run that is killed.
-        file = os.open(folder / _SHARED, os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(folder / "processes.lock", os.O_RDWR | os.O_CREAT, 0o666)
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _forget_killed(folder)
+            machine, owner = platform.node().encode(), folder / _RUN
+            # Another machine's locks stay: whether the kernel's reach from one to another depends on the file system.
+            if not any(folder.glob("locks/*")) or (owner.exists() and owner.read_bytes() == machine):
+                shutil.rmtree(folder / "locks", ignore_errors=True)
+                owner.write_bytes(machine)
         fcntl.flock(file, fcntl.LOCK_SH)
-
-
-def _forget_killed(folder: Path) -> None:
-    """Remove Snakemake's locks of a run on this machine, and note that those to come are of this machine.
-
-    Only these: whether a lock reaches from one machine to another depends on the file system.
-    """
-    machine, owner = platform.node().encode(), folder / _NAME
-    if any(folder.glob("locks/*")) and (not owner.exists() or owner.read_bytes() != machine):
-        return
-    shutil.rmtree(folder / "locks", ignore_errors=True)
-    owner.write_bytes(machine)
 
 
 def hold(folder: Path = FOLDER) -> None:
@@ -56,21 +47,17 @@ def hold(folder: Path = FOLDER) -> None:
 
     A file system that has no such locks leaves it to Snakemake's own.
     """
+    path, machine = folder.resolve() / _RUN, platform.node().encode()
     try:
         # Whether others of one's group may go on with this run is for the umask to say.
-        file = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise InputError(
-            f"{folder.resolve() / _NAME}: {error.strerror}; name another folder with --directory"
-        ) from None
+        raise InputError(f"{path}: {error.strerror}; name another folder with --directory") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        machine = platform.node().encode()
     except BlockingIOError:
-        raise InputError(
-            f"{folder.resolve().parent}: another run is going on in this folder; wait for its end, or name another "
-            "folder with --directory"
-        ) from None
+        told = "another run is going on in this folder; wait for its end, or name another folder with --directory"
+        raise InputError(f"{path.parents[1]}: {told}") from None
     except OSError:
         machine = b""
     os.truncate(file, 0)

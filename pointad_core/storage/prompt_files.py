@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load, save
 
 from pointad_core.errors import InputError
@@ -42,14 +43,10 @@ def read_prompts(path: str | os.PathLike[str], layers: Sequence[str] | None = No
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What made a prompts file: `write_prompts`'s provenance, as JSON gives it back.
-
-    Raises InputError for a file that is missing or damaged.
-    """
-    content = _read(path)
-    # The format begins with its header's length, eight bytes, and the header as JSON.
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    provenance: dict[str, Any] = json.loads(header["__metadata__"]["provenance"])
+    """What made a prompts file, as JSON gives it back; InputError for a file that is missing or damaged."""
+    _read(path)
+    with safe_open(path, framework="pt") as file:
+        provenance: dict[str, Any] = json.loads(file.metadata()["provenance"])
     del provenance["checksum"]
     return provenance
 
@@ -58,7 +55,6 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     """The file's bytes, as they were written."""
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such prompts")
-    content = Path(path).read_bytes()
-    if not files.is_sealed(content):
+    if not files.is_sealed(content := Path(path).read_bytes()):
         raise InputError(f"{path}: the prompts are damaged (not as they were written); delete the file and run again")
     return content

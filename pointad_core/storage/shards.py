@@ -32,13 +32,11 @@ def split(scans: Iterable[str], size: int | None) -> dict[str, list[str]]:
     The names must differ, and size be positive.
     """
     shards: dict[str, list[str]] = {}
-    waiting = [(WHOLE, sorted((bits(scan), scan) for scan in scans))]
+    waiting = [(WHOLE, [(bits(scan), scan) for scan in scans])]
     while waiting:
         shard, members = waiting.pop()
-        if size is None or len(members) <= size:
-            if members:
-                shards[shard] = sorted(scan for _, scan in members)
-            continue
-        for bit in "10":
-            waiting.append((shard + bit, [member for member in members if member[0][len(shard)] == bit]))
+        if size is not None and len(members) > size:
+            waiting += [(shard + bit, [pair for pair in members if pair[0][len(shard)] == bit]) for bit in "10"]
+        elif members:
+            shards[shard] = sorted(scan for _, scan in members)
     return shards

@@ -17,21 +17,19 @@ def read_word_vectors(path: str | os.PathLike[str], words: Iterable[str]) -> dic
     numbers, with blanks between. It is read no further than to the last of the words. Raises InputError for a file that
     is missing or not of this format, and for a word that it lacks.
     """
-    path = os.path.expanduser(path)
-    wanted = set(words)
+    path, missing = os.path.expanduser(path), set(words)
     found: dict[str, torch.Tensor] = {}
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             header = file.readline().split()
-            if len(header) != 2 or not all(field.isdecimal() for field in header) or not int(header[1]):
+            if len(header) != 2 or not all(map(str.isdecimal, header)) or not int(header[1]):
                 raise InputError(
                     f"{path}: its first line is {' '.join(header)[:40]!r}, expected two whole numbers, of words and of "
                     "a vector's numbers (word2vec's text format)"
                 )
             length = int(header[1])
             for number, line in enumerate(file, start=2):
-                word = line.split(" ", 1)[0]
-                if word not in wanted or word in found:
+                if (word := line.split(" ", 1)[0]) not in missing:
                     continue
                 try:
                     vector = torch.tensor([float(field) for field in line.split()[1:]])
@@ -40,10 +38,11 @@ def read_word_vectors(path: str | os.PathLike[str], words: Iterable[str]) -> dic
                 if len(vector) != length or not vector.isfinite().all():
                     raise InputError(f"{path}: line {number}, of the word {word!r}, has not {length} finite numbers")
                 found[word] = vector
-                if len(found) == len(wanted):
+                missing.remove(word)
+                if not missing:
                     break
     except OSError as error:
         raise InputError(f"{path}: no readable file of word vectors ({error.strerror})") from error
-    if missing := sorted(wanted - found.keys()):
-        raise InputError(f"{path}: has no vector of the word {', '.join(map(repr, missing))}")
+    if missing:
+        raise InputError(f"{path}: has no vector of the word {', '.join(map(repr, sorted(missing)))}")
     return found

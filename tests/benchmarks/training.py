@@ -83,34 +83,31 @@ def scalar_form(inputs: dict[str, Any]) -> tuple[Callable[[], list], Callable[[]
     """The package's own: returns a training step and the scoring as functions without arguments."""
     import torch
 
-    from pointad_core.methods import aggregation as geometry
     from pointad_core.methods import pointad_plus
+    from pointad_core.methods.aggregation import fused_norms, patch_indices
     from pointad_core.methods.interface import Settings
+    from pointad_core.methods.scoring import score_scan
+    from pointad_core.methods.segmentation import Aggregation, Sample
     from pointad_core.methods.targets import make_targets
-    from pointad_core.methods.scoring import score_organised, score_points
-    from pointad_core.methods.segmentation import Explicit, Sample
 
     t = {name: torch.from_numpy(array) for name, array in inputs.items()}
-    index = geometry.patch_indices(t["pixels"], SIZE, GRID).int()
-    norms = geometry.fused_norms(t["patches"], index, t["visible"], t["neighbours"], t["weights"], ALPHA)
-    explicit = Explicit(index, t["neighbours"], t["weights"], norms, ALPHA)
-    sample = Sample(t["views"], t["patches"], t["pixels"], t["visible"], SIZE, explicit)
+    index = patch_indices(t["pixels"], SIZE, GRID).int()
+    norms = fused_norms(t["patches"], index, t["visible"], t["neighbours"], t["weights"], ALPHA)
+    aggregation = Aggregation(index, t["neighbours"], t["weights"], norms, ALPHA)
+    sample = Sample(t["views"], t["patches"], t["pixels"], t["visible"], SIZE, aggregation)
     targets = make_targets(sample, t["labels"], t["masks"], True)
     settings = Settings()
     cpu = torch.device("cpu")
 
     def step() -> list:
         g = {layer: t[layer].clone().requires_grad_() for layer in ("rendering", "geometry")}
-        terms = pointad_plus.loss_terms(g, sample.on(cpu), targets, settings)
-        torch.stack(list(terms.values())).sum().backward()
-        return [*terms.values(), g["rendering"].grad, g["geometry"].grad]
+        terms = [term() for term in pointad_plus.loss_terms(g, sample.on(cpu), targets, settings).values()]
+        torch.stack(terms).sum().backward()
+        return [*terms, g["rendering"].grad, g["geometry"].grad]
 
     def score() -> list:
         g = {layer: t[layer] for layer in ("rendering", "geometry")}
-        points, probability = score_points(pointad_plus, g, sample.on(cpu), settings)
-        maps, objects = score_organised(
-            points, inputs["grid"], SIZE, probability, settings.smoothing_sigma, pointad_plus.object_score, None
-        )
+        maps, objects = score_scan(pointad_plus, g, sample.on(cpu), {"grid": inputs["grid"]}, SIZE, settings)
         return [maps["map_3d"], objects["object_3d"]]
 
     return step, score

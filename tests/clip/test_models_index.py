@@ -5,15 +5,13 @@ import sys
 
 import pytest
 
-from pointad_core.clip.compatibility import check_deep_blocks, check_model
-from pointad_core.clip.models_index import describe, model_files
+from pointad_core.clip.models_index import check_deep_blocks, check_model, describe, model_files
 from pointad_core.errors import InputError
 
 
 def test_descriptions_are_open_clips_own_and_come_without_it() -> None:
     code = """
 import sys
-from pointad_core.clip import compatibility
 from pointad_core.clip.models_index import describe, model_files
 found = {name: describe(name) for name in model_files()}
 print(*[name for name in ("torch", "numpy", "open_clip", "torchvision") if name in sys.modules])

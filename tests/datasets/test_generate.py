@@ -23,7 +23,7 @@ from pointad_core.datasets.generator.catalogue import (
 from pointad_core.datasets.generator.defects import DEFECTS, add_defect
 from pointad_core.datasets.generator.scans import generate_category, write
 from pointad_core.datasets.generator.shapes import CELL, make_shape
-from pointad_core.datasets.registry import LAYOUTS, find_layout, list_scans, reader
+from pointad_core.datasets.registry import LAYOUTS, list_scans, reader
 from pointad_core.errors import InputError
 from pointad_core.stages.clouds import make_clouds
 from pointad_core.storage import stores
@@ -231,7 +231,7 @@ def test_real3d_scans_are_like_published_ones(root):
 def test_the_workflows_clouds_show_object_and_defects(root, tmp_path, layout, category):
     normals = {"radius": 0.8, "neighbours": 30} if layout == "real3d" else {"radius": 0.1, "neighbours": 50}
     output = tmp_path / "clouds.zarr.zip"
-    entry = {"name": layout, **asdict(find_layout(layout))}
+    entry = {"name": layout, **asdict(LAYOUTS[layout])}
     make_clouds(root / layout, output, layout, entry, category, OPTIONS | {"normals": normals}, {})
     with stores.read(output, "clouds") as store:
         defects = [store.scan_attributes(scan)["defective"] for scan in store.scans]

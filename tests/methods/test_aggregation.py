@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from aggregation_oracle import naive_fused, naive_neighbours
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointad_core.errors import InputError
 from pointad_core.methods.aggregation import (
     aggregate,
     aggregate_scalars,
+    find_neighbours,
     fused_norms,
     kernel_weights,
     patch_indices,
@@ -19,7 +21,7 @@ from pointad_core.methods.aggregation import (
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def draw_cloud(seed, n_views=3, n_points=17, grid=4, dim=21, k=5):
+def random_cloud(seed, n_views=3, n_points=17, grid=4, dim=21, k=5):
     """A random cloud with unit patch features: as the store has them, but any numbers do."""
     rng = np.random.default_rng(seed)
     patches = rng.normal(size=(n_views, grid**2, dim))
@@ -38,27 +40,14 @@ def draw_cloud(seed, n_views=3, n_points=17, grid=4, dim=21, k=5):
     }
 
 
-def naive_fused(cloud, alpha):
-    """q^ of every point in full, [n, d] float64, loop by loop from Sec. 3.4."""
-    n_views, n_points = cloud["visible"].shape
-    q = []
-    for j in range(n_points):
-        seen = [cloud["patches"][k][cloud["patch_index"][k, j]] for k in range(n_views) if cloud["visible"][k, j]]
-        q.append(sum(seen) / len(seen))
-    fused = []
-    for j in range(n_points):
-        from_neighbours = sum(float(w) * q[i] for i, w in zip(cloud["neighbours"][j], cloud["weights"][j], strict=True))
-        fused.append(alpha * from_neighbours + (1 - alpha) * q[j])
-    return np.array(fused)
-
-
 def as_tensors(cloud):
     return [torch.from_numpy(cloud[name]) for name in ("patch_index", "visible", "neighbours", "weights")]
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, alpha=st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 def test_scalar_form_equals_full_features(seed, alpha):
-    cloud = draw_cloud(seed)
+    cloud = random_cloud(seed)
     texts = np.random.default_rng(seed + 1).normal(size=(2, 21))
     scalars = torch.from_numpy(cloud["patches"] @ texts.T).float()
     fused = naive_fused(cloud, alpha)
@@ -70,7 +59,7 @@ def test_scalar_form_equals_full_features(seed, alpha):
 
 @pytest.mark.parametrize("block", [1, 4, 20, 21, 64])
 def test_norms_do_not_depend_on_the_block(block):
-    cloud = draw_cloud(5)
+    cloud = random_cloud(5)
     patches = torch.from_numpy(cloud["patches"]).half()
     cloud["patches"] = patches.double().numpy()
     norms = fused_norms(patches, *as_tensors(cloud), 0.5, block=block)
@@ -79,7 +68,7 @@ def test_norms_do_not_depend_on_the_block(block):
 
 
 def test_gradient_is_that_of_the_linear_map():
-    cloud = draw_cloud(7)
+    cloud = random_cloud(7)
     rng = np.random.default_rng(8)
     upstream = rng.normal(size=(17, 2))
     scalars = torch.from_numpy(rng.normal(size=(3, 16, 2))).requires_grad_()
@@ -98,9 +87,10 @@ def test_gradient_is_that_of_the_linear_map():
     np.testing.assert_allclose(scalars.grad.numpy(), expected, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(seed=SEEDS)
 def test_order_of_points_does_not_matter(seed):
-    cloud = draw_cloud(seed)
+    cloud = random_cloud(seed)
     order = np.random.default_rng(seed).permutation(17)
     inverse = np.argsort(order)
     shuffled = cloud | {
@@ -139,6 +129,36 @@ def test_mean_over_the_views_that_see_a_point():
     assert visible_mean(values, visible).tolist() == [[2.0], [4.0], [0.0]]
 
 
+def test_neighbours_are_the_nearest_others():
+    points = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
+    indices, distances = find_neighbours(points, 7)
+    expected_indices, expected_distances = naive_neighbours(points, 7)
+    assert indices.dtype == np.int32
+    np.testing.assert_array_equal(indices, expected_indices)
+    np.testing.assert_allclose(distances, expected_distances, rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_a_point_is_never_its_own_neighbour_even_among_duplicates(k):
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(30, 3)).astype(np.float32)
+    points[5:17] = points[5]  # more coinciding points than neighbours
+    points[20:22] = points[20]
+    indices, distances = find_neighbours(points, k)
+    assert (indices != np.arange(30)[:, None]).all()
+    assert all(len(set(row)) == k for row in indices.tolist())
+    _, expected = naive_neighbours(points, k)
+    np.testing.assert_allclose(distances, expected, atol=1e-12)
+
+
+def test_more_neighbours_than_points_are_refused():
+    with pytest.raises(ValueError, match="5 neighbours asked for, 5 points allow 1 to 4"):
+        find_neighbours(np.zeros((5, 3)), 5)
+    with pytest.raises(ValueError, match="0 neighbours"):
+        find_neighbours(np.zeros((5, 3)), 0)
+
+
+@settings(deadline=None)
 @given(
     seed=SEEDS,
     sigma=st.floats(1e-6, 1e6),

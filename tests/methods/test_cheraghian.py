@@ -132,8 +132,9 @@ def test_training_and_scoring(tmp_path, words, with_file, organised):
     prompts, totals = train(toy, tmp_path, options)
     assert len(totals) == 10
     assert sum(totals[-2:]) < sum(totals[:2])
-    length = 20 if with_file else 64
-    assert read_prompts(prompts)["projector.0.weight"].shape == (512, length)
+    length, kept = 20 if with_file else 64, read_prompts(prompts)
+    assert kept["projector.0.weight"].shape == (512, length)
+    assert kept["projector.1.num_batches_tracked"] == 10  # the network is run once a step, and at no other time
     output = tmp_path / "scores.zarr.zip"
     score(toy, prompts, output, options)
     names = ["map_3d"] if organised else ["points_3d", "original_3d"]
@@ -161,6 +162,17 @@ def test_a_given_pointnet_is_frozen(tmp_path, words):
     prompts, _ = train(toy, tmp_path, options)
     moved = read_prompts(prompts)
     assert not torch.equal(moved["pointnet.0.weight"], kept["pointnet.0.weight"])
+
+
+def test_losses_that_leave_the_network_of_the_texts_untouched_are_refused(tmp_path, words):
+    """With a PointNet that is given, what remains has nothing to learn at all."""
+    toy = write_toy(tmp_path, n_scans=2)
+    save_file(pointnet.first_weights(torch.Generator()), tmp_path / "pointnet.safetensors")
+    options = {"epochs": 1, "word_vectors": str(words), "loss_weights": {"alignment": 0}}
+    for given in ({}, {"pointnet": str(tmp_path / "pointnet.safetensors")}):
+        with pytest.raises(InputError, match="the losses points leave a part of what scores as it was drawn"):
+            train(toy, tmp_path, {**options, **given})
+    assert not (tmp_path / "p.safetensors").exists()
 
 
 def test_a_word_without_vector_leaves_nothing_behind(tmp_path, words):

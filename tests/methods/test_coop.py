@@ -17,7 +17,7 @@ from pointad_core.clip.loading import load_clip
 from pointad_core.errors import InputError
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, load
-from pointad_core.stages.scores import restore
+from pointad_core.methods.scoring import restore
 from pointad_core.storage import stores
 
 NAMED = ["pointad_coop", "pointad_plus_coop"]

@@ -5,22 +5,25 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from cases import CPU, TAU, Case, bilinear, softmax_abnormal
+from cases import CPU, MODEL, TAU, Case, bilinear, softmax_abnormal
 from scipy.ndimage import gaussian_filter
 from toy import GRID, SIZE, unit
 
 from pointad_core.errors import InputError
 from pointad_core.methods import pointad
 from pointad_core.methods.interface import Settings
+from pointad_core.methods.registry import SYSTEMS
 from pointad_core.methods.scoring import (
     Multimodal,
     on_grid,
+    restore,
     rgb_map,
     score_organised,
     score_rgb,
     score_scan,
     score_unorganised,
 )
+from pointad_core.storage.prompt_files import write_prompts
 
 
 def smooth(image):
@@ -119,3 +122,22 @@ def test_scores_that_are_not_finite_are_refused(value):
     )
     with pytest.raises(InputError, match="its scores are not finite"):
         score_scan(system, {}, None, {"grid": np.array([0, 1])}, SIZE, Settings())
+
+
+def test_states_come_from_the_prompts_file(tmp_path):
+    path, pair = tmp_path / "prompts.safetensors", torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    write_prompts(path, {"rendering.embeddings": pair}, {})
+    assert torch.equal(restore(SYSTEMS["pointad"], path, Settings(), MODEL, CPU)("rope")["rendering"], pair)
+    told = r"prompts\.safetensors: has no prompts of the layers \['geometry'\], only \['rendering.embeddings'\]"
+    with pytest.raises(InputError, match=told):
+        restore(SYSTEMS["pointad_plus"], path, Settings(), MODEL, CPU)
+    with pytest.raises(InputError, match=r"methods\.pointad is trained; its prompts are missing"):
+        restore(SYSTEMS["pointad"], None, Settings(), MODEL, CPU)
+
+
+def test_an_untrained_system_has_its_state_from_the_model():
+    state = restore(SYSTEMS["clip_rendering"], None, Settings(), MODEL, CPU)("rope")
+    assert state["rendering"].shape == (2, 128)
+    assert not state["rendering"].requires_grad
+    with pytest.raises(InputError, match=r"^unknown model 'none'"):
+        restore(SYSTEMS["clip_rendering"], None, Settings(), {**MODEL, "model": "none"}, CPU)

@@ -7,7 +7,7 @@ import pytest
 
 from pointad_core.datasets.generator.defects import DEFECTS
 from pointad_core.datasets.generator.shapes import CELL, SHAPES, make_shape
-from pointad_core.methods.words import split
+from pointad_core.methods.words import words_of
 from pretraining.defects import DEFECT_WORDS, add_pretraining_defect
 from pretraining.shapes import FAMILIES, WORDS, make_pretraining_shape
 from tests.datasets.test_generate import check_in_the_grid
@@ -27,9 +27,9 @@ def both(family: str, kind: str, seed: int):
 def test_no_family_is_a_category():
     assert not FAMILIES.keys() & SHAPES.keys()
     assert not set(FAMILIES.values()) & set(SHAPES.values())
-    categories = {word.lower() for name in SHAPES for word in [name, *split(name)]}
+    categories = {word.lower() for name in SHAPES for word in [name, *words_of(name)]}
     categories |= {"chocolate", "licorice", "sandwich", "peppermint", "candy", "toffee", "gemstone"}
-    families = {word.lower() for names in WORDS.values() for name in names for word in [name, *split(name)]}
+    families = {word.lower() for names in WORDS.values() for name in names for word in [name, *words_of(name)]}
     assert not categories & families
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pointad_core.errors import InputError
 from pointad_core.rendering.registry import RENDERERS, load
-from pointad_core.rendering.renders import Renders
+from pointad_core.rendering.views import Renders
 
 VIEWS = {"tilt": 180, "x": [-45, 0, 15], "y": [-30]}
 OPTIONS = {"resolution": 42, "views": VIEWS, "point_size": 6, "visibility": "soft", "window": 128}

@@ -11,8 +11,8 @@ from PIL import Image
 
 from pointad_core.rendering.shaded import angles, rotate_normals, shrink
 from pointad_core.rendering.splat import draw, shade
-from pointad_core.rendering.squares import draw_squares
 from pointad_core.rendering.views import EYE, project, rotations
+from pointad_core.rendering.visibility import draw_squares
 
 TURNS = rotations(angles({"tilt": 180, "x": [-45, 0, 15], "y": [-30]}))
 

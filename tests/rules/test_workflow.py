@@ -1,6 +1,7 @@
 """The workflow as a user meets it: a fresh clone, other folders, mistakes, and the same bytes on any machine."""
 
 import copy
+import csv
 import json
 import os
 import re
@@ -11,12 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
-from miniature import CONFIG, REPOSITORY, Miniature, copy_workflow, snakemake
+from miniature import CONFIG, REPOSITORY, Miniature, Result, changed, copy_workflow, snakemake
 from PIL import Image
 
 from pointad_core.datasets.generator.catalogue import EYECANDIES_ITEMS, generated_files
+from pointad_core.storage import stores
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -35,6 +38,7 @@ def test_fresh_clone_lists_jobs(tmp_path: Path) -> None:
     assert result.code == 0, result.text
     # 12 categories in three renderings.
     assert (result.jobs["clouds"], result.jobs["renders"], result.jobs["features"]) == (12, 36, 36)
+    assert result.jobs["aggregation"] == 12
     assert result.jobs["table"] == 4
     assert "profiles/default" in result.text, "the default profile is not read by itself"
 
@@ -183,15 +187,61 @@ def test_mistakes_are_named_before_anything_runs(
     assert not (tmp_path / "results").exists()
 
 
-def test_missing_data_root_is_named(snakefile: Path, tmp_path: Path) -> None:
-    config = yaml.safe_load((REPOSITORY / "config/paper.yaml").read_text())
-    config["datasets"]["real3d"]["root"] = str(tmp_path / "nowhere")
+def own_data(miniature: Miniature, folder: Path, root: Path) -> Path:
+    """A config in which mvtec3d is a user's own folder."""
+    config = copy.deepcopy(CONFIG)
+    del config["datasets"]["mvtec3d"]["generated"]
+    config["datasets"]["mvtec3d"]["root"] = str(root)
+    return dump(folder / "own.yaml", config)
+
+
+@pytest.mark.parametrize("target", ["all_tables", "results/clouds/mvtec3d/bagel.zarr.zip"])
+@pytest.mark.parametrize("shard_size", [None, 2])
+def test_missing_data_root_is_named(snakefile: Path, tmp_path: Path, target: str, shard_size: int | None) -> None:
+    config = copy.deepcopy(CONFIG)
+    del config["datasets"]["mvtec3d"]["generated"]
+    config["datasets"]["mvtec3d"] |= {"root": str(tmp_path / "nowhere"), "shard_size": shard_size}
     path = dump(tmp_path / "own.yaml", config)
-    target = "results/clouds/real3d/shell.zarr.zip"
     result = snakemake(target, "--configfile", path, snakefile=snakefile, directory=tmp_path)
     assert result.code != 0
-    assert str(tmp_path / "nowhere") in result.text
-    assert "datasets.real3d" in result.text
+    assert f"datasets.mvtec3d: {tmp_path}/nowhere: no such folder" in result.text
+    assert "Missing input files for rule clouds" in result.text
+    assert "Traceback" not in result.text
+    assert "InputFunctionException" not in result.text
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_wrong_root_is_told_of_where_results_are_there(miniature: Miniature, tmp_path: Path) -> None:
+    """A folder that was moved away after its clouds were made is no hindrance; a wrong one is named at each run."""
+    target, data = "results/renders/standard/mvtec3d/bagel.zarr.zip", tmp_path / "data"
+    shutil.copytree(miniature.directory / "results/generated/mvtec3d", data)
+
+    def run(root: Path, *arguments: str) -> Result:
+        path = own_data(miniature, tmp_path, root)
+        return snakemake(
+            target, *arguments, "--configfile", path, snakefile=miniature.snakefile, directory=tmp_path / "run"
+        )
+
+    assert run(data).jobs == {"clouds": 1, "renders": 1}
+    assert "taken as it is" not in run(data).text
+    for wrong, told in (
+        (tmp_path / "nowhere", f"datasets.mvtec3d: {tmp_path}/nowhere: no such folder"),
+        (data / "bagel", f"datasets.mvtec3d: {data}/bagel/bagel: no such category; {data}/bagel has"),
+    ):
+        result = run(wrong)
+        assert (result.code, result.jobs) == (0, {}), result.text
+        assert told in result.text
+        assert "What there is of mvtec3d's results is taken as it is." in result.text
+        # What depends on the folder alone cannot be made.
+        (tmp_path / "run" / "results/renders/standard/mvtec3d/bagel.zarr.zip").unlink()
+        assert run(wrong).jobs == {"renders": 1}
+        clouds = tmp_path / "run/results/clouds/mvtec3d/bagel.zarr.zip"
+        with changed(clouds, None):
+            result = run(wrong, "--forceall")
+            assert result.code != 0
+            assert told in result.text
+            assert "Traceback" not in result.text
+    assert run(data, "-n").jobs == {}
 
 
 def test_bad_scan_is_named_and_leaves_nothing_half_written(miniature: Miniature, tmp_path: Path) -> None:
@@ -199,10 +249,7 @@ def test_bad_scan_is_named_and_leaves_nothing_half_written(miniature: Miniature,
     shutil.copytree(miniature.directory / "results/generated/mvtec3d", data)
     scan = sorted((data / "bagel").rglob("xyz/*.tiff"))[0]
     scan.write_bytes(scan.read_bytes()[:1000])
-    config = copy.deepcopy(CONFIG)
-    del config["datasets"]["mvtec3d"]["generated"]
-    config["datasets"]["mvtec3d"]["root"] = str(data)
-    path = dump(tmp_path / "own.yaml", config)
+    path = own_data(miniature, tmp_path, data)
     target = "results/clouds/mvtec3d/bagel.zarr.zip"
     before = {file: file.stat().st_mtime_ns for file in data.rglob("*")}
     result = snakemake(target, "--configfile", path, snakefile=miniature.snakefile, directory=tmp_path)
@@ -213,6 +260,108 @@ def test_bad_scan_is_named_and_leaves_nothing_half_written(miniature: Miniature,
     assert "Traceback" not in log
     assert not [file for file in (tmp_path / "results").rglob("*") if file.is_file()]
     assert {file: file.stat().st_mtime_ns for file in data.rglob("*")} == before, "the user's folder was written to"
+
+
+# What a config can say ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied(miniature: Miniature, tmp_path: Path) -> Miniature:
+    """A finished run to go on from."""
+    directory = tmp_path / "run"
+    shutil.copytree(miniature.directory, directory)
+    return Miniature(miniature.snakefile, directory, miniature.result)
+
+
+def finish(copied: Miniature, config: dict[str, Any], *targets: str) -> Result:
+    path = dump(copied.directory / "own.yaml", config)
+    result = snakemake(*targets, "--configfile", path, snakefile=copied.snakefile, directory=copied.directory, cores=8)
+    assert result.code == 0, result.text
+    return result
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_variant_is_scored_with_the_originals_prompts_but_not_on_what_they_saw(copied: Miniature) -> None:
+    config = copy.deepcopy(CONFIG)
+    config["datasets"]["strict"] = {"variant_of": "mvtec3d", "rendering": {"visibility": "strict"}, "label": "Strict"}
+    config["experiments"]["cross_dataset"] = [{"source": "mvtec3d", "targets": ["strict"]}]
+    jobs = finish(copied, config, "results/tables/table3.tex").jobs
+    # Raw scans and prompts are the original's.
+    assert not [rule for rule in jobs if rule.startswith("generate")]
+    assert jobs["prompts"] == 0
+    # Of the two categories carrot has been seen; an untrained system has seen neither, but is not in the table.
+    assert (jobs["clouds"], jobs["renders"]) == (1, 3)
+    results = copied.directory / "results"
+    for system in ("pointad", "pointad_plus", "anomalyclip"):
+        rows = read_csv(results / f"metrics/{system}/mvtec3d/carrot/111/strict.csv")
+        assert {row["category"] for row in rows} == {"bagel"}
+    # Same scans, seen otherwise.
+    with (
+        stores.read(results / "renders/standard/mvtec3d/bagel.zarr.zip", "renders") as soft,
+        stores.read(results / "renders/standard/strict/bagel.zarr.zip", "renders") as strict,
+    ):
+        assert soft.scans == strict.scans
+        for scan in soft.scans:
+            one, other = (store.load(scan, ["images", "visible"]) for store in (soft, strict))
+            np.testing.assert_array_equal(one["images"], other["images"])
+            assert one["visible"].sum() > other["visible"].sum()
+    assert "Strict" in (results / "tables/table3.tex").read_text()
+
+
+def test_metrics_and_pictures_of_some_scans_make_nothing_else_again(copied: Miniature) -> None:
+    sheet = "results/heatmaps/pointad/mvtec3d/carrot/111/mvtec3d/bagel.png"
+    metrics = "results/metrics/pointad/mvtec3d/carrot/111/mvtec3d.csv"
+    with stores.read(copied.directory / "results/clouds/mvtec3d/bagel.zarr.zip", "clouds") as store:
+        good, defective = ([s for s in store.scans if s.startswith("good/") is kind] for kind in (True, False))
+    finish(copied, CONFIG, sheet)
+    whole = (copied.directory / sheet).read_bytes()
+    config = copy.deepcopy(CONFIG)
+    config["datasets"]["mvtec3d"]["categories"]["bagel"] = {"scans": [defective[0], good[0]]}
+    assert finish(copied, config, metrics, sheet).jobs == {"metrics": 1, "heatmaps": 1}
+    row = read_csv(copied.directory / metrics)[0]
+    assert (row["category"], row["n_good"], row["n_defective"]) == ("bagel", "1", "1")
+    assert (copied.directory / sheet).read_bytes() != whole
+    config["datasets"]["mvtec3d"]["categories"]["bagel"] = {"scans": [defective[0], "good/999"]}
+    path = dump(copied.directory / "own.yaml", config)
+    result = snakemake(metrics, "--configfile", path, snakefile=copied.snakefile, directory=copied.directory)
+    assert result.code != 0
+    assert "good/999" in result.text
+
+
+def test_a_system_of_the_users_own_runs_through_the_workflow(copied: Miniature) -> None:
+    module = copied.directory / "my systems/toy.py"
+    module.parent.mkdir()
+    shutil.copy(REPOSITORY / "tests/systems/toy_system.py", module)
+    config = copy.deepcopy(CONFIG)
+    losses = {"points": 1, "images": 0.5}
+    config["systems"] = {"toy": {"module": "my systems/toy.py", "stream": "vv", "losses": losses}}
+    config["methods"]["toy"] = {"system": "toy", "epochs": 2}
+    jobs = finish(copied, config, "all_tables").jobs
+    assert {stage: jobs[stage] for stage in ("features", "prompts", "scores", "metrics")} == {
+        "features": 0,
+        "prompts": 1,
+        "scores": 2,
+        "metrics": 2,
+    }
+    tables = copied.directory / "results/tables"
+    assert "toy" in (tables / "table1.tex").read_text()
+    assert [row for row in read_csv(tables / "table1.csv") if row["method"] == "toy"]
+    # Its code is followed like the package's, and it leaves the others alone.
+    assert copied.plan(config) == {}
+    with changed(module, module.read_bytes() + b"\n# edited\n"):
+        assert copied.plan(config) == {}
+    with changed(module, module.read_bytes() + b"\nEDITED = True\n"):
+        jobs = copied.plan(config)
+    assert {stage: jobs[stage] for stage in ("features", "prompts", "scores", "metrics")} == {
+        "features": 0,
+        "prompts": 1,
+        "scores": 2,
+        "metrics": 2,
+    }
 
 
 # The same everywhere ----------------------------------------------------------------------------------------------
@@ -270,7 +419,8 @@ def test_profiles_keep_results_trustworthy(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["slurm", "kubernetes"])
 def test_a_clusters_profile_says_of_every_rule_that_can_use_a_gpu_whether_it_gets_one(name: str) -> None:
-    text = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    files = [*(REPOSITORY / "workflow/rules").glob("*.smk"), REPOSITORY / "pretraining/Snakefile"]
+    text = "".join(path.read_text() for path in files)
     rules = {rule.split(":")[0] for rule in text.split("\nrule ")[1:] if "gpu=GPUS" in rule}
     profile = yaml.safe_load((REPOSITORY / f"profiles/{name}/profile.yaml").read_text())
     assert {"features", "prompts"} < rules
@@ -301,7 +451,7 @@ def test_a_documented_command_says_what_it_seems_to(command: str) -> None:
     configs, forced, targets = json.loads(done.stdout.splitlines()[-1])
     assert all(name.endswith(".yaml") or name == "FILE" for name in configs)
     assert not {"all_tables", "all_heatmaps"} & set(forced)
-    for target in ("all_tables", "all_heatmaps", "pocket_clip"):
+    for target in ("all_tables", "all_heatmaps"):
         assert (target in words) == (target in targets)
 
 
@@ -309,10 +459,10 @@ def test_a_documented_command_says_what_it_seems_to(command: str) -> None:
 def test_a_stage_without_clip_starts_its_work_at_once(stage: str) -> None:
     """What a script imports before it looks at its input takes less than two seconds of a process."""
     light = {
-        "clouds": "from pointad_core import clouds",
-        "renders": "from pointad_core import jobs, stores",
-        "scores": "from pointad_core import jobs, stores",
-        "metrics": "from pointad_core import metrics",
+        "clouds": "from pointad_core.stages import clouds",
+        "renders": "from pointad_core.storage import jobs, stores",
+        "scores": "from pointad_core.storage import jobs, stores",
+        "metrics": "from pointad_core.stages import metrics",
     }[stage]
     before = os.times()
     subprocess.run([sys.executable, "-c", light], cwd=REPOSITORY, check=True)

@@ -1,22 +1,24 @@
 """Scores of points and clouds against the formulas of Sec. 3.6.2, in float64, from the stores' arrays."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
 import torch
+from cases import MODEL, TAU
 from scipy.ndimage import gaussian_filter
+from toy import ALPHA, GRID, N_VIEWS, SIZE, fused_features, unit, write_toy
 
-from pointad_core.storage import stores
 from pointad_core.clip.loading import load_clip
 from pointad_core.errors import InputError
+from pointad_core.stages.aggregation import make_aggregation
+from pointad_core.storage import stores
 from pointad_core.storage.prompt_files import write_prompts
-from pointad_core.stages.scores import make_scores
-from tests.toy import GRID, N_VIEWS, SIZE, fused_features, unit, write_toy
 
-TAU = 0.07
-MODEL = {"model": "pointad-pocket", "random_seed": 111, "vv_blocks": 1, "alpha": 0.5, "resolution": 336}
 DIM = 128
+TOY_SYSTEM = Path(__file__).parents[1] / "systems" / "toy_system.py"
 
 
 def p_abnormal(features, g):
@@ -36,8 +38,9 @@ def smooth(image):
     return gaussian_filter(image, 4 * SIZE / 336, mode="reflect")
 
 
-def naive(cloud, render, features, g, system):
-    """S (or 0.5 S + 0.5 T) of each point and the mean of P(g_a, f_k)."""
+def naive(scan, g, system, alpha=ALPHA):
+    """S (or 0.5 S + 0.5 T) of each point and the mean of P(g_a, f_k); scan: arrays by stage."""
+    render, features, prepared = scan["renders"], scan["features"], scan["aggregation"]
     stream = "plain" if system == "clip_rendering" else "vv"
     patches = features[f"patches_{stream}"].astype(float)
     maps = up(p_abnormal(patches, g["rendering"]))
@@ -48,8 +51,8 @@ def naive(cloud, render, features, g, system):
         points += maps[k][row, column] * visible[k]
     points /= visible.sum(0)
     if system == "pointad_plus":
-        weights = features["weights"].astype(float)
-        fused = fused_features(patches, render["pixels"], visible, features["neighbours"], weights, 0.5)
+        weights = prepared["weights"].astype(float)
+        fused = fused_features(patches, render["pixels"], visible, prepared["neighbours"], weights, alpha)
         points = 0.5 * points + 0.5 * p_abnormal(unit(fused), g["geometry"])
     return points, p_abnormal(features["global"].astype(float), g["rendering"]).mean()
 
@@ -57,6 +60,10 @@ def naive(cloud, render, features, g, system):
 def load_all(path, kind, scan):
     with stores.read(path, kind) as reader:
         return reader.load(scan, reader.arrays(scan))
+
+
+def load_scan(toy, scan):
+    return {stage: load_all(path, stage, scan) for stage, path in toy.paths.items()}
 
 
 def make(tmp_path, system, toys, model=MODEL, **options):
@@ -67,16 +74,8 @@ def make(tmp_path, system, toys, model=MODEL, **options):
     if system != "clip_rendering":
         prompts = tmp_path / "prompts.safetensors"
         write_prompts(prompts, {f"{layer}.embeddings": torch.from_numpy(x) for layer, x in g.items()}, {})
-    output = tmp_path / "scores.zarr.zip"
-    make_scores(
-        system=system,
-        prompts=prompts,
-        categories=[toy.entry for toy in toys],
-        output=output,
-        options={"system": system, **options},
-        model=model,
-        provenance={"code": "abc"},
-    )
+    output, categories = tmp_path / "scores.zarr.zip", [toy.entry for toy in toys]
+    cases.score(system, prompts, categories, output, options, model, {"code": "abc"})
     return output, {layer: x.astype(float) for layer, x in g.items()}
 
 
@@ -100,8 +99,9 @@ def test_organised_clouds(system, organised, tmp_path):
         assert reader.scans == ["cable gland/bent/000", "cable gland/good/001"]
         for name in reader.scans:
             scan = name.removeprefix("cable gland/")
-            cloud, render, features = (load_all(p, kind, scan) for kind, p in organised.paths.items())
-            points, probability = naive(cloud, render, features, g, system)
+            arrays_of = load_scan(organised, scan)
+            cloud, features = arrays_of["clouds"], arrays_of["features"]
+            points, probability = naive(arrays_of, g, system)
             image, photograph = np.zeros((2, SIZE, SIZE))
             stream = "plain" if system == "clip_rendering" else "vv"
             whole = up(p_abnormal(features[f"rgb_patches_{stream}"].astype(float), g["rendering"]))[0]
@@ -137,8 +137,9 @@ def test_unorganised_clouds_are_smoothed_in_space_and_carried_to_all_points(unor
     with stores.read(output, "scores") as reader:
         for name in reader.scans:
             scan = name.removeprefix("shell/")
-            cloud, render, features = (load_all(p, kind, scan) for kind, p in unorganised.paths.items())
-            points, probability = naive(cloud, render, features, g, "pointad_plus")
+            arrays_of = load_scan(unorganised, scan)
+            cloud = arrays_of["clouds"]
+            points, probability = naive(arrays_of, g, "pointad_plus")
             x = cloud["points"].astype(float)
             sigma = 4 * np.ptp(x, axis=0).max() * 1.4 / 336
             weights = np.exp(-((x[:, None] - x) ** 2).sum(-1) / 2 / sigma**2)
@@ -174,8 +175,8 @@ def test_scores_of_categories_put_together_are_those_of_one_job(organised, unorg
 
 def test_the_width_of_the_filter_is_an_option(organised, tmp_path):
     output, g = make(tmp_path, "pointad", [organised], smoothing_sigma=0)
-    cloud, render, features = (load_all(p, kind, "bent/000") for kind, p in organised.paths.items())
-    points, _ = naive(cloud, render, features, g, "pointad")
+    arrays = load_scan(organised, "bent/000")
+    cloud, (points, _) = arrays["clouds"], naive(arrays, g, "pointad")
     got = load_all(output, "scores", "cable gland/bent/000")["map_3d"].ravel()
     np.testing.assert_allclose(got[cloud["grid"]], points, atol=1e-5)
     assert np.count_nonzero(got) == len(points)
@@ -193,10 +194,21 @@ def test_bad_input_is_refused(organised, tmp_path):
         make(tmp_path, "pointad", [narrow])
     assert not (tmp_path / "scores.zarr.zip").exists()
     with pytest.raises(InputError, match="its prompts are missing"):
-        make_scores("pointad", None, [organised.entry], tmp_path / "s", {}, MODEL, {})
+        cases.score("pointad", None, [organised.entry], tmp_path / "s")
     other = write_toy(tmp_path, "other", seed=9, n_scans=2, organised=False)
-    with pytest.raises(InputError, match="make the features again"):
-        make(tmp_path, "pointad_plus", [replace(organised, features=other.features)])
+    with pytest.raises(InputError, match="make the aggregation again"):
+        make(tmp_path, "pointad_plus", [replace(organised, aggregation=other.aggregation)])
+
+
+def test_prompts_of_another_system_are_refused_by_their_file(organised, tmp_path):
+    make(tmp_path, "pointad", [organised])
+    (tmp_path / "scores.zarr.zip").unlink()
+    path = tmp_path / "prompts.safetensors"
+    write_prompts(path, {"rendering.embeddings": torch.zeros(2, DIM)}, {})
+    told = r"prompts\.safetensors: has no prompts of the layers \['geometry'\], only \['rendering.embeddings'\]"
+    with pytest.raises(InputError, match=told):
+        cases.score("pointad_plus", path, [organised.entry], tmp_path / "scores.zarr.zip")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_features_that_are_not_finite_are_refused(tmp_path):
@@ -206,5 +218,45 @@ def test_features_that_are_not_finite_are_refused(tmp_path):
     attributes = {"model": "pointad-pocket", "dim": DIM, "grid": GRID, "streams": ["vv", "plain"]}
     with stores.write(toy.features, "features", {}, attributes) as writer:
         writer.add("bent/000", arrays)
-    with pytest.raises(InputError, match="'bent/000' gives scores that are not finite"):
+    with pytest.raises(InputError, match=r"peach_features.zarr.zip: scan 'bent/000': its scores are not finite"):
         make(tmp_path, "pointad", [toy])
+
+
+def test_another_alpha_changes_norms_and_scores_and_leaves_the_features(organised, tmp_path):
+    """What is not encoded anew is not touched: only the aggregation is made again."""
+    before = organised.features.read_bytes()
+    maps, norms = {}, {}
+    for alpha in (0.2, 0.9):
+        folder = tmp_path / str(alpha)
+        folder.mkdir()
+        other = replace(organised, aggregation=folder / "aggregation.zarr.zip")
+        inputs = {stage: path for stage, path in other.paths.items() if stage != "aggregation"}
+        options = {"neighbours": 4, "kernel_sigma": 1.0, "kernel_units": "data", "alpha": alpha}
+        make_aggregation(**inputs, output=other.aggregation, options=options, provenance={})
+        output, g = make(folder, "pointad_plus", [other], smoothing_sigma=0)
+        arrays = load_scan(other, "bent/000")
+        prepared, patches = arrays["aggregation"], arrays["features"]["patches_vv"].astype(float)
+        fused = fused_features(
+            patches,
+            arrays["renders"]["pixels"],
+            arrays["renders"]["visible"],
+            prepared["neighbours"],
+            prepared["weights"].astype(float),
+            alpha,
+        )
+        np.testing.assert_allclose(prepared["norms"], np.linalg.norm(fused, axis=1), atol=1e-5)
+        points, _ = naive(arrays, g, "pointad_plus", alpha)
+        maps[alpha] = load_all(output, "scores", "cable gland/bent/000")["map_3d"].ravel()[arrays["clouds"]["grid"]]
+        np.testing.assert_allclose(maps[alpha], points, atol=1e-5)
+        norms[alpha] = prepared["norms"]
+    assert np.abs(norms[0.2] - norms[0.9]).max() > 0.01
+    assert np.abs(maps[0.2] - maps[0.9]).max() > 0.01
+    assert organised.features.read_bytes() == before
+
+
+def test_weights_of_losses_are_no_matter_of_scores(organised, tmp_path):
+    """A whole entry of the config's methods can be given."""
+    (tmp_path / "a").mkdir()
+    plain, _ = make(tmp_path, "pointad", [organised])
+    weighted, _ = make(tmp_path / "a", "pointad", [organised], loss_weights={"local_2d": 0.5}, epochs=2)
+    assert plain.read_bytes() == weighted.read_bytes()

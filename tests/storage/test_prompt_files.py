@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from pointad_core.errors import InputError
-from pointad_core.storage.prompt_files import read_prompts, write_prompts
+from pointad_core.storage.prompt_files import read_prompts, read_provenance, write_prompts
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def test_prompts_come_back_with_what_made_them(prompts, tmp_path):
     found = read_prompts(path)
     assert found.keys() == prompts.keys()
     assert all(torch.equal(found[name], part) for name, part in prompts.items())
+    assert read_provenance(path) == {"code": "abc", "seed": 3}
     with safe_open(path, framework="np") as file:
         provenance = json.loads(file.metadata()["provenance"])
     assert (provenance["code"], provenance["seed"]) == ("abc", 3)
@@ -57,7 +58,9 @@ def test_damaged_prompts_are_refused(prompts, tmp_path):
     ]
     for damaged in (b"", *cuts, *flips):
         output.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"prompts\.safetensors: the prompts are damaged"):
-            read_prompts(output)
-    with pytest.raises(InputError, match="no such prompts"):
-        read_prompts(tmp_path / "none")
+        for read in (read_prompts, read_provenance):
+            with pytest.raises(InputError, match=r"prompts\.safetensors: the prompts are damaged"):
+                read(output)
+    for read in (read_prompts, read_provenance):
+        with pytest.raises(InputError, match="no such prompts"):
+            read(tmp_path / "none")

@@ -1,8 +1,11 @@
 """Files of word vectors: what is read of them, and what is refused."""
 
+import io
+
 import pytest
 
 from pointad_core.errors import InputError
+from pointad_core.storage import word_vectors
 from pointad_core.storage.word_vectors import read_word_vectors
 
 WORDS = {"cable": [1.0, 0.0, 2.5], "gland": [0.0, -4.0, 1e-3], "damaged": [3.0, 3.0, 3.0], "übrig": [9.0, 9.0, 9.0]}
@@ -23,9 +26,30 @@ def test_vectors_of_words(vectors):
     assert found["cable"].tolist() == [1.0, 0.0, 2.5]
 
 
-def test_reading_ends_with_the_last_word_that_is_needed(vectors):
+def test_of_a_word_that_comes_twice_the_first_counts(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("3 1\ncable 1\ncable 2\ngland 3\n")
+    assert {word: vector.item() for word, vector in read_word_vectors(path, ["gland", "cable"]).items()} == {
+        "cable": 1,
+        "gland": 3,
+    }
+
+
+def test_what_is_not_needed_is_not_looked_at(vectors):
     vectors.write_text(vectors.read_text(encoding="utf-8").replace("damaged 3.0", "damaged broken"), encoding="utf-8")
     assert read_word_vectors(vectors, ["gland"])["gland"].shape == (3,)
+
+
+def test_reading_ends_with_the_last_word_that_is_needed(vectors, monkeypatch):
+    class Lines(io.StringIO):
+        def __next__(self):
+            line = super().__next__()
+            assert not line.startswith("damaged"), "read beyond the last word"
+            return line
+
+    text = vectors.read_text(encoding="utf-8")
+    monkeypatch.setattr(word_vectors, "open", lambda *_, **__: Lines(text), raising=False)
+    assert read_word_vectors(vectors, ["gland", "cable"]).keys() == {"gland", "cable"}
 
 
 @pytest.mark.parametrize(

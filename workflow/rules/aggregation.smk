@@ -2,7 +2,7 @@ rule aggregation:
     """Find each point's neighbours, and the norm of what G-aggregation makes of its features."""
     input:
         clouds="results/clouds/{dataset}/{category}{shard}.zarr.zip",
-        renders=get_renders,
+        renders=of_config(inputs.renders),
         features="results/features/{features}/{dataset}/{category}{shard}.zarr.zip",
     output:
         aggregation="results/aggregation/{aggregation}/{features}/{dataset}/{category}{shard}.zarr.zip",

@@ -7,15 +7,15 @@ a stage depends on and no other, so that a change of a key reruns what depends o
 import math
 import re
 import shutil
+from functools import partial
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from pointad_core.errors import InputError
-from pointad_core.methods.registry import plain
 from pointad_core.storage.fingerprints import fingerprint
 from pointad_core.storage.locks import enter, hold
-from workflow import plan, tables
+from workflow import inputs, plan, tables
 from workflow.checks import check, explain
 
 try:
@@ -76,20 +76,22 @@ wildcard_constraints:
     number="[1-4]",
 
 
-def in_place(files):
+def in_place(function):
     """Files of the user's own as inputs: read where they are, whatever storage a profile has for results."""
-    return [local(file) for file in files]
+    return lambda wildcards: [local(file) for file in function(config, wildcards)]
 
 
-def scans_of_store(wildcards):
-    """Scans of a category or a shard. Known before any store is written, so that a dry run shows what jobs ask for."""
-    return plan.count_scans(config, wildcards.dataset, wildcards.category, wildcards.shard[1:])
+def of_config(function):
+    """A function of the config and of wildcards as Snakemake calls it, with wildcards alone."""
+    return partial(function, config)
 
 
-def grows(least, each=0, of=scans_of_store):
+def grows(least, each=0, of=inputs.scans_of_store):
     """A resource of `least`, and `each` more for every one `of` what the job works on; doubled with every attempt.
 
     So a job that was killed for its memory or its time asks for twice as much when it is submitted again. How much a
     job really takes stands in docs/cluster.md.
     """
-    return lambda wildcards, attempt: math.ceil((least + (each * of(wildcards) if each else 0)) * 2 ** (attempt - 1))
+    return lambda wildcards, attempt: math.ceil(
+        (least + (each * of(config, wildcards) if each else 0)) * 2 ** (attempt - 1)
+    )

@@ -1,14 +1,9 @@
-def get_renders(wildcards):
-    rendering = plan.rendering_of(config, wildcards.features)
-    return f"results/renders/{rendering}/{wildcards.dataset}/{wildcards.category}{wildcards.shard}.zarr.zip"
-
-
 rule features:
     """Encode a category's renders and photographs with CLIP."""
     input:
         clouds="results/clouds/{dataset}/{category}{shard}.zarr.zip",
-        renders=get_renders,
-        checkpoint=lambda wildcards: in_place(plan.checkpoint_of(config, wildcards.features)),
+        renders=of_config(inputs.renders),
+        checkpoint=in_place(inputs.checkpoint),
     output:
         features="results/features/{features}/{dataset}/{category}{shard}.zarr.zip",
     log:

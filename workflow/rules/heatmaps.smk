@@ -1,15 +1,9 @@
-def get_tested_renders(wildcards):
-    dataset, category = wildcards.dataset, wildcards.category
-    plan.check_tested(config, wildcards.source, wildcards.auxiliary, dataset, category)
-    return plan.picture_renders(config, dataset, category)
-
-
 rule heatmaps:
     """Contact sheet of one category: renders, photographs, ground truth and the maps of one run."""
     input:
         scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
         clouds=lambda wildcards: plan.clouds_of(config, wildcards.dataset, wildcards.category),
-        renders=get_tested_renders,
+        renders=of_config(inputs.picture_renders),
     output:
         heatmaps="results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png",
     log:
@@ -21,7 +15,7 @@ rule heatmaps:
         mem_mb=grows(4000),
         runtime=grows(30),
     params:
-        scans=lambda wildcards: plan.subset_of(config, wildcards.dataset, [wildcards.category]).get(wildcards.category),
+        scans=of_config(inputs.drawn_scans),
         code=fingerprint("stages.heatmaps"),
     message:
         "Heat maps of {wildcards.method} on {wildcards.dataset}/{wildcards.category}"

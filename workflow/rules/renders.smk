@@ -1,7 +1,3 @@
-def get_render_options(wildcards):
-    return plan.render_options(config, wildcards.rendering, wildcards.dataset, wildcards.category)
-
-
 rule renders:
     """Render every cloud of a category; keep each point's pixel and visibility in each view."""
     input:
@@ -20,8 +16,8 @@ rule renders:
         runtime=grows(15, 0.2),
         gpu=GPUS,
     params:
-        options=get_render_options,
-        code=lambda wildcards: fingerprint("stages.renders", get_render_options(wildcards)["renderer"]["module"]),
+        options=of_config(inputs.render_options),
+        code=of_config(inputs.code_of_renders),
     message:
         "Renders of {wildcards.dataset}/{wildcards.category}{wildcards.shard} ({wildcards.rendering})"
     script:

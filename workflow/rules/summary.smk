@@ -4,17 +4,10 @@ localrules:
     summary_dataset,
 
 
-def get_split_metrics(wildcards):
-    """Metrics of one auxiliary split, one-vs-rest."""
-    plan.check_auxiliary(config, wildcards.dataset, wildcards.auxiliary)
-    runs = plan.runs_of(config, wildcards.dataset, wildcards.dataset, [wildcards.auxiliary])
-    return plan.metrics_of(runs)
-
-
 rule summary_auxiliary:
     """One auxiliary split, one-vs-rest: every unseen category and their mean."""
     input:
-        metrics=get_split_metrics,
+        metrics=of_config(inputs.split_metrics),
     output:
         summary="results/summary/{dataset}/{auxiliary}.csv",
     log:

@@ -1,4 +1,4 @@
-"""A pinhole camera that looks down on a height field, for the generated organised scans."""
+"""What a pinhole camera that looks down on a height field sees of it, and a scanner that gives points alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pointad_core.datasets.generator.shapes import CELL, CELLS, EXTENT, Shape
+from pointad_core.datasets.generator.shapes import CELL, CELLS, EXTENT, Random, Shape
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,6 @@ class Camera:
     distance: float
     focal: float
     shape: tuple[int, int]
-
-    @property
-    def place(self) -> np.ndarray:
-        return -self.distance * self.axes[2]
 
     @property
     def axes(self) -> np.ndarray:
@@ -56,15 +52,13 @@ class Picture:
 
 def cell_index(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Flat index of the cell nearest to each place; places off the grid count as its border, which is ground."""
-    column = np.clip(np.rint((x + EXTENT) / CELL), 0, CELLS - 1).astype(np.int32)
-    row = np.clip(np.rint((y + EXTENT) / CELL), 0, CELLS - 1).astype(np.int32)
+    column, row = (np.clip(np.rint((at + EXTENT) / CELL), 0, CELLS - 1).astype(np.int32) for at in (x, y))
     return row * CELLS + column
 
 
 def interpolate(field: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Bilinear values of a field [CELLS,CELLS] at places."""
-    column = np.clip((x + EXTENT) / CELL, 0, CELLS - 1.001)
-    row = np.clip((y + EXTENT) / CELL, 0, CELLS - 1.001)
+    column, row = (np.clip((at + EXTENT) / CELL, 0, CELLS - 1.001) for at in (x, y))
     left, top = column.astype(np.int32), row.astype(np.int32)
     across, down = column - left, row - top
     flat, index = field.reshape(-1), top * CELLS + left
@@ -82,22 +76,19 @@ def surface_normals(height: np.ndarray) -> np.ndarray:
 
 def take_picture(shape: Shape, camera: Camera, ground: tuple[float, float, float]) -> Picture:
     """Follow each ray to the height field, or to the ground beside it, which has a colour of its own."""
-    rays, start = camera.rays(), camera.place.astype(np.float32)
-    top = float(shape.height.max()) * 1.001
-    bottom_depth = -start[2] / rays[..., 2]
-    depth = bottom_depth.copy()
-    high_depth = (top - start[2]) / rays[..., 2]
+    rays, start = camera.rays(), (-camera.distance * camera.axes[2]).astype(np.float32)
+    depth = -start[2] / rays[..., 2]
+    high_depth = (float(shape.height.max()) * 1.001 - start[2]) / rays[..., 2]
 
     # Only rays that come near the shape between its top and the ground are followed.
     rows, columns = np.nonzero(shape.inside)
     low = np.array([columns.min(), rows.min()]) * CELL - EXTENT - CELL
     high = np.array([columns.max(), rows.max()]) * CELL - EXTENT + CELL
     first = start[:2] + high_depth[..., None] * rays[..., :2]
-    last = start[:2] + bottom_depth[..., None] * rays[..., :2]
+    last = start[:2] + depth[..., None] * rays[..., :2]
     near = ((np.maximum(first, last) > low) & (np.minimum(first, last) < high)).all(axis=2)
-    ray, before, end = rays[near], high_depth[near], bottom_depth[near]
-    travel = float(np.abs(last - first)[near].max())
-    steps = max(4, int(np.ceil(travel / (2.5 * CELL))))
+    ray, before, end = rays[near], high_depth[near], depth[near]
+    steps = max(4, int(np.ceil(float(np.abs(last - first)[near].max()) / (2.5 * CELL))))
     stride = (end - before) / steps
 
     # Walk down until the ray is below the surface; then halve the last stride.
@@ -111,18 +102,15 @@ def take_picture(shape: Shape, camera: Camera, ground: tuple[float, float, float
         below[walking[under]] = at[under]
         walking, at = walking[~under], at[~under]
         above[walking] = at
-    hit = np.ones(len(ray), bool)
-    hit[walking] = False
+    hit = np.delete(np.arange(len(ray)), walking)
     above, below, direction = above[hit], below[hit], ray[hit]
     for _ in range(7):
         middle = (above + below) / 2
         place = start + middle[:, None] * direction
         under = place[:, 2] <= interpolate(shape.height, place[:, 0], place[:, 1])
-        below = np.where(under, middle, below)
-        above = np.where(under, above, middle)
-    followed = depth[near]
-    followed[hit] = np.minimum(below, followed[hit])
-    depth[near] = followed
+        above, below = np.where(under, above, middle), np.where(under, middle, below)
+    end[hit] = np.minimum(below, end[hit])
+    depth[near] = end
 
     places = start + depth[..., None] * rays
     index = cell_index(places[..., 0], places[..., 1])
@@ -132,3 +120,17 @@ def take_picture(shape: Shape, camera: Camera, ground: tuple[float, float, float
     # At a wall, the surface rises within one cell: what is seen of it is turned away from the ray nowhere.
     normals = np.where(on_shape[..., None], normals, np.array([0, 0, 1], np.float32))
     return Picture(depth, places, normals, colour, on_shape, shape.defect.reshape(-1)[index] & on_shape)
+
+
+def sample_surface(shape: Shape, count: int, rng: Random) -> tuple[np.ndarray, np.ndarray]:
+    """Points f8[count,3] spread evenly over a shape's surface, z pointing away from the scanner, and labels bool."""
+    inside = np.flatnonzero(shape.inside)
+    # A cell's share of the surface; walls at the rim, of no extent seen from above, count a few times a flat cell.
+    steepness = 1 / np.maximum(surface_normals(shape.height)[..., 2].reshape(-1)[inside], 0.2)
+    sums = np.cumsum(steepness)
+    # Even steps through the sum, shifted as one: spread like a scanner's points, not clumped like random ones.
+    chosen = inside[np.searchsorted(sums, (np.arange(count) + rng.random()) / count * sums[-1])]
+    x = (chosen % CELLS + rng.uniform(-0.5, 0.5, count)) * CELL - EXTENT
+    y = (chosen // CELLS + rng.uniform(-0.5, 0.5, count)) * CELL - EXTENT
+    height = interpolate(shape.height, x, y)
+    return np.stack([x, y, -height], axis=1), shape.defect.reshape(-1)[chosen]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from itertools import count
 
 from pointad_core.datasets.scans import GOOD, parse_real3d
 from pointad_core.errors import InputError
 from pointad_core.storage.shards import WHOLE, holds
-
-Files = dict[str, dict[str, str]]
-"""Path of each file by role, of each scan by name."""
 
 KINDS = ("dent", "bump", "hole", "crack", "cut", "contamination", "stain")
 """Kinds of generated defects; a stain changes the colour alone, so that clouds without colour have none."""
@@ -23,88 +19,19 @@ EYECANDIES_ITEMS = (
 )
 """The 17 files of a sample in Eyecandies' labelled splits, without "<id>_"."""
 
-
-@dataclass(frozen=True)
-class Generated:
-    """What can be made in a layout; paths are relative to the category's folder."""
-
-    categories: tuple[str, ...]
-    files: Callable[[Sequence[str]], Files]
-    """Files of scans with these defects."""
-    name: Callable[[str, str], str | None]
-    """(folder, file name) -> name of the scan that the file belongs to, or None."""
-    kinds: tuple[str, ...] = KINDS
-    extra: dict[str, str] = field(default_factory=dict)
-    """Files that belong to no scan, by role."""
-
-
-def mvtec3d_files(defects: Sequence[str]) -> Files:
-    ends = {"xyz": "tiff", "rgb": "png", "gt": "png"}
-    files: Files = {}
-    counts: Counter[str] = Counter()
-    for defect in defects:
-        number = f"{counts[defect]:03d}"
-        counts[defect] += 1
-        files[f"{defect}/{number}"] = {role: f"test/{defect}/{role}/{number}.{end}" for role, end in ends.items()}
-    return files
-
-
-def mvtec3d_name(folder: str, file: str) -> str | None:
-    return f"{folder.split('/')[1]}/{file.rpartition('.')[0]}" if folder.startswith("test/") else None
-
-
-def eyecandies_files(defects: Sequence[str]) -> Files:
-    samples = [f"{index:02d}" for index in range(len(defects))]
-    return {sample: {item: f"test_public/data/{sample}_{item}" for item in EYECANDIES_ITEMS} for sample in samples}
-
-
-def eyecandies_name(folder: str, file: str) -> str:
-    return file.partition("_")[0]
-
-
-def real3d_files(defects: Sequence[str]) -> Files:
-    # The published names know what bulges and what sinks in, and the suffix of scans that were cut.
-    kinds = {GOOD: GOOD, "bump": "bulge", "contamination": "bulge", "cut": "sink_cut"}
-    files: Files = {}
-    for index, defect in enumerate(defects):
-        stem = f"{index:03d}_{kinds.get(defect, 'sink')}"
-        gt = {} if defect == GOOD else {"gt": f"gt/{stem}.txt"}
-        files["/".join(parse_real3d(stem))] = {"pcd": f"test/{stem}.pcd", **gt}
-    return files
-
-
-def real3d_name(folder: str, file: str) -> str | None:
-    return "/".join(parse_real3d(file.rpartition(".")[0])) if folder in ("test", "gt") else None
-
-
-GENERATED = {
-    "mvtec3d": Generated(
-        ("bagel", "cable_gland", "carrot", "cookie"),
-        mvtec3d_files,
-        mvtec3d_name,
-        extra={"calibration": "calibration/camera_parameters.json"},
-    ),
-    "eyecandies": Generated(
-        ("ChocolateCookie", "Confetto", "LicoriceSandwich", "PeppermintCandy"), eyecandies_files, eyecandies_name
-    ),
-    "real3d": Generated(
-        ("diamond", "shell", "starfish", "toffees"),
-        real3d_files,
-        real3d_name,
-        kinds=KINDS[:-1],
-        extra={"template": "train/000_template.pcd"},
-    ),
+CATEGORIES = {
+    "mvtec3d": ("bagel", "cable_gland", "carrot", "cookie"),
+    "eyecandies": ("ChocolateCookie", "Confetto", "LicoriceSandwich", "PeppermintCandy"),
+    "real3d": ("diamond", "shell", "starfish", "toffees"),
 }
-
-CATEGORIES = {layout: generated.categories for layout, generated in GENERATED.items()}
 """Categories that the generator can make, by layout."""
 
 
 def generated_defects(layout: str, category: str, scans: int) -> list[str]:
     """Kind of defect of each generated scan, "good" for every second one: by index, so that more scans only append."""
-    if layout not in GENERATED:
-        raise InputError(f"layout {layout!r} is unknown to the generator; known are {', '.join(GENERATED)}")
-    categories, kinds = GENERATED[layout].categories, GENERATED[layout].kinds
+    if layout not in CATEGORIES:
+        raise InputError(f"layout {layout!r} is unknown to the generator; known are {', '.join(CATEGORIES)}")
+    categories, kinds = CATEGORIES[layout], KINDS[:-1] if layout == "real3d" else KINDS
     if category not in categories:
         raise InputError(f"category {category!r} cannot be generated in layout {layout}, only {', '.join(categories)}")
     # Every category starts with another kind, so that few scans a category still show all kinds.
@@ -112,11 +39,25 @@ def generated_defects(layout: str, category: str, scans: int) -> list[str]:
     return [kinds[(start + index // 2) % len(kinds)] if index % 2 else GOOD for index in range(scans)]
 
 
-def generated_scans(layout: str, category: str, scans: int) -> Files:
+def generated_scans(layout: str, category: str, scans: int) -> dict[str, dict[str, str]]:
     """Files of each generated scan by role, relative to the data set's root; scans by name, in their order."""
-    defects = generated_defects(layout, category, scans)
-    by_scan = GENERATED[layout].files(defects)
-    return {name: {role: f"{category}/{path}" for role, path in files.items()} for name, files in by_scan.items()}
+    files: dict[str, dict[str, str]] = {}
+    numbers: defaultdict[str, count[int]] = defaultdict(count)
+    for index, defect in enumerate(generated_defects(layout, category, scans)):
+        if layout == "mvtec3d":
+            folder, number = f"{category}/test/{defect}", f"{next(numbers[defect]):03d}"
+            ends = {"xyz": "tiff", "rgb": "png", "gt": "png"}
+            files[f"{defect}/{number}"] = {role: f"{folder}/{role}/{number}.{end}" for role, end in ends.items()}
+        elif layout == "eyecandies":
+            sample = f"{index:02d}"
+            files[sample] = {item: f"{category}/test_public/data/{sample}_{item}" for item in EYECANDIES_ITEMS}
+        else:
+            # The published names know what bulges and what sinks in, and the suffix of scans that were cut.
+            words = {GOOD: GOOD, "bump": "bulge", "contamination": "bulge", "cut": "sink_cut"}
+            stem = f"{index:03d}_{words.get(defect, 'sink')}"
+            gt = {} if defect == GOOD else {"gt": f"{category}/gt/{stem}.txt"}
+            files["/".join(parse_real3d(stem))] = {"pcd": f"{category}/test/{stem}.pcd", **gt}
+    return files
 
 
 def generated_files(layout: str, category: str, scans: int, shard: str = WHOLE) -> list[str]:
@@ -134,9 +75,18 @@ def generated_name(layout: str, file: str) -> str | None:
     """Name of the scan that a generated file belongs to, by its path in the category's folder; None for the others,
     one that is being written among them."""
     folder, _, name = file.rpartition("/")
-    return None if name.endswith(".partial") else GENERATED[layout].name(folder, name)
+    stem = name.rpartition(".")[0]
+    if name.endswith(".partial"):
+        return None
+    if layout == "eyecandies":
+        return name.partition("_")[0]
+    if layout == "mvtec3d":
+        return f"{folder.split('/')[1]}/{stem}" if folder.startswith("test/") else None
+    return "/".join(parse_real3d(stem)) if folder in ("test", "gt") else None
 
 
 def generated_extra(layout: str, category: str) -> dict[str, str]:
     """Files of a generated category that belong to no scan, by role; no stage reads them."""
-    return {role: f"{category}/{path}" for role, path in GENERATED[layout].extra.items()}
+    if layout == "mvtec3d":
+        return {"calibration": f"{category}/calibration/camera_parameters.json"}
+    return {"template": f"{category}/train/000_template.pcd"} if layout == "real3d" else {}

@@ -6,21 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pointad_core.datasets.generator.shapes import (
-    CELL,
-    CELLS,
-    EXTENT,
-    Array,
-    Random,
-    Shape,
-    axes,
-    dome,
-    waves,
-    window_of,
-)
+from pointad_core.datasets.generator.shapes import CELL, EXTENT, Array, Random, Shape, axes, turn, waves, window_of
 
 DefectPart = tuple[Array, Array, tuple[float, float, float], Array]
 """Distance [h,w] (below 1 in the defect), change of height [h,w], colour laid over, and its opacity [h,w]."""
+
+Defect = Callable[[Array, Array, float, Random], DefectPart]
+"""Takes coordinates [h,w] turned about the place, the radius of a disc of the defect's area and a generator."""
 
 
 def add_defect(shape: Shape, kind: str, toward: Array, rng: Random) -> None:
@@ -39,11 +31,8 @@ def patch_at(place: tuple[float, float], radius: float, rng: Random) -> tuple[tu
     x, y = axes()
     window = window_of(x + 0 * y, y + 0 * x, *place, radius * 3.2)
     assert window is not None, "a place on the shape is a place on the grid"
-    dx, dy = x[:, window[1]] - place[0], y[window[0]] - place[1]
-    turn = rng.uniform(0, np.pi)
-    u = (dx * np.cos(turn) + dy * np.sin(turn)).astype(np.float32)
-    v = (dy * np.cos(turn) - dx * np.sin(turn)).astype(np.float32)
-    return window, u, v
+    u, v = turn(x[:, window[1]] - place[0], y[window[0]] - place[1], rng.uniform(0, np.pi))
+    return window, u.astype(np.float32), v.astype(np.float32)
 
 
 def change_patch(shape: Shape, window: tuple[slice, slice], part: DefectPart, floor: float = 0.03) -> None:
@@ -65,27 +54,20 @@ def find_place(shape: Shape, reach: float, toward: Array, rng: Random) -> tuple[
     rows, columns = np.nonzero(shape.inside)
     around = np.arange(12) * np.pi / 6
     step_x, step_y = reach / CELL * np.cos(around), reach / CELL * np.sin(around)
-    best, place = -np.inf, (0, 0)
+    best, place = -np.inf, (0.0, 0.0)
     for index in rng.integers(len(rows), size=40):
         row, column = rows[index], columns[index]
-        circle_rows = np.clip(np.round(row + step_y).astype(int), 0, CELLS - 1)
-        circle_columns = np.clip(np.round(column + step_x).astype(int), 0, CELLS - 1)
-        circle = shape.height[circle_rows, circle_columns]
+        cells = np.round([row + step_y, column + step_x]).astype(int)
+        circle = shape.height[tuple(np.clip(cells, 0, len(shape.height) - 1))]
         # Slopes of the plane through the circle.
         slope_x, slope_y = 2 * np.mean(circle * np.cos(around)) / reach, 2 * np.mean(circle * np.sin(around)) / reach
         normal = np.array([-slope_x, -slope_y, 1]) / np.sqrt(slope_x**2 + slope_y**2 + 1)
         score = float(normal @ toward) - np.mean(circle == 0)
         if score > best:
-            best, place = score, (row, column)
+            best, place = score, (column * CELL - EXTENT, row * CELL - EXTENT)
         if score > 0.75:
             break
-    row, column = place
-    return column * CELL - EXTENT, row * CELL - EXTENT
-
-
-# The kinds -----------------------------------------------------------------------------------------------------------
-#
-# Each takes coordinates [h,w] turned about the place, the radius of a disc of the defect's area and a generator.
+    return place
 
 
 def disc(u: Array, v: Array, radius: float, rng: Random, wobble: float) -> Array:
@@ -103,25 +85,24 @@ def dent(u: Array, v: Array, radius: float, rng: Random) -> DefectPart:
 
 def bump(u: Array, v: Array, radius: float, rng: Random) -> DefectPart:
     distance = disc(u, v, radius, rng, 0.08)
-    change = rng.uniform(0.5, 0.7) * radius * dome(distance**2)
+    change = rng.uniform(0.5, 0.7) * radius * np.sqrt(np.maximum(1 - distance**2, 0))
     return distance, change, (0, 0, 0), np.zeros_like(u)
 
 
 def hole(u: Array, v: Array, radius: float, rng: Random) -> DefectPart:
     distance = disc(u, v, radius * 0.95, rng, 0.05)
-    depth = rng.uniform(1.2, 1.8) * radius
-    return distance, -depth * np.clip((1 - distance) * 6, 0, 1), (0.05, 0.04, 0.04), 0.75 * (distance < 0.9)
+    change = -rng.uniform(1.2, 1.8) * radius * np.clip((1 - distance) * 6, 0, 1)
+    return distance, change, (0.05, 0.04, 0.04), 0.75 * (distance < 0.9)
 
 
 def crack(u: Array, v: Array, radius: float, rng: Random) -> DefectPart:
     """A zigzag seven times as long as it is wide."""
     width = radius * np.sqrt(np.pi / 7)
     length = 7 * width
-    knots = np.linspace(-length / 2, length / 2, 9)
-    line = np.interp(u, knots, rng.uniform(-0.6, 0.6, 9) * width)
+    line = np.interp(u, np.linspace(-length / 2, length / 2, 9), rng.uniform(-0.6, 0.6, 9) * width)
     distance = np.maximum(np.abs(v - line) / (width / 2), np.abs(u) / (length / 2))
-    depth = -rng.uniform(1.0, 1.4) * width * np.clip(1 - distance, 0, 1)
-    return distance, depth, (0.06, 0.05, 0.05), 0.7 * np.clip(1.3 - 2 * distance, 0, 1)
+    change = -rng.uniform(1.0, 1.4) * width * np.clip(1 - distance, 0, 1)
+    return distance, change, (0.06, 0.05, 0.05), 0.7 * np.clip(1.3 - 2 * distance, 0, 1)
 
 
 def cut(u: Array, v: Array, radius: float, rng: Random) -> DefectPart:
@@ -137,24 +118,15 @@ def contamination(u: Array, v: Array, radius: float, rng: Random) -> DefectPart:
     distance = disc(u, v, radius * 0.95, rng, 0.16)
     rough = 1 + 0.35 * waves(u / radius, v / radius, rng, 5)
     change = radius * np.clip((1 - distance) * 4, 0, 1) * rng.uniform(0.35, 0.5) * np.maximum(rough, 0.4)
-    palette = ((0.15, 0.25, 0.55), (0.10, 0.35, 0.20), (0.45, 0.45, 0.47))
-    return distance, change, palette[int(rng.integers(len(palette)))], 0.9 * (distance < 1)
+    colour = rng.choice([(0.15, 0.25, 0.55), (0.10, 0.35, 0.20), (0.45, 0.45, 0.47)])
+    return distance, change, colour, 0.9 * (distance < 1)
 
 
 def stain(u: Array, v: Array, radius: float, rng: Random) -> DefectPart:
     """A colour where it does not belong; the geometry stays as it is."""
     distance = disc(u, v, radius, rng, 0.14)
-    palette = ((0.10, 0.14, 0.42), (0.08, 0.30, 0.16), (0.32, 0.06, 0.30))
-    colour = palette[int(rng.integers(len(palette)))]
+    colour = rng.choice([(0.10, 0.14, 0.42), (0.08, 0.30, 0.16), (0.32, 0.06, 0.30)])
     return distance, np.zeros_like(u), colour, 0.75 * np.clip((1 - distance) * 8, 0, 1)
 
 
-DEFECTS: dict[str, Callable[[Array, Array, float, Random], DefectPart]] = {
-    "dent": dent,
-    "bump": bump,
-    "hole": hole,
-    "crack": crack,
-    "cut": cut,
-    "contamination": contamination,
-    "stain": stain,
-}
+DEFECTS: dict[str, Defect] = {kind.__name__: kind for kind in (dent, bump, hole, crack, cut, contamination, stain)}

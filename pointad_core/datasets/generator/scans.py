@@ -12,27 +12,16 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image
 
-from pointad_core.datasets.generator.camera import (
-    Camera,
-    Picture,
-    cell_index,
-    interpolate,
-    surface_normals,
-    take_picture,
-)
-from pointad_core.datasets.generator.catalogue import (
-    KINDS,
-    generated_defects,
-    generated_extra,
-    generated_name,
-    generated_scans,
-)
+from pointad_core.datasets.generator import catalogue
+from pointad_core.datasets.generator.camera import Camera, Picture, cell_index, sample_surface, take_picture
 from pointad_core.datasets.generator.defects import add_defect
-from pointad_core.datasets.generator.shapes import CELL, CELLS, EXTENT, Random, Shape, make_shape
+from pointad_core.datasets.generator.shapes import Random, Shape, make_shape
 from pointad_core.datasets.scans import GOOD
 from pointad_core.storage import jobs
 from pointad_core.storage.files import replacing
@@ -50,18 +39,17 @@ def generate_category(
     that exists under its name is whole.
     """
     root = Path(root)
-    defects = generated_defects(layout, category, max(scans) + 1)
-    files = list(generated_scans(layout, category, max(scans) + 1).values())
+    defects = catalogue.generated_defects(layout, category, max(scans) + 1)
+    files = list(catalogue.generated_scans(layout, category, max(scans) + 1).values())
     written = {root / path for index in scans for path in files[index].values()}
     for found in (root / category).rglob("*"):
-        name = generated_name(layout, found.relative_to(root / category).as_posix())
+        name = catalogue.generated_name(layout, found.relative_to(root / category).as_posix())
         if name is not None and holds(shard, name) and found not in written and found.is_file():
             found.unlink()
-    for role, path in generated_extra(layout, category).items() if 0 in scans else ():
+    for role, path in catalogue.generated_extra(layout, category).items() if 0 in scans else ():
         write(root / path, EXTRA[role](category, scan_random(seed, category, 0, role)))
     for index in jobs.progress(scans, f"generate {category}"):
-        rng = scan_random(seed, category, index, "scan")
-        contents = SCANS[layout](category, defects[index], rng)
+        contents = SCANS[layout](category, defects[index], scan_random(seed, category, index, "scan"))
         for role, path in files[index].items():
             write(root / path, contents[role])
 
@@ -84,11 +72,16 @@ def make_scanned(category: str, defect: str, toward: np.ndarray, rng: Random) ->
     return shape
 
 
+def as_file(save: Callable[..., Any], *args: Any, **options: Any) -> bytes:
+    """What a library writes that takes a file first."""
+    buffer = io.BytesIO()
+    save(buffer, *args, **options)
+    return buffer.getvalue()
+
+
 def png(pixels: np.ndarray) -> bytes:
     """Pixels u1[H,W], u1[H,W,3] or u2[H,W] as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "png", compress_level=1)
-    return buffer.getvalue()
+    return as_file(Image.fromarray(pixels).save, "png", compress_level=1)
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
@@ -115,36 +108,31 @@ MVTEC_FOCAL = MVTEC_SIDE / 0.14 * MVTEC_DISTANCE
 MVTEC_UNIT = {"bagel": 0.050, "cable_gland": 0.042, "carrot": 0.052, "cookie": 0.050}
 """Metres that the unit of a shape stands for."""
 
-MVTEC_GREYS = {kind: 255 - index for index, kind in enumerate(KINDS)}
-"""The grey value of each kind of defect in the ground truth, as in the published files."""
-
 
 def mvtec3d_scan(category: str, defect: str, rng: Random) -> dict[str, bytes]:
     """Files xyz, rgb and gt of an organised scan with a tilted background plane and missing pixels."""
-    unit = MVTEC_UNIT[category]
-    side = (MVTEC_SIDE, MVTEC_SIDE)
+    unit, side = MVTEC_UNIT[category], (MVTEC_SIDE, MVTEC_SIDE)
     camera = Camera(np.radians(rng.uniform(75, 79)), MVTEC_DISTANCE / unit, MVTEC_FOCAL, side)
     shape = make_scanned(category, defect, -camera.axes[2], rng)
     picture = take_picture(shape, camera, (0.025, 0.025, 0.028))
 
     noise = np.where(picture.on_shape, 5e-5, 2.5e-4).astype(np.float32)
     depth = picture.depth * np.float32(unit) + noise * rng.standard_normal(side, np.float32)
-    frame = (camera.rays() @ camera.axes.T.astype(np.float32)) * depth[..., None]
     # The published files are rounded to a tenth of a millimetre as well.
-    points = np.round(frame, 4).astype(np.float32)
+    points = np.round((camera.rays() @ camera.axes.T.astype(np.float32)) * depth[..., None], 4).astype(np.float32)
     points[missing(shape, picture, camera, rng)] = 0
 
-    lamps = ((-0.5, 0.3, 1, 0.55), (0.6, -0.2, 1, 0.35))
-    rgb = picture.colour * light(picture, lamps, 0.12)[..., None]
-    rgb = rgb + 0.008 * rng.standard_normal((*side, 3), np.float32)
-    gt = np.where(picture.defect, MVTEC_GREYS.get(defect, 0), 0).astype(np.uint8)
-    return {"xyz": tiff(points), "rgb": png(to_bytes(rgb)), "gt": png(gt)}
+    brightness = light(picture, ((-0.5, 0.3, 1, 0.55), (0.6, -0.2, 1, 0.35)), 0.12)
+    rgb = picture.colour * brightness[..., None] + 0.008 * rng.standard_normal((*side, 3), np.float32)
+    # Each kind of defect has a grey value of its own, and tiffs a row a strip, as the published files have.
+    gt = picture.defect * np.uint8(0 if defect == GOOD else 255 - catalogue.KINDS.index(defect))
+    tiff = {"photometric": "rgb", "rowsperstrip": 1, "metadata": None, "software": "pointad_core"}
+    return {"xyz": as_file(tifffile.imwrite, points, **tiff), "rgb": png(to_bytes(rgb)), "gt": png(gt)}
 
 
 def missing(shape: Shape, picture: Picture, camera: Camera, rng: Random) -> np.ndarray:
     """bool[H,W]: pixels without a point: much of the dark background, a few on the object, its shadow and its edges."""
-    chance = np.where(picture.on_shape, 0.012, 0.42)
-    gone = rng.random(picture.depth.shape, np.float32) < chance
+    gone = rng.random(picture.depth.shape, np.float32) < np.where(picture.on_shape, 0.012, 0.42)
     x, y, z = (picture.places[..., axis] for axis in range(3))
     flat = shape.height.reshape(-1)
     # The projector stands to the right: what is behind something higher than its rays is not lit.
@@ -154,30 +142,12 @@ def missing(shape: Shape, picture: Picture, camera: Camera, rng: Random) -> np.n
     return gone | (grazing & (rng.random(picture.depth.shape, np.float32) < 0.7))
 
 
-def tiff(points: np.ndarray) -> bytes:
-    """Points f4[H,W,3] as an uncompressed tiff with one row a strip, as the published files are."""
-    import tifffile
-
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, points, photometric="rgb", rowsperstrip=1, metadata=None, software="pointad_core")
-    return buffer.getvalue()
-
-
 def mvtec3d_calibration(category: str, rng: Random) -> bytes:
     """The camera of all scans of a category; its keys are those of the published file."""
     focus = 0.0103431
     pitch = focus / MVTEC_FOCAL
-    content = {
-        "camera_type": "area_scan_division",
-        "focus": focus,
-        "kappa": 0.0,
-        "sx": pitch,
-        "sy": pitch,
-        "cx": MVTEC_SIDE / 2,
-        "cy": MVTEC_SIDE / 2,
-        "image_width": MVTEC_SIDE,
-        "image_height": MVTEC_SIDE,
-    }
+    content = {"camera_type": "area_scan_division", "focus": focus, "kappa": 0.0, "sx": pitch, "sy": pitch}
+    content |= {"cx": MVTEC_SIDE / 2, "cy": MVTEC_SIDE / 2, "image_width": MVTEC_SIDE, "image_height": MVTEC_SIDE}
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
@@ -194,21 +164,10 @@ _HALF = np.sqrt(0.5)
 EYECANDIES_POSE = np.array([[1, 0, 0, 0], [0, _HALF, -_HALF, 0.4], [0, _HALF, _HALF, -0.3], [0, 0, 0, 1]])
 
 EYECANDIES_LAMPS = {
-    "bottom": (0.0, -1.0, 0.9, 0.85),
-    "right": (1.0, 0.0, 0.9, 0.85),
-    "top": (0.0, 1.0, 0.9, 0.85),
-    "left": (-1.0, 0.0, 0.9, 0.85),
+    side: (x, y, 0.9, 0.85) for side, x, y in (("bottom", 0, -1), ("right", 1, 0), ("top", 0, 1), ("left", -1, 0))
 }
-EYECANDIES_MASKS = {
-    "bump": "bumps",
-    "contamination": "bumps",
-    "dent": "dents",
-    "hole": "dents",
-    "crack": "normals",
-    "cut": "normals",
-    "stain": "colors",
-}
-"""Which of the four masks shows a kind of defect."""
+EYECANDIES_MASKS = {"bumps": "bump contamination", "dents": "dent hole", "colors": "stain", "normals": "crack cut"}
+"""Which kinds of defects each of the four masks shows."""
 
 
 def eyecandies_scan(category: str, defect: str, rng: Random) -> dict[str, bytes]:
@@ -229,12 +188,11 @@ def eyecandies_scan(category: str, defect: str, rng: Random) -> dict[str, bytes]
     files["depth.png"] = png(np.round((depth - low) / (high - low) * 65535).astype(np.uint16))
     files["info_depth.yaml"] = f"normalization:\n  max: {high!r}\n  min: {low!r}\n".encode()
     files["normals.png"] = png(to_bytes((picture.normals @ camera.axes.T.astype(np.float32)) * (1, -1, -1) / 2 + 0.5))
-    files["pose.txt"] = "".join(" ".join(f"{number:.18e}" for number in row) + "\n" for row in EYECANDIES_POSE).encode()
+    files["pose.txt"] = as_file(np.savetxt, EYECANDIES_POSE)
 
-    empty = np.zeros(side, np.uint8)
     mask = picture.defect.astype(np.uint8) * 255
-    for kind in ("bumps", "dents", "colors", "normals"):
-        files[f"{kind}_mask.png"] = png(mask if EYECANDIES_MASKS.get(defect) == kind else empty)
+    for name, kinds in EYECANDIES_MASKS.items():
+        files[f"{name}_mask.png"] = png(mask if defect in kinds.split() else np.zeros_like(mask))
     files["mask.png"] = png(mask)
     files["metadata.yaml"] = f"anomalous: {int(defect != GOOD)}\n".encode()
     files["obj_params.yaml"] = f"pitch: {float(np.degrees(pitch))!r}\ndefect: {defect}\n".encode()
@@ -253,25 +211,7 @@ def real3d_scan(category: str, defect: str, rng: Random) -> dict[str, bytes]:
     points, labels = sample_surface(shape, int(rng.integers(22_000, 30_000)), rng)
     points += 0.0008 * rng.standard_normal(points.shape)
     points = (points @ small_turn(rng).T * REAL3D_UNIT).astype(np.float32)
-    rows = "".join(
-        f"{x:.6f} {y:.6f} {z:.6f} {label}\n"
-        for (x, y, z), label in zip(points.tolist(), labels.astype(int).tolist(), strict=True)
-    )
-    return {"pcd": pcd(points), "gt": rows.encode()}
-
-
-def sample_surface(shape: Shape, count: int, rng: Random) -> tuple[np.ndarray, np.ndarray]:
-    """Points f8[count,3] spread evenly over a shape's surface, z pointing away from the scanner, and labels bool."""
-    inside = np.flatnonzero(shape.inside)
-    # A cell's share of the surface; walls at the rim, of no extent seen from above, count a few times a flat cell.
-    steepness = 1 / np.maximum(surface_normals(shape.height)[..., 2].reshape(-1)[inside], 0.2)
-    sums = np.cumsum(steepness)
-    # Even steps through the sum, shifted as one: spread like a scanner's points, not clumped like random ones.
-    chosen = inside[np.searchsorted(sums, (np.arange(count) + rng.random()) / count * sums[-1])]
-    x = (chosen % CELLS + rng.uniform(-0.5, 0.5, count)) * CELL - EXTENT
-    y = (chosen // CELLS + rng.uniform(-0.5, 0.5, count)) * CELL - EXTENT
-    height = interpolate(shape.height, x, y)
-    return np.stack([x, y, -height], axis=1), shape.defect.reshape(-1)[chosen]
+    return {"pcd": pcd(points), "gt": as_file(np.savetxt, np.c_[points, labels], "%.6f %.6f %.6f %d")}
 
 
 def small_turn(rng: Random) -> np.ndarray:
@@ -299,9 +239,5 @@ def real3d_template(category: str, rng: Random) -> bytes:
     return pcd((np.concatenate([top, bottom * (1, 1, 0)]) * REAL3D_UNIT).astype(np.float32))
 
 
-SCANS: dict[str, Callable[[str, str, Random], dict[str, bytes]]] = {
-    "mvtec3d": mvtec3d_scan,
-    "eyecandies": eyecandies_scan,
-    "real3d": real3d_scan,
-}
-EXTRA: dict[str, Callable[[str, Random], bytes]] = {"calibration": mvtec3d_calibration, "template": real3d_template}
+SCANS = {"mvtec3d": mvtec3d_scan, "eyecandies": eyecandies_scan, "real3d": real3d_scan}
+EXTRA = {"calibration": mvtec3d_calibration, "template": real3d_template}

@@ -55,13 +55,10 @@ def place_shape(form: Form, rng: Random) -> Shape:
     x, y = axes()
     angle, size = rng.uniform(0, 2 * np.pi), rng.uniform(0.9, 1.02)
     shift_x, shift_y = rng.uniform(-0.05, 0.05, 2)
-    cosine, sine = np.cos(angle), np.sin(angle)
-    across = ((x - shift_x) * cosine + (y - shift_y) * sine).astype(np.float32) / np.float32(size)
-    along = ((y - shift_y) * cosine - (x - shift_x) * sine).astype(np.float32) / np.float32(size)
+    across, along = (part.astype(np.float32) / np.float32(size) for part in turn(x - shift_x, y - shift_y, angle))
     height, colour = form(across, along, rng)
     height = np.where(height > 0, height * np.float32(size), 0).astype(np.float32)
-    tint = rng.uniform(0.94, 1.06, 3)
-    colour = np.clip(colour * tint, 0, 1).astype(np.float32)
+    colour = np.clip(colour * rng.uniform(0.94, 1.06, 3), 0, 1).astype(np.float32)
     return Shape(height, colour, np.zeros(height.shape, bool))
 
 
@@ -71,6 +68,11 @@ def place_shape(form: Form, rng: Random) -> Shape:
 def dome(square: Array) -> Array:
     """Height of a unit half-ball where `square` is the squared distance from its axis; 0 beyond 1."""
     return np.sqrt(np.maximum(1 - square, 0))
+
+
+def turn(x: Array, y: Array, angle: float) -> tuple[Array, Array]:
+    """Coordinates in axes that are turned by an angle."""
+    return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
 
 
 def wrap(angle: Array) -> Array:
@@ -107,19 +109,16 @@ def scatter(
     x: Array, y: Array, rng: Random, count: int, inner: float, outer: float, sizes: tuple[float, float]
 ) -> tuple[Array, Array]:
     """Rounded grains in a ring about the centre: height (in units of each one's size) and where they are, 0..1."""
-    height = np.zeros(x.shape, np.float32)
-    cover = np.zeros(x.shape, np.float32)
+    height, cover = np.zeros((2, *x.shape), np.float32)
     for _ in range(count):
         radius, angle = np.sqrt(rng.uniform(inner**2, outer**2)), rng.uniform(0, 2 * np.pi)
-        size, turn, stretch = rng.uniform(*sizes), rng.uniform(0, np.pi), rng.uniform(1.0, 1.7)
+        size, way, stretch = rng.uniform(*sizes), rng.uniform(0, np.pi), rng.uniform(1.0, 1.7)
         cx, cy = radius * np.cos(angle), radius * np.sin(angle)
         window = window_of(x, y, cx, cy, size * stretch)
         if window is None:
             continue
-        dx, dy = x[window] - cx, y[window] - cy
-        u = (dx * np.cos(turn) + dy * np.sin(turn)) / (size * stretch)
-        v = (dy * np.cos(turn) - dx * np.sin(turn)) / size
-        grain = dome(u * u + v * v)
+        u, v = turn(x[window] - cx, y[window] - cy, way)
+        grain = dome((u / (size * stretch)) ** 2 + (v / size) ** 2)
         height[window] = np.maximum(height[window], grain * size)
         cover[window] = np.maximum(cover[window], np.minimum(grain * 3, 1))
     return height, cover
@@ -132,11 +131,8 @@ def window_of(x: Array, y: Array, cx: float, cy: float, reach: float) -> tuple[s
     steps = np.array([[x[0, 1], x[1, 0]], [y[0, 1], y[1, 0]]], float) - origin[:, None]
     column, row = np.linalg.solve(steps, np.array([cx, cy]) - origin)
     margin = reach / CELL * 1.2 + 1
-    low_row, high_row = int(max(row - margin, 0)), int(min(row + margin + 1, CELLS))
-    low_column, high_column = int(max(column - margin, 0)), int(min(column + margin + 1, CELLS))
-    if low_row >= high_row or low_column >= high_column:
-        return None
-    return slice(low_row, high_row), slice(low_column, high_column)
+    rows, columns = (slice(int(max(at - margin, 0)), int(min(at + margin + 1, CELLS))) for at in (row, column))
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
 # The categories ------------------------------------------------------------------------------------------------------
@@ -148,39 +144,35 @@ def bagel(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     middle = 0.62 * (1 + 0.03 * np.cos(2 * angle + rng.uniform(0, 6)))
     t = (radius - middle) / rng.uniform(0.34, 0.38)
     crown = dome(t * t)
-    scores = np.zeros_like(x)
-    for start in np.arange(3) * 2.1 + rng.uniform(0, 6) + rng.uniform(-0.2, 0.2, 3):
-        scores = np.maximum(scores, groove(wrap(angle - start - 0.9 * t) * 0.62, 0.03))
+    starts = np.arange(3) * 2.1 + rng.uniform(0, 6) + rng.uniform(-0.2, 0.2, 3)
+    scores = np.max([groove(wrap(angle - start - 0.9 * t) * 0.62, 0.03) for start in starts], axis=0)
     seeds, cover = scatter(x, y, rng, 80, 0.42, 0.82, (0.018, 0.026))
     height = 0.08 + 0.36 * crown - 0.05 * scores * crown + 0.7 * seeds
     baked = np.clip(crown * 0.8 + 0.15 * waves(x, y, rng, 7), 0, 1)
-    colour = paint(
+    return np.where(np.abs(t) < 1, height, 0), paint(
         (x, (0.80, 0.60, 0.36)), (baked, (0.56, 0.31, 0.13)), (scores, (0.86, 0.70, 0.46)), (cover, (0.93, 0.86, 0.68))
     )
-    return np.where(np.abs(t) < 1, height, 0), colour
 
 
 def cable_gland(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     """A cap, a hexagon nut, a threaded body and a slotted collar around one lying axis."""
-    axis = 0.58
-    apothem, turn = 0.52, rng.uniform(0, np.pi / 3)
+    axis, apothem, tilt = 0.58, 0.52, rng.uniform(0, np.pi / 3)
     hexagon = np.full_like(x, 9)
-    for side in turn + np.arange(6) * np.pi / 3:
+    for side in tilt + np.arange(6) * np.pi / 3:
         if np.sin(side) > 0.05:
             hexagon = np.minimum(hexagon, (apothem - y * np.cos(side)) / np.sin(side))
     corner = apothem / np.cos(np.pi / 6)
-    hexagon = np.where(np.abs(y) < corner * np.cos((turn + np.pi / 6) % (np.pi / 3) - np.pi / 6), hexagon, -9)
+    hexagon = np.where(np.abs(y) < corner * np.cos((tilt + np.pi / 6) % (np.pi / 3) - np.pi / 6), hexagon, -9)
     pitch, phase = rng.uniform(0.085, 0.1), rng.uniform(0, 1)
     thread = 0.40 + 0.035 * np.abs((x / pitch + phase) % 1 * 2 - 1)
     collar = 0.41 - 0.06 * np.clip((x - 0.4) / 0.5, 0, 1)
     round_radius = np.where(x < -0.58, 0.44 + 0.03 * np.clip((x + 0.9) / 0.1, 0, 1), np.where(x < 0.38, thread, collar))
-    flat = (x > -0.58) & (x < -0.18)
-    flange = (x > -0.18) & (x < -0.1)
-    round_radius = np.where(flange, 0.5, round_radius)
+    round_radius = np.where((x > -0.18) & (x < -0.1), 0.5, round_radius)
     half = np.sqrt(np.maximum(round_radius**2 - y * y, 0))
     slots = groove(np.abs(wrap(14 * (np.arctan2(y, half) + phase)) / 14) * 0.4, 0.022) * ((x > 0.45) & (x < 0.85))
     profile = np.where(half > 0, half - 0.09 * slots, -9)
-    profile = np.where(flat, hexagon - 0.05 * groove(np.abs(x + 0.38) - 0.17, 0.015), profile)
+    nut = hexagon - 0.05 * groove(np.abs(x + 0.38) - 0.17, 0.015)
+    profile = np.where((x > -0.58) & (x < -0.18), nut, profile)
     height = np.where((x > -0.9) & (x < 0.9) & (profile > -1), axis + profile, 0)
     dark = np.clip(slots * 0.7 + 0.5 * groove(x + 0.58, 0.02) + 0.5 * groove(x + 0.1, 0.02), 0, 1)
     return height, paint((x, (0.56, 0.54, 0.52)), (dark, (0.2, 0.19, 0.19)))
@@ -188,31 +180,27 @@ def cable_gland(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
 
 def carrot(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     """A tapered, slightly bent root with rings and the stub of its leaves."""
-    bend = rng.uniform(-0.07, 0.07)
-    q = y - bend * np.cos(2.2 * x)
+    q = y - rng.uniform(-0.07, 0.07) * np.cos(2.2 * x)
     along = np.clip((x + 1) / 2, 0, 1)
     radius = rng.uniform(0.27, 0.31) * (1 - 0.78 * along**1.25) * np.sqrt(np.maximum(1 - np.abs(x) ** 14, 0))
     rings = np.zeros_like(x)
     for place in rng.uniform(-0.9, 0.9, 18):
-        start = rng.uniform(-0.2, 0.2)
-        reach = groove(q / np.maximum(radius, 0.03) - start * 3, rng.uniform(0.4, 0.9))
-        rings = np.maximum(
-            rings, rng.uniform(0.5, 1) * groove(x - place - 0.04 * waves(q, q, rng, 6, 1), 0.012) * reach
-        )
+        reach = groove(q / np.maximum(radius, 0.03) - rng.uniform(-0.2, 0.2) * 3, rng.uniform(0.4, 0.9))
+        ring = rng.uniform(0.5, 1) * groove(x - place - 0.04 * waves(q, q, rng, 6, 1), 0.012)
+        rings = np.maximum(rings, ring * reach)
     half = np.sqrt(np.maximum(radius**2 - q * q, 0))
     body = np.where(half > 0, 0.3 + half - 0.022 * rings, 0)
     stub = np.where((x > -1.12) & (x < -0.9), 0.085**2 - q * q, -1)
     top = np.where(stub > 0, 0.3 + np.sqrt(np.maximum(stub, 0)) + 0.012 * np.cos(90 * q), 0)
-    green = (top > body).astype(np.float32)
-    colour = paint((x, (0.90, 0.44, 0.10)), (rings * 0.8, (0.60, 0.27, 0.08)), (green, (0.34, 0.45, 0.16)))
-    return np.maximum(body, top), colour
+    return np.maximum(body, top), paint(
+        (x, (0.90, 0.44, 0.10)), (rings * 0.8, (0.60, 0.27, 0.08)), (top > body, (0.34, 0.45, 0.16))
+    )
 
 
 def cookie(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     """A disc with a scalloped rim, an embossed flower and chips."""
     radius, angle = np.hypot(x, y), np.arctan2(y, x) + rng.uniform(0, 6)
-    rim = 0.92 + 0.025 * np.cos(24 * angle)
-    t = radius / rim
+    t = radius / (0.92 + 0.025 * np.cos(24 * angle))
     petals = np.cos(6 * angle) * groove(radius - 0.38, 0.16)
     ring = groove(radius - 0.70, 0.025)
     dots = groove(np.hypot(wrap(8 * angle) / 8 * 0.82, radius - 0.82), 0.022)
@@ -232,35 +220,29 @@ def chocolate_cookie(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     chips, cover = scatter(x, y, rng, 16, 0.1, 0.75, (0.06, 0.095))
     lumps = waves(x, y, rng, 9) * 0.025 + waves(x, y, rng, 26) * 0.008
     height = 0.12 + 0.18 * dome(t**5) + lumps + 0.6 * chips
-    colour = paint(
+    return np.where(t < 1, height, 0), paint(
         (x, (0.40, 0.24, 0.14)), (np.clip(lumps * 12, 0, 0.6), (0.52, 0.33, 0.20)), (cover, (0.17, 0.09, 0.05))
     )
-    return np.where(t < 1, height, 0), colour
 
 
 def confetto(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     """A sugared almond: a long dome with a seam and an embossed oval line."""
-    a, b = 0.95, rng.uniform(0.58, 0.64)
-    square = (x / a) ** 2 + (y / b) ** 2
+    square = (x / 0.95) ** 2 + (y / rng.uniform(0.58, 0.64)) ** 2
     seam = groove(y - 0.05 * np.sin(3 * x), 0.02)
     oval = groove(np.sqrt(square) - 0.62, 0.035)
     height = 0.05 + 0.48 * dome(square) + 0.018 * seam * dome(square) - 0.02 * oval
-    palette = ((0.95, 0.72, 0.78), (0.72, 0.86, 0.93), (0.95, 0.92, 0.74), (0.78, 0.92, 0.76))
-    base = palette[int(rng.integers(len(palette)))]
-    line = (base[0] * 0.8, base[1] * 0.8, base[2] * 0.8)
-    return np.where(square < 1, height, 0), paint((x, base), (0.5 * np.maximum(oval, seam), line))
+    base = rng.choice([(0.95, 0.72, 0.78), (0.72, 0.86, 0.93), (0.95, 0.92, 0.74), (0.78, 0.92, 0.76)])
+    return np.where(square < 1, height, 0), paint((x, base), (0.5 * np.maximum(oval, seam), 0.8 * base))
 
 
 def licorice_sandwich(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     """A rounded block of coloured and black layers, the black ones ribbed."""
     t = (np.abs(x) / 0.82) ** 6 + (np.abs(y) / 0.66) ** 6
-    phase = rng.uniform(0, 6)
     black = ((np.abs(y) > 0.19) & (np.abs(y) < 0.40)).astype(np.float32)
     gaps = np.maximum(groove(np.abs(y) - 0.19, 0.016), groove(np.abs(y) - 0.40, 0.016))
-    ribs = black * np.cos(42 * x + phase)
+    ribs = black * np.cos(42 * x + rng.uniform(0, 6))
     height = 0.1 + 0.4 * dome(t) - 0.04 * gaps + 0.012 * ribs + 0.006 * waves(x, y, rng, 20)
-    palette = ((0.93, 0.55, 0.66), (0.95, 0.83, 0.40), (0.62, 0.80, 0.88), (0.95, 0.66, 0.38))
-    outer = palette[int(rng.integers(len(palette)))]
+    outer = rng.choice([(0.93, 0.55, 0.66), (0.95, 0.83, 0.40), (0.62, 0.80, 0.88), (0.95, 0.66, 0.38)])
     middle = (np.abs(y) <= 0.19).astype(np.float32)
     return np.where(t < 1, height, 0), paint((x, outer), (middle, (0.93, 0.91, 0.88)), (black, (0.11, 0.10, 0.11)))
 
@@ -271,24 +253,18 @@ def peppermint_candy(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     swirl = np.cos(6 * (angle + rng.uniform(0, 6)) + rng.choice([-1, 1]) * 4.5 * radius)
     stripes = 1 / (1 + np.exp(-8 * swirl * np.minimum(radius * 3, 1)))
     t = radius / (0.88 + 0.012 * np.cos(36 * angle))
-    ring = groove(radius - 0.74, 0.025)
-    height = 0.1 + 0.26 * dome(t**2.5) + 0.022 * stripes - 0.025 * ring
-    colour = paint((x, (0.94, 0.92, 0.90)), (stripes, (0.80, 0.10, 0.12)))
-    return np.where(t < 1, height, 0), colour
+    height = 0.1 + 0.26 * dome(t**2.5) + 0.022 * stripes - 0.025 * groove(radius - 0.74, 0.025)
+    return np.where(t < 1, height, 0), paint((x, (0.94, 0.92, 0.90)), (stripes, (0.80, 0.10, 0.12)))
 
 
 def diamond(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     """A brilliant from above: table, stars, crown and girdle facets."""
-    table = rng.uniform(0.5, 0.56)
-    height = np.full_like(x, table)
+    height = np.full_like(x, rng.uniform(0.5, 0.56))
     for step in range(16):
         angle = step * np.pi / 8
         outward = x * np.cos(angle) + y * np.sin(angle)
-        height = np.minimum(height, 0.14 + (0.96 - outward) * 1.25)
-        if step % 2 == 0:
-            height = np.minimum(height, 0.17 + (0.96 - outward) * 0.72)
-        else:
-            height = np.minimum(height, 0.36 + (0.78 - outward) * 0.55)
+        facet = 0.36 + (0.78 - outward) * 0.55 if step % 2 else 0.17 + (0.96 - outward) * 0.72
+        height = np.minimum(height, np.minimum(facet, 0.14 + (0.96 - outward) * 1.25))
     return np.where(height > 0.08, height, 0), paint((x, (0.7, 0.7, 0.7)))
 
 
@@ -299,9 +275,7 @@ def shell(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     reach = 1.75 * np.sqrt(np.maximum(np.cos(angle * 0.98), 0)) * (1 + 0.012 * np.cos(2 * ribs * angle))
     t = radius / np.maximum(reach, 1e-3)
     vault = np.sqrt(np.maximum(1 - (2 * t - 0.9) ** 2 / 1.21, 0)) * np.sqrt(np.maximum(np.cos(angle), 0))
-    lines = np.zeros_like(x)
-    for place in np.sort(rng.uniform(0.45, 0.95, 4)):
-        lines = np.maximum(lines, groove(t - place, 0.012))
+    lines = np.max([groove(t - place, 0.012) for place in rng.uniform(0.45, 0.95, 4)], axis=0)
     height = 0.06 + 0.52 * vault + 0.045 * np.abs(np.cos(ribs * angle)) * np.minimum(t * 1.3, 1) - 0.02 * lines
     body = np.where((t < 1) & (np.abs(angle) < 1.25), height, 0)
     ears = np.where((np.abs(y) < 0.36) & (np.abs(x + 0.78) < 0.13), 0.12 + 0.02 * np.cos(50 * y), 0)
@@ -312,40 +286,30 @@ def starfish(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     """Five arms with a crest and rows of knobs."""
     height = 0.34 * dome((x * x + y * y) / 0.42**2)
     for arm in np.arange(5) * 2 * np.pi / 5 + rng.normal(0, 0.05, 5):
-        u, v = x * np.cos(arm) + y * np.sin(arm), y * np.cos(arm) - x * np.sin(arm)
+        u, v = turn(x, y, arm)
         length = rng.uniform(0.98, 1.06)
         s = np.clip(u / length, 0, 1)
         width = 0.27 * (1 - 0.72 * s) * np.sqrt(np.maximum(1 - s**10, 0))
         level = np.where((u > 0) & (u < length), dome((v / np.maximum(width, 1e-3)) ** 2), 0)
         knobs = np.maximum(np.cos(38 * u), 0) ** 2 * groove(v / np.maximum(width, 1e-3), 0.25)
-        arm_height = (0.04 + (0.33 - 0.2 * s) * level + 0.03 * knobs) * (level > 0)
-        height = np.maximum(height, arm_height)
-    height = height + 0.008 * waves(x, y, rng, 32) * (height > 0)
-    return height, paint((x, (0.7, 0.7, 0.7)))
+        height = np.maximum(height, (0.04 + (0.33 - 0.2 * s) * level + 0.03 * knobs) * (level > 0))
+    return height + 0.008 * waves(x, y, rng, 32) * (height > 0), paint((x, (0.7, 0.7, 0.7)))
 
 
 def toffees(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     """A rounded block with slanted grooves and a raised rim."""
     t = (np.abs(x) / 0.95) ** 6 + (np.abs(y) / rng.uniform(0.6, 0.66)) ** 6
     slant, phase = rng.uniform(0.4, 0.7), rng.uniform(0, 1)
-    stripes = groove(np.abs((x + slant * y) / 0.27 + phase - np.round((x + slant * y) / 0.27 + phase)) * 0.27, 0.032)
-    field = np.clip((0.55 - t) * 6, 0, 1)
-    rim = groove(t - 0.62, 0.06)
-    height = 0.1 + 0.4 * dome(t) - 0.055 * stripes * field + 0.025 * rim
+    s = (x + slant * y) / 0.27 + phase  # in grooves
+    stripes = 0.055 * groove(np.abs(s - np.round(s)) * 0.27, 0.032) * np.clip((0.55 - t) * 6, 0, 1)
+    height = 0.1 + 0.4 * dome(t) - stripes + 0.025 * groove(t - 0.62, 0.06)
     return np.where(t < 1, height, 0), paint((x, (0.7, 0.7, 0.7)))
 
 
 SHAPES: dict[str, Form] = {
-    "bagel": bagel,
-    "cable_gland": cable_gland,
-    "carrot": carrot,
-    "cookie": cookie,
+    **{form.__name__: form for form in (bagel, cable_gland, carrot, cookie, diamond, shell, starfish, toffees)},
     "ChocolateCookie": chocolate_cookie,
     "Confetto": confetto,
     "LicoriceSandwich": licorice_sandwich,
     "PeppermintCandy": peppermint_candy,
-    "diamond": diamond,
-    "shell": shell,
-    "starfish": starfish,
-    "toffees": toffees,
 }

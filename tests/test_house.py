@@ -1,0 +1,64 @@
+"""The house as docs/house.md draws it: which way imports run, how long files are, what is called alike."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / "pointad_core"
+ORDER = ["errors", "storage", "datasets", "clouds", "rendering", "clip", "methods", "evaluation", "detector", "stages"]
+"""A room imports from itself and from those before it."""
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """Rooms that a module names in an import anywhere, also for type checking and by importlib's names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("pointad_core.")}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])
+def test_imports_run_one_way(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if room == "__init__":
+        assert not rooms_imported(path)
+        return
+    later = rooms_imported(path) - set(ORDER[: ORDER.index(room) + 1])
+    assert not later, f"{room} comes before {sorted(later)}"
+
+
+@pytest.mark.parametrize("room", ["clouds", "rendering", "evaluation"])
+def test_formulas_open_no_results(room: str) -> None:
+    for path in (PACKAGE / room).glob("*.py"):
+        assert "storage" not in rooms_imported(path), path
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    files = [*MODULES, *(REPOSITORY / "workflow").rglob("*.py"), *(REPOSITORY / "workflow").rglob("*.smk")]
+    assert [str(path) for path in files if len(path.read_text().splitlines()) > 400] == []
+    assert len((REPOSITORY / "workflow/rules/common.smk").read_text().splitlines()) < 100
+
+
+def test_one_word_names_a_stage_everywhere() -> None:
+    stages = ["clouds", "renders", "features", "aggregation", "prompts", "scores", "metrics", "summary", "tables"]
+    for stage in [*stages, "heatmaps"]:
+        assert (PACKAGE / f"stages/{stage}.py").exists()
+        assert (REPOSITORY / f"workflow/rules/{stage}.smk").exists()
+        assert (REPOSITORY / f"tests/stages/test_{stage}.py").exists()
+    for stage in stages[:7]:
+        assert (REPOSITORY / f"workflow/scripts/{stage}.py").exists()
+
+
+def test_the_docs_name_every_room() -> None:
+    text = (REPOSITORY / "docs/house.md").read_text()
+    for room in PACKAGE.iterdir():
+        if (room / "__init__.py").exists():
+            assert f"`pointad_core/{room.name}/`" in text, room

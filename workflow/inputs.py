@@ -1,0 +1,238 @@
+"""What the rules' inputs, params and resources take from the plan, by a job's wildcards.
+
+Functions of the config and of wildcards, which `of_config` in rules/common.smk binds to the config. (Snakemake's linter
+wants functions and rules in different files.)
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from snakemake.logging import logger
+
+from pointad_core.datasets.scans import hash_content
+from pointad_core.errors import InputError
+from pointad_core.methods.registry import plain
+from pointad_core.storage.fingerprints import fingerprint
+from workflow import plan
+from workflow.plan import Config
+
+# Clouds, renders, features --------------------------------------------------------------------------------------------
+
+
+@cache
+def _tell_once(dataset: str, message: str) -> None:
+    logger.warning(f"{message}\nWhat there is of {dataset}'s results is taken as it is.")
+
+
+def raw_scans(config: Config, wildcards: Any) -> list[str]:
+    """Raw files that the workflow makes. A user's are looked for, but no input: their paths change with the folder's.
+
+    Where they cannot be looked at, the reason stands in place of a file: a run that has the clouds goes on, and one
+    that needs them ends with "missing input files" and this reason.
+    """
+    dataset = wildcards.dataset
+    try:
+        files = plan.list_shard(config, dataset, wildcards.category, wildcards.shard[1:])
+    except InputError as error:
+        _tell_once(dataset, str(error))
+        return [str(error)]
+    return files if "generated" in config["datasets"][dataset] else []
+
+
+def content(config: Config, wildcards: Any) -> str | None:
+    """What lies in the user's folder, so that a scan that is changed, added or deleted is noticed."""
+    if "generated" in config["datasets"][wildcards.dataset]:
+        return None
+    files = plan.list_shard(config, wildcards.dataset, wildcards.category, wildcards.shard[1:])
+    return hash_content(plan.root_of(config, wildcards.dataset), files)
+
+
+def code_of_clouds(config: Config, wildcards: Any) -> str:
+    return fingerprint("stages.clouds", plan.layout_of(config, wildcards.dataset)["module"])
+
+
+def render_options(config: Config, wildcards: Any) -> dict[str, Any]:
+    return plan.render_options(config, wildcards.rendering, wildcards.dataset, wildcards.category)
+
+
+def code_of_renders(config: Config, wildcards: Any) -> str:
+    return fingerprint("stages.renders", render_options(config, wildcards)["renderer"]["module"])
+
+
+def renders(config: Config, wildcards: Any) -> str:
+    """The renders that features are made of."""
+    rendering = plan.rendering_of(config, wildcards.features)
+    return f"results/renders/{rendering}/{wildcards.dataset}/{wildcards.category}{wildcards.shard}.zarr.zip"
+
+
+def checkpoint(config: Config, wildcards: Any) -> list[str]:
+    return plan.checkpoint_of(config, wildcards.features)
+
+
+# Prompts --------------------------------------------------------------------------------------------------------------
+
+
+def training_stores(config: Config, wildcards: Any) -> dict[str, list[str]]:
+    plan.check_auxiliary(config, wildcards.dataset, wildcards.auxiliary)
+    shards = plan.shards_of(config, wildcards.dataset, wildcards.auxiliary)
+    return plan.stores_of(config, wildcards.method, wildcards.dataset, shards)
+
+
+def _features(config: Config, wildcards: Any) -> str:
+    """The features' entry of a method, which names its CLIP."""
+    features: str = config["methods"][wildcards.method]["features"]
+    return features
+
+
+def training_files(config: Config, wildcards: Any) -> list[str]:
+    """Weights and words of the user's own that training reads: another file there is another method."""
+    files = plan.files_of(config, wildcards.method, "word_vectors", "pointnet").values()
+    return [*plan.checkpoint_of(config, _features(config, wildcards)), *files]
+
+
+def scoring_files(config: Config, wildcards: Any) -> list[str]:
+    """Weights and words that scoring reads besides what was trained."""
+    files = plan.files_of(config, wildcards.method, "word_vectors").values()
+    return [*plan.checkpoint_of(config, _features(config, wildcards)), *files]
+
+
+def system(config: Config, wildcards: Any) -> dict[str, Any]:
+    return plain(plan.system_of(config, wildcards.method))
+
+
+def model(config: Config, wildcards: Any) -> dict[str, Any]:
+    return plan.model_of(config, _features(config, wildcards))
+
+
+def auxiliary_display(config: Config, wildcards: Any) -> str | None:
+    """Name of the auxiliary class in prompts that name it."""
+    if plan.system_of(config, wildcards.method).class_names:
+        return plan.display_of(config, wildcards.dataset, wildcards.auxiliary)
+    return None
+
+
+def _code(stage: str, config: Config, wildcards: Any) -> str:
+    """A stage with a method's system and model: an edit in one system leaves the others' results alone."""
+    entry = plan.system_of(config, wildcards.method)
+    return fingerprint(stage, entry.module, *plan.model_files(config, _features(config, wildcards)))
+
+
+def code_of_prompts(config: Config, wildcards: Any) -> str:
+    return _code("stages.prompts", config, wildcards)
+
+
+def code_of_scores(config: Config, wildcards: Any) -> str:
+    return _code("stages.scores", config, wildcards)
+
+
+# Scores and metrics ---------------------------------------------------------------------------------------------------
+
+
+def tested(config: Config, wildcards: Any) -> list[str]:
+    """Categories that a run is tested on."""
+    return plan.tested_by(config, wildcards.source, wildcards.auxiliary, wildcards.dataset)
+
+
+def scored_names(config: Config, wildcards: Any) -> list[dict[str, str]]:
+    """Categories in a store of scores: one, or all that the run tests."""
+    dataset, category = wildcards.dataset, wildcards.part[1:].partition("/")[0]
+    if category:
+        plan.check_tested(config, wildcards.source, wildcards.auxiliary, dataset, category)
+    names = [category] if category else tested(config, wildcards)
+    return [{"name": name, "display": plan.display_of(config, dataset, name)} for name in names]
+
+
+def scored_stores(config: Config, wildcards: Any) -> dict[str, list[str]]:
+    shards = [wildcards.part[1:]] if wildcards.part else tested(config, wildcards)
+    return plan.stores_of(config, wildcards.method, wildcards.dataset, shards)
+
+
+def score_parts(config: Config, wildcards: Any) -> list[str]:
+    """Scores of a run's categories, shard by shard."""
+    folder = "results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}".format(**wildcards)
+    categories = tested(config, wildcards)
+    shards = [shard for name in categories for shard in plan.shards_of(config, wildcards.dataset, name)]
+    return [f"{folder}/{shard}.zarr.zip" for shard in shards]
+
+
+def prompts(config: Config, wildcards: Any) -> list[str]:
+    """Prompts that a system scores with; none for an untrained one."""
+    if not plan.system_of(config, wildcards.method).trained:
+        return []
+    plan.check_auxiliary(config, wildcards.source, wildcards.auxiliary)
+    return ["results/prompts/{method}/{source}/{auxiliary}/{seed}.safetensors".format(**wildcards)]
+
+
+def _clouds_by_category(config: Config, wildcards: Any) -> list[tuple[str, str]]:
+    dataset = wildcards.dataset
+    return [(name, path) for name in tested(config, wildcards) for path in plan.clouds_of(config, dataset, name)]
+
+
+def tested_clouds(config: Config, wildcards: Any) -> list[str]:
+    return [path for _, path in _clouds_by_category(config, wildcards)]
+
+
+def categories_of_clouds(config: Config, wildcards: Any) -> list[str]:
+    """The category of each store in `tested_clouds`."""
+    return [name for name, _ in _clouds_by_category(config, wildcards)]
+
+
+def counted_scans(config: Config, wildcards: Any) -> dict[str, list[str]]:
+    """Scans that metrics count, of those categories that name some."""
+    return plan.subset_of(config, wildcards.dataset, tested(config, wildcards))
+
+
+def picture_renders(config: Config, wildcards: Any) -> list[str]:
+    dataset, category = wildcards.dataset, wildcards.category
+    plan.check_tested(config, wildcards.source, wildcards.auxiliary, dataset, category)
+    return plan.picture_renders(config, dataset, category)
+
+
+def drawn_scans(config: Config, wildcards: Any) -> list[str] | None:
+    """Scans that a contact sheet shows, where the category names some."""
+    return plan.subset_of(config, wildcards.dataset, [wildcards.category]).get(wildcards.category)
+
+
+def split_metrics(config: Config, wildcards: Any) -> list[str]:
+    """Metrics of one auxiliary split, one-vs-rest."""
+    plan.check_auxiliary(config, wildcards.dataset, wildcards.auxiliary)
+    return plan.metrics_of(plan.runs_of(config, wildcards.dataset, wildcards.dataset, [wildcards.auxiliary]))
+
+
+# What a job works on, for its memory and time -------------------------------------------------------------------------
+#
+# Known before any store is written, so that a dry run shows what jobs ask for.
+
+
+def scans_of_store(config: Config, wildcards: Any) -> int:
+    """Scans of a category or a shard."""
+    return plan.count_scans(config, wildcards.dataset, wildcards.category, wildcards.shard[1:])
+
+
+def scans_in_memory(config: Config, wildcards: Any) -> int:
+    """Scans that training keeps between epochs: 4 GB, some 30 MB each with the paper's backbone."""
+    return min(plan.count_scans(config, wildcards.dataset, wildcards.auxiliary), 140)
+
+
+def training_steps(config: Config, wildcards: Any) -> int:
+    """How often a scan is trained on."""
+    epochs: int = config["methods"][wildcards.method]["epochs"]
+    return plan.count_scans(config, wildcards.dataset, wildcards.auxiliary) * epochs
+
+
+def scans_tested(config: Config, wildcards: Any) -> int:
+    return sum(plan.count_scans(config, wildcards.dataset, name) for name in tested(config, wildcards))
+
+
+def scans_scored(config: Config, wildcards: Any) -> int:
+    category, _, shard = wildcards.part[1:].partition("/")
+    if category:
+        return plan.count_scans(config, wildcards.dataset, category, shard)
+    return scans_tested(config, wildcards)
+
+
+def scans_of_largest_tested(config: Config, wildcards: Any) -> int:
+    names = tested(config, wildcards)
+    return max((plan.count_scans(config, wildcards.dataset, name) for name in names), default=0)
