@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import csv
 import difflib
+import math
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
-from workflow.plan import tested_by
+from workflow.plan import complete_variants, pairs_of, tested_by
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 _TYPES = {"object": "a mapping", "array": "a list", "null": "null", "boolean": "true or false", "number": "number"}
 _PAPER_NUMBERS = Path(__file__).parents[1] / "pointad_core/evaluation/paper_numbers.csv"
+_SCHEMA = Path(__file__).with_name("schemas") / "config.schema.yaml"
 _WEIGHTS = ("pretrained", "checkpoint", "random_seed")
 _ADVICE = {"the geometry prompts": ", or take the system that has none, pointad or pointad_coop"}
 
@@ -118,6 +120,66 @@ def explain(error: ValidationError) -> str:
     return f"config: {key} is {_shorten(found)}{hint}, expected {_expected(schema)}"
 
 
+def refuse_repeats(path: str | os.PathLike[str]) -> None:
+    """Refuse a config file that has a key twice in one mapping: a YAML reader keeps the last without a word."""
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            root = yaml.compose(file, Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return  # Snakemake has read it, or says why it could not.
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            first: dict[str, int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if first.setdefault(key.value, line) != line:
+                    raise InputError(
+                        f"{path}: line {line} has the key {key.value!r}, which line {first[key.value]} has already; "
+                        "only the last would count"
+                    )
+                waiting.append(value)
+
+
+def check_values(config: Any, path: tuple[str | int, ...] = ()) -> None:
+    """Refuse what YAML made of a config and no schema expects: names that are no text, and numbers that are none."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            if not isinstance(key, str):
+                raise InputError(
+                    f"config: {_key(path)} has the name {key!r}, which YAML reads as {type(key).__name__} and not as "
+                    "text; put it in quotes"
+                )
+            check_values(value, (*path, key))
+    elif isinstance(config, list):
+        for position, value in enumerate(config):
+            check_values(value, (*path, position))
+    elif isinstance(config, float) and not math.isfinite(config):
+        raise InputError(f"config: {_key(path)} is {config}, expected a finite number")
+    elif isinstance(config, float) and config.is_integer() and path and _name(path) in INTEGERS:
+        raise InputError(f"config: {_key(path)} is {config}, expected integer: {int(config)}")
+
+
+INTEGERS = {
+    *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
+    *("neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
+}
+"""Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
+
+
+def _name(path: tuple[str | int, ...]) -> str:
+    """The key of a value, or of the list that it stands in."""
+    return next(part for part in reversed(path) if isinstance(part, str))
+
+
 def _refer(key: str, name: str, allowed: Collection[str], what: str) -> Iterator[str]:
     if name not in allowed:
         there = ", ".join(sorted(allowed)) or "none"
@@ -198,9 +260,10 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config: systems.{name} is the name of a system of the package, expected another name"
         elif name in config["systems"] and not os.path.isfile(system.module):
             yield f"config: systems.{name}.module is {system.module!r}, expected a Python file; there is no such file"
-    labels = [method["label"] for method in config["methods"].values() if "label" in method]
-    for label in sorted({label for label in labels if labels.count(label) > 1}):
-        yield f"config: several methods have the label {label!r}, expected one for each"
+    for section in ("datasets", "methods"):
+        labels = [entry["label"] for entry in config[section].values() if "label" in entry]
+        for label in sorted({label for label in labels if labels.count(label) > 1}):
+            yield f"config: several {section} have the label {label!r}, expected one for each"
     with open(_PAPER_NUMBERS, newline="", encoding="utf-8") as file:
         published = {line["method"] for line in csv.DictReader(file)}
     for name, method in config["methods"].items():
@@ -215,6 +278,9 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _needs_auxiliary(key, name, datasets[name])
             if len(datasets[name]["categories"]) < 2:
                 yield f"config: {key} is {name!r}, which has one category, expected at least 2 (one is trained on)"
+    pairs = pairs_of(config, "cross_dataset")
+    for source, target in sorted({pair for pair in pairs if pairs.count(pair) > 1}):
+        yield f"config: experiments.cross_dataset has the pair of {source!r} and {target!r} more than once"
     for position, pair in enumerate(experiments["cross_dataset"]):
         key = f"experiments.cross_dataset[{position}]"
         yield from _refer(f"{key}.source", pair["source"], datasets, "one of datasets")
@@ -246,3 +312,20 @@ def check(config: Mapping[str, Any]) -> None:
     problems = list(_check(config))
     if problems:
         raise InputError("\n".join(problems))
+
+
+def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Check a config that was read from these files, and put in what it does not say; InputError for what is wrong."""
+    from snakemake.exceptions import WorkflowError
+    from snakemake.utils import validate
+
+    for file in files:
+        refuse_repeats(file)
+    check_values(config)
+    complete_variants(config)
+    try:
+        validate(config, str(_SCHEMA))
+    except WorkflowError as error:
+        # The validator's own error stands behind Snakemake's, and knows the key.
+        raise InputError(explain(cast("ValidationError", error.__context__))) from None
+    check(config)

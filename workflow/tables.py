@@ -99,6 +99,13 @@ def foreign_pairs(config: Config) -> list[tuple[str, str]]:
     return [(source, target) for source, target in pairs if not config["datasets"][target]["auxiliary"]]
 
 
+def nothing_to_show(config: Config) -> list[str]:
+    """In place of a file that a target lacks, why it would make nothing: its config asks for no experiment."""
+    if pairs_of(config, "one_vs_rest") or pairs_of(config, "cross_dataset"):
+        return []
+    return ["config: experiments names no data set, so that there is nothing to show"]
+
+
 def summaries(config: Config) -> list[str]:
     """Summaries of every data set in an experiment, and of its auxiliary splits."""
     names = []

@@ -20,8 +20,6 @@ from pointad_core.errors import InputError
 
 _ONE_HOT_MARGIN = 1e-5
 _FOCAL_FLOOR = 1e-5
-_DICE_SMOOTHING = 1.0
-_SMALLEST_COSINE = 1e-6
 
 
 class _Focal(torch.autograd.Function):
@@ -63,9 +61,9 @@ def dice_pair(
     predicted: sum of p_a; overlap: sum of p_a y; labelled: sum of y; count: number of pixels or points; all of
     one shape, a value per map. Dice(p, y) = 1 - (2 sum p y + 1) / (sum p + sum y + 1). Returns that shape.
     """
-    abnormal = (2 * overlap + _DICE_SMOOTHING) / (predicted + labelled + _DICE_SMOOTHING)
+    abnormal = (2 * overlap + 1) / (predicted + labelled + 1)
     both_normal = (count - labelled) - (predicted - overlap)
-    normal = (2 * both_normal + _DICE_SMOOTHING) / ((count - predicted) + (count - labelled) + _DICE_SMOOTHING)
+    normal = (2 * both_normal + 1) / ((count - predicted) + (count - labelled) + 1)
     return (1 - normal) + (1 - abnormal)
 
 
@@ -108,7 +106,7 @@ def cross(
     if form == "softmax":
         log_cosines = cosines / temperature
     elif form == "ratio":
-        log_cosines = cosines.clamp(min=_SMALLEST_COSINE).log()
+        log_cosines = cosines.clamp(min=1e-6).log()
     else:
         raise InputError(f"cross_loss is {form!r}, allowed are 'softmax' and 'ratio'")
     rows = torch.log_softmax(log_cosines, dim=1).diagonal()

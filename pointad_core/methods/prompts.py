@@ -60,8 +60,7 @@ class PromptLearner:
             values = torch.randn(*shape, clip.text_width, generator=generator) * CONTEXT_STD
             return values.to(clip.device).requires_grad_()
 
-        context = noise(2, settings.context_length)
-        return cls(clip, texts, context, noise(settings.deep_blocks, settings.deep_length))
+        return cls(clip, texts, noise(2, settings.context_length), noise(settings.deep_blocks, settings.deep_length))
 
     def embeddings(self) -> torch.Tensor:
         """Text embeddings float32 [2, d], L2-normalised, differentiable; 0 = normal, 1 = abnormal."""

@@ -12,9 +12,6 @@ import numpy as np
 PAPER_RESOLUTION = 336
 """Side of the maps for which sigma is given in pixels."""
 
-FRAME = 1.4
-"""Side of a map over the largest extent of the object in it: objects fill 1 / 1.4 of the image."""
-
 _CELLS = 2.0
 """Cells of the auxiliary grid per sigma."""
 
@@ -23,7 +20,7 @@ def _gaussian(grid: np.ndarray, width: float, mode: str) -> np.ndarray:
     """Separable Gaussian filter of a float32 grid, ending at 4 widths; beyond the grid `mode`, zeros if "constant"."""
     from scipy import ndimage  # imported at the first cloud: a stage should be at work soon after its start
 
-    return ndimage.gaussian_filter(np.asarray(grid, dtype=np.float32), width, mode=mode, cval=0.0, truncate=4.0)
+    return ndimage.gaussian_filter(np.asarray(grid, dtype=np.float32), width, mode=mode, truncate=4.0)
 
 
 def smooth_map(scores: np.ndarray, sigma: float) -> np.ndarray:
@@ -32,17 +29,15 @@ def smooth_map(scores: np.ndarray, sigma: float) -> np.ndarray:
     scores: float [S, S], 0 at missing pixels, over which the filter runs as well, as in the published protocol;
     sigma: pixels at S = 336, scaled with S. Borders reflect, the kernel ends at 4 sigma. Returns float32 [S, S].
     """
-    width = sigma * scores.shape[0] / PAPER_RESOLUTION
-    return _gaussian(scores, width, "reflect")
+    return _gaussian(scores, sigma * len(scores) / PAPER_RESOLUTION, "reflect")
 
 
 def sigma_in_space(points: np.ndarray, sigma: float) -> float:
     """Width, in the units of `points` [n, 3], that matches `sigma` pixels of an organised map of the same object.
 
-    A map of 336 pixels spans 1.4 times the largest extent of the object, so a pixel is 1.4 / 336 of that.
+    Objects fill 1 / 1.4 of the image by their largest extent, so a pixel is 1.4 / 336 of that.
     """
-    extent = float(np.ptp(points, axis=0).max())
-    return sigma * extent * FRAME / PAPER_RESOLUTION
+    return sigma * float(np.ptp(points, axis=0).max()) * 1.4 / PAPER_RESOLUTION
 
 
 def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.ndarray:
@@ -60,27 +55,21 @@ def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.nd
         return (np.full_like(scores, scores.mean()) if sigma > 0 else scores).astype(np.float32)
 
     # In cells of the grid, whose origin is the cloud's corner: the result does not change with its position.
-    origin = points.min(axis=0).astype(np.float64)
-    places = (points - origin) * (_CELLS / width)
+    places = (points - points.min(axis=0).astype(np.float64)) * (_CELLS / width)
     cells = np.floor(places).astype(np.intp)
-    shape = tuple(cells.max(axis=0) + 2)
-    fractions = places - cells
-    size = int(np.prod(shape))
-    strides = (shape[1] * shape[2], shape[2], 1)
-    first = cells @ np.array(strides)
-
-    corners = []
-    for offset in np.ndindex(2, 2, 2):
-        share = np.where(offset, fractions, 1 - fractions).prod(axis=1)
-        corners.append((first + int(np.dot(offset, strides)), share))
+    fractions, shape = places - cells, tuple(cells.max(axis=0) + 2)
+    corners = [
+        (np.ravel_multi_index((cells + offset).T, shape), np.where(offset, fractions, 1 - fractions).prod(axis=1))
+        for offset in np.ndindex(2, 2, 2)
+    ]
 
     # Spreading and reading back each widen the kernel by a sixth of a squared cell.
     on_grid = np.sqrt(_CELLS**2 - 1 / 3)
 
     def spread(values: np.ndarray) -> np.ndarray:
-        grid = np.zeros(size)
+        grid = np.zeros(np.prod(shape))
         for index, share in corners:
-            grid += np.bincount(index, weights=share * values, minlength=size)
+            grid += np.bincount(index, weights=share * values, minlength=grid.size)
         # Beyond the grid there are no points: zeros are exact there.
         return _gaussian(grid.reshape(shape), on_grid, "constant").ravel()
 

@@ -1,4 +1,4 @@
-"""Ground truth of a scan with all that follows from it and does not change during training."""
+"""Ground truth of a scan with all that follows from it and does not change during training (Eq. 4)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DiceSums:
 
 @dataclass(frozen=True)
 class Targets:
-    """Ground truth of one scan, with all that follows from it and does not change during training."""
+    """Of one scan, for a system that reads renders."""
 
     defective: torch.Tensor
     """bool [], label of the cloud."""
@@ -57,7 +57,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class PointTargets:
-    """Ground truth of one scan for a system that reads clouds alone."""
+    """Of one scan, for a system that reads clouds alone."""
 
     defective: torch.Tensor
     """bool [], label of the cloud."""
@@ -76,24 +76,11 @@ def make_targets(sample: Sample, labels: torch.Tensor, masks: torch.Tensor, defe
     def factors(total: torch.Tensor) -> torch.Tensor:
         return torch.autograd.grad(total, patches, retain_graph=True)[0].float()
 
-    return Targets(
-        defective=torch.tensor(defective),
-        defective_views=masks.flatten(1).any(1),
-        labels=points.float(),
-        masks=masks,
-        pixels=DiceSums(
-            factors(maps.sum()),
-            factors(maps[masks].sum()),
-            masks.flatten(1).sum(1).float(),
-            masks[0].numel(),
-        ),
-        points=DiceSums(
-            factors(scores.sum()).flatten(),
-            factors(scores @ points).flatten(),
-            points.sum().float(),
-            len(points),
-        ),
-    )
+    flat = masks.flatten(1)
+    pixels = DiceSums(factors(maps.sum()), factors(maps[masks].sum()), flat.sum(1).float(), flat.shape[1])
+    of_points = factors(scores.sum()).flatten(), factors(scores @ points).flatten()
+    cloud = DiceSums(*of_points, points.sum().float(), len(points))
+    return Targets(torch.tensor(defective), flat.any(1), points.float(), masks, pixels, cloud)
 
 
 def cloud_label(labels: torch.Tensor, defective: bool, scan: str) -> bool:
@@ -102,10 +89,7 @@ def cloud_label(labels: torch.Tensor, defective: bool, scan: str) -> bool:
     labels: [n]; defective: the label in the clouds store, of the whole scan; scan: its name, for the warning.
     """
     labelled = bool((labels > 0).any())
-    if labelled and not defective:
-        logger.warning("scan %s is called good but has labelled points; taken as defective", scan)
-    if defective and not labelled:
-        logger.warning(
-            "scan %s is defective, but none of its points that are left is labelled; taken as defective", scan
-        )
+    if labelled != defective:
+        found = "good but has labelled points" if labelled else "defective but has no labelled point left"
+        logger.warning("scan %s is called %s; taken as defective", scan, found)
     return labelled or defective

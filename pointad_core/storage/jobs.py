@@ -93,9 +93,8 @@ def use(threads: int, gpus: int) -> None:
 def pick_device() -> torch.device:
     """The device of this process: the CPU, the only GPU that it sees, or one of several that no other job holds.
 
-    Waits where this user's other processes hold all. A GPU is held by a lock on a file, which the kernel takes back
-    when the process ends, however it ends. The file is named after the GPU itself: its number depends on what a process
-    may see.
+    Waits where this user's other processes hold all. A GPU is held by a lock on a file that is named after the GPU
+    itself (its number depends on what a process may see); the kernel takes it back when the process ends, however.
     """
     import torch
 

@@ -26,8 +26,7 @@ _RUN = "run.lock"
 def enter(folder: Path = FOLDER) -> None:
     """Be known in the folder of a run until this process ends; remove what killed runs left, if it is alone there.
 
-    To be called before Snakemake locks. Where the folder is another's, or its file system has no such locks, nothing
-    is done.
+    To be called before Snakemake locks. Does nothing in another user's folder, or where a file system has no such locks.
     """
     with suppress(OSError):
         # Never closed, and not inherited by jobs, which may outlive a run that is killed.

@@ -3,8 +3,6 @@
 A category of more than `size` scans is split in two by the first bit of a hash of each scan's name, a half that still
 has more by the second bit, and so on. So a shard is named by its bits, its scans follow from their names alone, and a
 scan that is added or deleted concerns its own shard, which at most is split, or put together with its other half.
-
-This module is light: the workflow assigns scans while it plans.
 """
 
 from __future__ import annotations

@@ -240,10 +240,7 @@ def read(paths: Paths, kind: str) -> Iterator[StoreReader]:
 
 def join(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str], kind: str) -> None:
     """Put shards together, scan by scan: the bytes are those of the store that was written whole."""
-    with (
-        read(paths, kind) as reader,
-        write(output, kind, reader.attributes["provenance"], reader.attributes) as writer,
-    ):
+    with read(paths, kind) as reader, write(output, kind, reader.attributes["provenance"], reader.attributes) as writer:
         for scan in reader.scans:
             writer.add(scan, reader.load(scan, reader.arrays(scan)), reader.scan_attributes(scan))
 

@@ -187,6 +187,23 @@ def test_mistakes_are_named_before_anything_runs(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("target", ["all_tables", "all_heatmaps"])
+def test_a_target_that_would_make_nothing_says_so(snakefile: Path, tmp_path: Path, target: str) -> None:
+    path = dump(tmp_path / "own.yaml", {**CONFIG, "experiments": {}})
+    result = snakemake(target, "-n", "--configfile", path, snakefile=snakefile, directory=tmp_path)
+    assert result.code != 0
+    assert "config: experiments names no data set, so that there is nothing to show" in result.text
+    assert "Traceback" not in result.text
+
+
+def test_a_key_that_stands_twice_is_named_with_its_line(snakefile: Path, tmp_path: Path) -> None:
+    path = dump(tmp_path / "own.yaml", CONFIG)
+    path.write_text(path.read_text() + "resolution: 28\n")
+    result = snakemake("all_tables", "-n", "--configfile", path, snakefile=snakefile, directory=tmp_path)
+    assert result.code != 0
+    assert "has the key 'resolution', which line" in result.text
+
+
 def own_data(miniature: Miniature, folder: Path, root: Path) -> Path:
     """A config in which mvtec3d is a user's own folder."""
     config = copy.deepcopy(CONFIG)

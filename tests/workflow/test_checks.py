@@ -1,6 +1,7 @@
 """Config: the schema, both config files and the manual say the same; mistakes are named."""
 
 import copy
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, fields
@@ -9,30 +10,22 @@ from typing import Any
 
 import pytest
 import yaml
-from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
 from pointad_core.errors import InputError
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, System
-from workflow import plan
-from workflow.checks import check, explain
+from workflow import checks
+from workflow.checks import INTEGERS, refuse_repeats
 
 REPOSITORY = Path(__file__).parents[2]
-SCHEMA_FILE = REPOSITORY / "workflow/schemas/config.schema.yaml"
-SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text())
+SCHEMA = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
 MANUAL = (REPOSITORY / "config/README.md").read_text()
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
-    """Check a config as the workflow does; returns it with its defaults."""
+    """A config with its defaults, checked."""
     config = copy.deepcopy(config)
-    plan.complete_variants(config)
-    try:
-        validate(config, str(SCHEMA_FILE))
-    except WorkflowError as error:
-        raise InputError(explain(error.__context__)) from None
-    check(config)
+    checks.complete(config)
     return config
 
 
@@ -228,7 +221,23 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"renderings": {"standard": {"renderer": "gl"}}}, "renderings.standard.renderer is 'gl', expected one of splat"),
     ({"resolutio": 56}, "config: the top level has the unknown key 'resolutio' (did you mean 'resolution'?)"),
     ({"seeds": []}, "config: seeds is [], expected a list, of at least 1"),
-    ({"seeds": [1.5]}, "config: seeds[0] is 1.5, expected integer >= 0"),
+    ({"seeds": [1.5]}, "config: seeds[0] is 1.5, expected integer >= 0 and <= 4294967295"),
+    ({"seeds": [1.0]}, "config: seeds[0] is 1.0, expected integer: 1"),
+    ({"seeds": [2**70]}, "config: seeds[0] is 1180591620717411303424, expected integer >= 0 and <= 4294967295"),
+    (with_data(seed=2**40), "config: datasets.mvtec3d.seed is 1099511627776, expected integer >= 0 and <= 2147483647"),
+    ({"methods": {"pointad": {"smoothing_sigma": math.nan}}}, "config: methods.pointad.smoothing_sigma is nan, expec"),
+    ({"view_sets": {"mine": {"tilt": math.inf, "x": [0]}}}, "config: view_sets.mine.tilt is inf, expected a finite n"),
+    ({"view_sets": {"mine": {"x": [0, -math.inf]}}}, "config: view_sets.mine.x[1] is -inf, expected a finite number"),
+    (with_data(categories={True: None}), "datasets.mvtec3d.categories has the name True, which YAML reads as bool and"),
+    (with_data(categories={1: None}), "the name 1, which YAML reads as int and not as text; put it in quotes"),
+    (
+        {"datasets": {"mvtec3d": {"label": "A"}, "real3d": {"label": "A"}}},
+        "config: several datasets have the label 'A', expected one for each",
+    ),
+    (
+        {"experiments": {"cross_dataset": 2 * [{"source": "mvtec3d", "targets": ["real3d"]}]}},
+        "config: experiments.cross_dataset has the pair of 'mvtec3d' and 'real3d' more than once",
+    ),
     ({"datasets": {"a/b": {}}}, "config: the name 'a/b' in datasets is not allowed, expected letters, digits"),
     (with_data(categories={"my cup": None}), "the name 'my cup' in datasets.mvtec3d.categories is not allowed"),
     (with_data(layout="mvtec"), "config: datasets.mvtec3d.layout is 'mvtec', expected one of mvtec3d, eyecandies, r"),
@@ -350,3 +359,26 @@ def test_one_category_cannot_be_tested_against_the_rest() -> None:
     config["datasets"]["mvtec3d"]["auxiliary"] = ["carrot"]
     with pytest.raises(InputError, match="which has one category"):
         complete(config)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &x {b: 1, c: [{d: 1}]}\ne: {<<: *x, b: 2}\n# b: 3\n")
+    refuse_repeats(path)
+    path.write_text("methods:\n  one: {epochs: 1}\n  two: 2\n  one: {epochs: 5}\n")
+    with pytest.raises(InputError, match=r"config\.yaml: line 4 has the key 'one', which line 2 has already"):
+        refuse_repeats(path)
+    path.write_text('{"a": [{"b": 1,\n "b": 2}]}')
+    with pytest.raises(InputError, match="line 2 has the key 'b', which line 1 has already"):
+        refuse_repeats(path)
+    # What cannot be read is for Snakemake to say.
+    for text in ("a: [", "\t"):
+        path.write_text(text)
+        refuse_repeats(path)
+    refuse_repeats(tmp_path / "nowhere.yaml")
+
+
+def test_whole_numbers_are_those_of_the_schema() -> None:
+    whole = {path[-1] for path, schema in KEYS if "integer" in schema.get("type", ())}
+    whole |= {path[-1] for path, schema in KEYS if schema.get("items", {}).get("type") == "integer"}
+    assert whole == INTEGERS

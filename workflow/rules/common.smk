@@ -10,23 +10,17 @@ import shutil
 from functools import partial
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
 from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
 from pointad_core.storage.locks import enter, hold
 from workflow import inputs, plan, tables
-from workflow.checks import check, explain
+from workflow.checks import complete
 
 try:
-    plan.complete_variants(config)
-    validate(config, f"{workflow.basedir}/workflow/schemas/config.schema.yaml")
-    check(config)
+    complete(config, workflow.overwrite_configfiles or [f"{workflow.basedir}/config/config.yaml"])
 except InputError as error:
     raise WorkflowError(str(error)) from None
-except WorkflowError as error:
-    # The validator's own error stands behind Snakemake's, and knows the key.
-    raise WorkflowError(explain(error.__context__)) from None
 
 # Jobs on a cluster read this file as well, while the run goes on; a dry run only looks.
 if workflow.is_main_process and not workflow.output_settings.dryrun:

@@ -12,9 +12,11 @@ rule all_tables:
         expand("results/tables/table{number}.{format}", number=[1, 2, 3, 4], format=["tex", "csv"]),
         "results/tables/tables.tex",
         tables.summaries(config),
+        tables.nothing_to_show(config),
 
 
 rule all_heatmaps:
     """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
     input:
         tables.heatmaps(config),
+        tables.nothing_to_show(config),
