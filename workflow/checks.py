@@ -230,7 +230,7 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
     for what, losses in system.teaching.items():
         if not any(weights.get(loss) for loss in losses):
             yield (
-                f"{key}.loss_weights leaves {what} as they were drawn, though they score: give a weight to "
+                f"{key}.loss_weights leaves {what} at their start, though they score: give a weight to "
                 f"{' or '.join(losses)}{_ADVICE.get(what, '')}"
             )
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pointad_core.errors import InputError
 
-# Of MVTec 3D-AD's customary pre-processing, in pixels and metres, like all numbers of `crop_plane` and `find_plane`.
+# MVTec 3D-AD's customary pre-processing, in pixels and metres, as are the numbers in `crop_plane` and `find_plane`.
 RING = 10
 RING_POINTS = 50
 CLUSTER_RADIUS = 0.006
@@ -46,10 +46,8 @@ def crop_plane(points: np.ndarray, valid: np.ndarray, seed: int, path: Path) -> 
     off_plane = points[kept]
     kept[kept] = largest_cluster(off_plane, CLUSTER_RADIUS, CLUSTER_POINTS)
     if not kept.any():
-        raise InputError(
-            f"{path}: no object found; of the {len(off_plane)} points off the background plane, no {CLUSTER_POINTS} "
-            f"lie within {CLUSTER_RADIUS} m of one another"
-        )
+        what = f"{len(off_plane)} points off the background plane, no {CLUSTER_POINTS} within {CLUSTER_RADIUS} m"
+        raise InputError(f"{path}: no object found; {what} of one another")
     return kept
 
 

@@ -57,8 +57,7 @@ def link_cells(points: np.ndarray, cell_of: np.ndarray, cells: np.ndarray, radiu
     sample = points[order[(starts[:-1] + starts[1:]) // 2]]
     close = np.linalg.norm(sample[pairs[:, 0]] - sample[pairs[:, 1]], axis=1) <= radius
     while True:
-        left, right = pairs[close].T
-        links = coo_array((np.ones(len(left)), (left, right)), shape=(len(cells), len(cells)))
+        links = coo_array((np.ones(close.sum()), tuple(pairs[close].T)), shape=(len(cells), len(cells)))
         _, component = connected_components(links, directed=False)
         apart = np.flatnonzero(component[pairs[:, 0]] != component[pairs[:, 1]])
         # Until a new link is found, every pair that is apart is looked at once.

@@ -23,6 +23,11 @@ RUN = ("method", "source", "auxiliary", "seed", "dataset")
 RESULT = ("method", "modality")
 """What a mean over categories is of."""
 
+Methods = Mapping[str, Mapping[str, Any]]
+"""By name, in the order wanted; each key "trained" tells whether a method is, or has one run for all sources."""
+Tested = Mapping[str, Sequence[str]]
+"""Categories that the prompts have not seen, by the auxiliary class that these were trained on."""
+
 
 def mean(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Mean of each of METRICS where the columns `by` agree; columns `by` and METRICS, rows as they first come."""
@@ -30,21 +35,13 @@ def mean(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def average_seeds(
-    rows: pd.DataFrame,
-    dataset: str,
-    source: str,
-    auxiliary: str,
-    methods: Mapping[str, Mapping[str, Any]],
-    tested: Sequence[str],
+    rows: pd.DataFrame, dataset: str, source: str, auxiliary: str, methods: Methods, tested: Sequence[str]
 ) -> pd.DataFrame:
     """Each tested category's metrics, averaged over seeds.
 
     rows: columns RUN, category, modality and METRICS, those of other runs and categories are passed over; dataset: that
-    was scored; source, auxiliary: where the prompts were trained, in one-vs-rest source = dataset; methods: by name,
-    each key "trained" tells whether a method is, or has one run for all sources; tested: categories to average, none of
-    which the prompts have seen.
-
-    Returns columns RESULT, category and METRICS; in the order of `methods`, then of modalities and categories by name.
+    was scored; source, auxiliary: where the prompts were trained, in one-vs-rest source = dataset; tested: categories
+    to average. Returns columns RESULT, category and METRICS, in the order of methods, modalities and categories.
     Raises InputError if nothing is tested, or if a method was not scored on the data set, or a run of it not on all
     tested categories, so that the means would run over different ones.
     """
@@ -67,17 +64,8 @@ def average_seeds(
     return pd.concat(found, ignore_index=True)
 
 
-def average(
-    rows: pd.DataFrame,
-    dataset: str,
-    source: str,
-    tested: Mapping[str, Sequence[str]],
-    methods: Mapping[str, Mapping[str, Any]],
-) -> pd.DataFrame:
-    """Mean over tested categories, then over the auxiliary classes that they are given by: columns RESULT and METRICS.
-
-    The rest as in `average_seeds`; InputError without any auxiliary class too.
-    """
+def average(rows: pd.DataFrame, dataset: str, source: str, tested: Tested, methods: Methods) -> pd.DataFrame:
+    """Mean over tested categories, then over auxiliary classes: columns RESULT and METRICS. Else as `average_seeds`."""
     if not tested:
         raise InputError(f"data set {source!r} names no auxiliary class, so nothing can be trained on it")
     splits = [

@@ -28,6 +28,7 @@ COLUMNS = ("category", "modality", "n_good", "n_defective", *METRICS)
 """Of a data set's metrics: a row is a category in one modality."""
 AUPRO_LIMIT = 0.3
 """False-positive rate up to which the per-region overlap is integrated."""
+Images = Sequence[np.ndarray]
 
 
 def curve_area(
@@ -96,12 +97,7 @@ class PointScores:
         return curve_area(np.concatenate(self.negatives), np.concatenate(self.positives), weights, limit)
 
 
-def aupro(
-    maps: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
-    valid: Sequence[np.ndarray] | None = None,
-    limit: float = AUPRO_LIMIT,
-) -> float:
+def aupro(maps: Images, masks: Images, valid: Images | None = None, limit: float = AUPRO_LIMIT) -> float:
     """Exact AUPRO of finite score maps [S, S] against masks [S, S], nonzero is defective, over all maps together.
 
     valid: bool [S, S] of each map, the pixels that count, all where None; limit: as in `curve_area`.

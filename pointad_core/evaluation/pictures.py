@@ -131,10 +131,8 @@ def _draw(
 
     size = (CELL * len(columns) + extra_width, CELL * len(rows) + 0.75)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
-    axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    for panel in axes.flat:
-        panel.set(xticks=[], yticks=[])
-        panel.spines[:].set_visible(False)
+    bare = {"xticks": [], "yticks": [], "frame_on": False}
+    axes = figure.subplots(len(rows), len(columns), squeeze=False, subplot_kw=bare)
     for panels, (label, picture), ranges in zip(axes, rows, limits, strict=True):
         _draw_row(panels, picture, columns, ranges)
         # Names of scans and labels are text, not formulas, whatever dollars they have.

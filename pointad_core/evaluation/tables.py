@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 from pointad_core.errors import InputError
-from pointad_core.evaluation.averages import average
+from pointad_core.evaluation.averages import Methods, average
 from pointad_core.evaluation.latex import escape, percent, rank, tabular
 from pointad_core.evaluation.metrics import METRICS
 
@@ -141,9 +141,7 @@ def _cells(group: Group, metric: str, methods: Iterable[str]) -> list[str]:
     return cells
 
 
-def _tabular(
-    groups: Sequence[Group], methods: Mapping[str, Mapping[str, Any]], blocks: Mapping[str, Sequence[str]]
-) -> str:
+def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Sequence[str]]) -> str:
     """Blocks of metrics by title side by side, each with its data sets' columns; one without values is left out."""
     columns = [
         (title, group, metric)

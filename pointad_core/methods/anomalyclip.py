@@ -9,30 +9,24 @@ its map and probability are averaged with the depth image's, as Table 2 implies.
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+from dataclasses import replace
 
-from pointad_core.methods import losses
+import numpy as np
+
+from pointad_core.methods import pointad
 from pointad_core.methods.interface import Settings, State, Terms
 from pointad_core.methods.pointad import first_weights, global_score, point_scores, restore, templates
-from pointad_core.methods.segmentation import Sample, anomaly_logits, upsample
+from pointad_core.methods.segmentation import Sample
 from pointad_core.methods.targets import Targets
 
 __all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
 
 
 def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> Terms:
-    """Cross entropy of the depth image's global feature, and focal + both Dice losses of its upsampled map.
-
-    The image's label is the cloud's.
-    """
-    logits = anomaly_logits(sample.views, state["rendering"], settings.temperature)
-    probabilities = torch.sigmoid(anomaly_logits(sample.patches, state["rendering"], settings.temperature))
-    maps = upsample(probabilities, sample.resolution)
-    return {
-        "global_2d": lambda: losses.global_2d(logits, targets.defective.expand(len(logits))),
-        "local_2d": lambda: losses.focal(maps, targets.masks) + targets.pixels.dice(probabilities).mean(),
-    }
+    """PointAD's terms of a render, where the depth image's label is the cloud's."""
+    targets = replace(targets, defective_views=targets.defective.expand(len(sample.views)))
+    terms = pointad.loss_terms(state, sample, targets, settings)
+    return {name: terms[name] for name in ("global_2d", "local_2d")}
 
 
 def object_score(probability: float, smoothed: np.ndarray) -> float:

@@ -17,20 +17,15 @@ if TYPE_CHECKING:
 class Settings:
     """Hyper-parameters of a method; the defaults are the paper's."""
 
-    context_length: int = 12
-    """Learnable tokens at the start of each prompt."""
-    deep_length: int = 4
-    """Learnable tokens at the input of each deep block."""
-    deep_blocks: int = 8
-    """Blocks of the text tower, from the second on, that take deep tokens."""
+    context_length: int = 12  # learnable tokens at the start of each prompt
+    deep_length: int = 4  # learnable tokens at the input of each deep block
+    deep_blocks: int = 8  # blocks of the text tower, from the second on, that take deep tokens
     temperature: float = 0.07
     epochs: int = 15
-    batch_size: int = 4
-    """Clouds a step."""
+    batch_size: int = 4  # clouds a step
     learning_rate: float = 0.001
     betas: tuple[float, float] = (0.5, 0.999)
-    smoothing_sigma: float = 4.0
-    """Gaussian filter, in pixels of a 336 x 336 map."""
+    smoothing_sigma: float = 4.0  # Gaussian filter, in pixels of a 336 x 336 map
     global_3d: Literal["probability_mean", "logit_mean"] = "probability_mean"
     cross_loss: Literal["softmax", "ratio"] = "softmax"
     cross_temperature: float = 0.07
@@ -65,19 +60,15 @@ Of a system with prompts (learnt or handwritten) the text embeddings of each lay
 [2, d], L2-normalised, 0 = normal and 1 = abnormal; RGB takes the rendering layer's. Of one with a network of its own
 whatever its module says.
 """
-
 Terms = dict[str, "Callable[[], torch.Tensor]"]
 """A loss's terms by name; what has no weight is not called."""
-
 Restore = Callable[[str], State]
 """The state for a category's display name."""
 
 
 class Scoring(Protocol):
-    """What every system's module offers.
-
-    `sample` is a `segmentation.Sample`, or a `segmentation.PointSample` for a system that reads clouds alone.
-    """
+    """What every system's module offers; `sample` is a `segmentation.Sample`, or a `segmentation.PointSample` for a
+    system that reads clouds alone."""
 
     def restore(
         self, tensors: Mapping[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device
@@ -95,10 +86,8 @@ class Scoring(Protocol):
         """Anomaly probability of the cloud as a whole, float []."""
 
     def object_score(self, probability: float, smoothed: np.ndarray) -> float:
-        """Score of an object from its global probability and its smoothed scores, of any shape.
-
-        With RGB: from the mean of both probabilities and the fused map.
-        """
+        """Score of an object from its global probability and its smoothed scores, of any shape; with RGB from the mean
+        of both probabilities and the fused map."""
 
 
 class Learning(Scoring, Protocol):
@@ -110,10 +99,8 @@ class Learning(Scoring, Protocol):
         """What it learns, before training on a category of this display name."""
 
     def loss_terms(self, state: State, sample: Any, targets: Any, settings: Settings) -> Terms:
-        """The unweighted terms of one cloud's loss by the names in its registry entry.
-
-        targets: `targets.Targets`, or `targets.PointTargets` for a system that reads clouds alone.
-        """
+        """The unweighted terms of one cloud's loss by the names in its registry entry; targets: `targets.Targets`, or
+        `targets.PointTargets` for a system that reads clouds alone."""
 
 
 class Learner(Protocol):
@@ -123,10 +110,8 @@ class Learner(Protocol):
         """What the optimiser changes; an epoch's losses reach each of them at least once."""
 
     def state(self) -> State:
-        """What the losses and scores take, differentiable; computed once a step of training.
-
-        Losses see copies that are leaves; their gradients run through what needs a gradient here.
-        """
+        """What the losses and scores take, differentiable; computed once a step of training. Losses see copies that are
+        leaves; their gradients run through what needs a gradient here."""
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What a prompts file keeps, on the CPU."""

@@ -18,17 +18,15 @@ from torch.nn import functional as F
 
 from pointad_core.errors import InputError
 
-_ONE_HOT_MARGIN = 1e-5
-_FOCAL_FLOOR = 1e-5
-
 
 class _Focal(torch.autograd.Function):
     """The focal loss with its derivative taken on the way: half the passes over the maps that autograd makes."""
 
     @staticmethod
     def forward(ctx: Any, probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        slope = 1 - 2 * _ONE_HOT_MARGIN
-        pt = torch.where(labels, probabilities, 1 - probabilities).mul_(slope).add_(_ONE_HOT_MARGIN + _FOCAL_FLOOR)
+        margin = floor = 1e-5
+        slope = 1 - 2 * margin
+        pt = torch.where(labels, probabilities, 1 - probabilities).mul_(slope).add_(margin + floor)
         off = 1 - pt
         off_log = off * pt.log()
         loss = -(off * off_log).mean()
@@ -102,13 +100,9 @@ def cross(
     (a cosine may be negative), so "softmax" takes -log softmax(M / temperature), a symmetric InfoNCE; "ratio"
     keeps the paper's ratios with cosines clamped to at least 1e-6. Returns the sum of the four terms.
     """
-    cosines = geometry @ rendering.T
-    if form == "softmax":
-        log_cosines = cosines / temperature
-    elif form == "ratio":
-        log_cosines = cosines.clamp(min=1e-6).log()
-    else:
+    if form not in ("softmax", "ratio"):
         raise InputError(f"cross_loss is {form!r}, allowed are 'softmax' and 'ratio'")
-    rows = torch.log_softmax(log_cosines, dim=1).diagonal()
-    columns = torch.log_softmax(log_cosines, dim=0).diagonal()
+    cosines = geometry @ rendering.T
+    log_cosines = cosines / temperature if form == "softmax" else cosines.clamp(min=1e-6).log()
+    rows, columns = (torch.log_softmax(log_cosines, dim=dim).diagonal() for dim in (1, 0))
     return -(rows.sum() + columns.sum())

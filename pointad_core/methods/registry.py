@@ -33,20 +33,13 @@ class System:
     stream: Literal["vv", "plain"] | None
     """Patch features that it reads: those of V-V attention or CLIP's own; None for a system that reads clouds alone,
     neither renders nor features."""
-    label: str = ""
-    """Name in the tables; where it is empty the method's own."""
-    trained: bool = True
-    """It learns on an auxiliary category."""
-    aggregates: bool = False
-    """Reads what G-aggregation needs (neighbours, kernel weights, norms)."""
-    class_names: bool = False
-    """Names the category in its text: training and scoring are told its display name."""
-    renderers: Sequence[str] = ("splat", "open3d")
-    """Renderers whose images it can read."""
-    rgb: bool = True
-    """Takes RGB in where there is some, and so has rows in the tables of M3D."""
-    cross_dataset: bool = True
-    """Has rows in the cross-dataset tables; never so without training."""
+    label: str = ""  # name in the tables; where it is empty the method's own
+    trained: bool = True  # learns on an auxiliary category
+    aggregates: bool = False  # reads what G-aggregation needs (neighbours, kernel weights, norms)
+    class_names: bool = False  # names the category in its text: training and scoring are told its display name
+    renderers: Sequence[str] = ("splat", "open3d")  # whose images it can read
+    rgb: bool = True  # takes RGB in where there is some, and so has rows in the tables of M3D
+    cross_dataset: bool = True  # has rows in the cross-dataset tables; never so without training
     losses: Mapping[str, float] = field(default_factory=dict)
     """Terms of its loss with their default weights."""
     teaching: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -125,9 +118,7 @@ def load(system: System) -> Any:
     module, offered = _run(path), Learning if system.trained else Scoring
     names = [name for name in dir(offered) if not name.startswith("_")]
     if missing := [name for name in names if not callable(getattr(module, name, None))]:
-        raise InputError(
-            f"{system.module}: lacks the function {', '.join(missing)} (pointad_core/methods/interface.py)"
-        )
+        raise InputError(f"{system.module}: lacks the functions {', '.join(missing)} (see methods/interface.py)")
     return module
 
 

@@ -36,34 +36,26 @@ def move(part: Any, device: torch.device) -> Any:
 class Aggregation:
     """What G-aggregation needs of a cloud and never changes (Sec. 3.4)."""
 
-    patch_index: torch.Tensor
-    """int32 [K, n], the patch that shows the point in each view."""
-    neighbours: torch.Tensor
-    """int32 [n, k]."""
-    weights: torch.Tensor
-    """float32 [n, k], rows sum to 1."""
-    norms: torch.Tensor
-    """float32 [n], ||q^|| of each point."""
-    alpha: float
-    """Share of the neighbours' features in the fused feature."""
+    patch_index: torch.Tensor  # int32 [K, n], the patch that shows the point in each view
+    neighbours: torch.Tensor  # int32 [n, k]
+    weights: torch.Tensor  # float32 [n, k], rows sum to 1
+    norms: torch.Tensor  # float32 [n], ||q^|| of each point
+    alpha: float  # share of the neighbours' features in the fused feature
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One scan as the methods see it: the features of its renders and the way from patches to points."""
+    """One scan as the methods see it: the features of its renders and the way from patches to points.
 
-    views: torch.Tensor
-    """[K, d], the renders' global features, L2-normalised; float16 in a cache, float32 in use (see `on`)."""
-    patches: torch.Tensor
-    """[K, P, d], the renders' patch features, L2-normalised; as above."""
-    pixels: torch.Tensor
-    """int16 [K, n, 2], (column, row) of each point in each view."""
-    visible: torch.Tensor
-    """bool [K, n]."""
-    resolution: int
-    """S."""
-    aggregation: Aggregation | None
-    """None for methods without an explicit branch."""
+    Features are L2-normalised; float16 in a cache, float32 in use (see `on`).
+    """
+
+    views: torch.Tensor  # [K, d], the renders' global features
+    patches: torch.Tensor  # [K, P, d], the renders' patch features
+    pixels: torch.Tensor  # int16 [K, n, 2], (column, row) of each point in each view
+    visible: torch.Tensor  # bool [K, n]
+    resolution: int  # S
+    aggregation: Aggregation | None  # None for methods without an explicit branch
 
     def on(self, device: torch.device) -> Sample:
         """The same scan on a device, its features in float32: what the functions here take."""
@@ -94,8 +86,7 @@ def make_sample(
 class PointSample:
     """One scan as methods see it that read clouds alone."""
 
-    points: torch.Tensor
-    """float32 [n, 3], in the data's units and orientation."""
+    points: torch.Tensor  # float32 [n, 3], in the data's units and orientation
 
     def on(self, device: torch.device) -> PointSample:
         """The same scan on a device."""

@@ -21,14 +21,10 @@ class DiceSums:
     a map or a cloud are scalar products with factors that depend on the scan alone.
     """
 
-    predicted: torch.Tensor
-    """float [..., P], d(sum p) / d(patch probability)."""
-    overlap: torch.Tensor
-    """float [..., P], d(sum p y) / d(patch probability)."""
-    labelled: torch.Tensor
-    """float [...], sum y."""
-    count: int
-    """Pixels of a map or points of a cloud."""
+    predicted: torch.Tensor  # float [..., P], d(sum p) / d(patch probability)
+    overlap: torch.Tensor  # float [..., P], d(sum p y) / d(patch probability)
+    labelled: torch.Tensor  # float [...], sum y
+    count: int  # pixels of a map or points of a cloud
 
     def dice(self, probabilities: torch.Tensor) -> torch.Tensor:
         """Dice(p_n, 1 - y) + Dice(p_a, y), [...], from the patches' p_a [..., P]."""
@@ -41,28 +37,20 @@ class DiceSums:
 class Targets:
     """Of one scan, for a system that reads renders."""
 
-    defective: torch.Tensor
-    """bool [], label of the cloud."""
-    defective_views: torch.Tensor
-    """bool [K], whether a render shows any defect."""
-    labels: torch.Tensor
-    """float32 [n], labels of the points."""
-    masks: torch.Tensor
-    """bool [K, S, S], ground truth of the renders."""
-    pixels: DiceSums
-    """Sums over each render's map: factors [K, P]."""
-    points: DiceSums
-    """Sums over the cloud's implicit scores: factors [K * P]. Only existing points count, no empty pixels."""
+    defective: torch.Tensor  # bool [], label of the cloud
+    defective_views: torch.Tensor  # bool [K], whether a render shows any defect
+    labels: torch.Tensor  # float32 [n], labels of the points
+    masks: torch.Tensor  # bool [K, S, S], ground truth of the renders
+    pixels: DiceSums  # over each render's map: factors [K, P]
+    points: DiceSums  # over the cloud's implicit scores, existing points alone and no empty pixels: factors [K * P]
 
 
 @dataclass(frozen=True)
 class PointTargets:
     """Of one scan, for a system that reads clouds alone."""
 
-    defective: torch.Tensor
-    """bool [], label of the cloud."""
-    labels: torch.Tensor
-    """float32 [n], labels of the points."""
+    defective: torch.Tensor  # bool [], label of the cloud
+    labels: torch.Tensor  # float32 [n], labels of the points
 
 
 def make_targets(sample: Sample, labels: torch.Tensor, masks: torch.Tensor, defective: bool) -> Targets:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pointad_core.rendering.views import Renders, bounds, project, rotations
+from pointad_core.rendering.views import Cloud, Renders, bounds, project, rotations
 from pointad_core.rendering.visibility import draw_squares, square_size, tolerance
 
 
@@ -34,12 +34,11 @@ def grey(nearness: torch.Tensor) -> torch.Tensor:
     return ((nearness - low).double() / (high - low).double() * 255).round().to(torch.uint8)
 
 
-def render(cloud: Mapping[str, np.ndarray], options: Mapping[str, Any], device: torch.device | str = "cpu") -> Renders:
+def render(cloud: Cloud, options: Mapping[str, Any], device: torch.device | str = "cpu") -> Renders:
     """Depth image of a cloud.
 
-    cloud: points f4[n,3], labels [n], nonzero is anomalous, and of an organised scan grid i4[n], flat pixels; options:
-    resolution, views {tilt}, point_size in pixels of a window of `window` pixels. One view, in which every point counts
-    as visible; `unseen` are those that others hide. Raises InputError as `bounds` and, for other scans, `box` do.
+    options: resolution, views {tilt}, point_size in pixels of a window of `window` pixels. All points count as visible
+    in the only view; `unseen` are those that others hide. Raises InputError as `bounds` does, without a grid as `box`.
     """
     resolution = options["resolution"]
     points = torch.as_tensor(cloud["points"], device=device)

@@ -17,13 +17,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from pointad_core.clouds.subsets import nearest, random_subset
 from pointad_core.rendering import views
-from pointad_core.rendering.views import Renders
+from pointad_core.rendering.views import Cloud, Renders
 from pointad_core.rendering.visibility import fill_in, largest_of
 
 POINTS = 2048
@@ -171,12 +170,8 @@ def project(
     return images, masks, pixels, shown
 
 
-def render(cloud: Mapping[str, np.ndarray], options: Mapping[str, Any], device: torch.device | str = "cpu") -> Renders:
-    """Realistic projections of a cloud.
-
-    cloud: points f4[n,3], labels [n], nonzero is anomalous; options: resolution, views {tilt}. Raises InputError as
-    `views.box` does.
-    """
+def render(cloud: Cloud, options: Mapping[str, Any], device: torch.device | str = "cpu") -> Renders:
+    """Realistic projections of a cloud; options: resolution, views {tilt}. Raises InputError as `views.box` does."""
     points = torch.as_tensor(cloud["points"], device=device)
     chosen = random_subset(len(points), POINTS).to(points.device)
     some = points[chosen]

@@ -15,9 +15,8 @@ class Renderer:
 
     module: str
     """Its module in this package. It offers `angles(views)`, rows [tilt, about x, about y] in degrees of the views that
-    it makes of a view set {tilt, x, y}, and `render(cloud, options, device)`, the `Renders` of a cloud: arrays points,
-    normals, labels and, of an organised scan, grid, of which it takes what it needs. What it cannot draw is an
-    InputError."""
+    it makes of a view set {tilt, x, y}, and `render(cloud, options, device)`, which makes `views.Renders` of a
+    `views.Cloud`; what it cannot draw is an InputError."""
     shaded: bool
     """Draws shaded views of a view set. The others have views and visibility of their own and take only its tilt."""
     options: tuple[str, ...]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from pointad_core.errors import InputError
 from pointad_core.rendering import visibility
-from pointad_core.rendering.views import Projection, Renders, project, rotations
+from pointad_core.rendering.views import Cloud, Projection, Renders, project, rotations
 
 GREY = 0.7
 """Grey level of every point before it is lit."""
@@ -35,17 +34,11 @@ def angles(views: Mapping[str, Any]) -> list[list[float]]:
 
 
 def render(
-    cloud: Mapping[str, np.ndarray],
-    options: Mapping[str, Any],
-    device: torch.device | str = "cpu",
-    *,
-    draw: Draw,
-    at_once_on_cpu: int | None = None,
+    cloud: Cloud, options: Mapping[str, Any], device: torch.device | str = "cpu", *, draw: Draw, at_once: int = 0
 ) -> Renders:
-    """Render a cloud from every view of a view set: all views at once, or on a CPU so many at a time.
+    """Render a cloud from every view of a view set: all views at once, or on a CPU `at_once` of them (0: all).
 
-    cloud: points, normals f4[n,3], unit normals in the points' frame, and labels [n], nonzero is anomalous; options:
-    resolution S, views {tilt, x, y}, point_size, the width of a point in window pixels, visibility, "soft" or
+    options: resolution S, views {tilt, x, y}, point_size, the width of a point in window pixels, visibility, "soft" or
     "strict", and window, its side in pixels. Deterministic on a given kind of device.
     Raises InputError for options that are not allowed, as `views.box` does, and where no view shows any point.
     """
@@ -61,9 +54,8 @@ def render(
     anomalous = torch.as_tensor(cloud["labels"], device=device) != 0
     size, soft = int(point_size), options["visibility"] == "soft"
     square = visibility.square_size(points, size, window) if soft else 0
-    at_once = at_once_on_cpu if turns.device.type == "cpu" else None
     drawn = []
-    for block in turns.split(at_once or len(turns)):
+    for block in turns.split(at_once if at_once and turns.device.type == "cpu" else len(turns)):
         projection = project(points, block, window)
         pictures = draw(projection, rotate_normals(normals, block), anomalous, size, resolution)
         shown = visibility.soft(projection, square) if soft else visibility.strict(projection, resolution)

@@ -73,4 +73,4 @@ def draw(
 
 angles = shaded.angles
 # One view at a time keeps a CPU's caches warm; a GPU is better used by all views at once.
-render = partial(shaded.render, draw=draw, at_once_on_cpu=1)
+render = partial(shaded.render, draw=draw, at_once=1)

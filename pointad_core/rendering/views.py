@@ -9,7 +9,7 @@ window's width at the middle of the box. Lengths are in units of E: renders do n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,10 @@ import numpy as np
 import torch
 
 from pointad_core.errors import InputError
+
+Cloud = Mapping[str, np.ndarray]
+"""Arrays of n points, of which a renderer takes what it needs: points and unit normals f4[n,3], labels [n], nonzero is
+anomalous, and of an organised scan grid i4[n], flat pixels."""
 
 ZOOM = 0.7
 HALF_ANGLE = math.radians(60) / 2

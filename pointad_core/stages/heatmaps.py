@@ -20,18 +20,15 @@ if TYPE_CHECKING:
 
 def choose_scans(clouds: stores.StoreReader, count: int) -> tuple[list[str], list[str]]:
     """Names of up to `count` defective scans, of as many kinds of defect as there are, and of all good ones."""
-    kinds: dict[str, list[str]] = {}
-    good = []
+    # Good scans are of the kind None.
+    kinds: dict[str | None, list[str]] = {None: []}
     for scan in clouds.scans:
         attributes = clouds.scan_attributes(scan)
-        if attributes["defective"]:
-            kinds.setdefault(str(attributes.get("defect", "")), []).append(scan)
-        else:
-            good.append(scan)
+        kinds.setdefault(attributes["defect"] if attributes["defective"] else None, []).append(scan)
+    good = kinds.pop(None)
     # First scan of each kind, then the second of each, ...
-    rounds = zip_longest(*(kinds[kind] for kind in sorted(kinds)))
-    defective = [scan for scans in rounds for scan in scans if scan is not None][:count]
-    return sorted(defective), good
+    rounds = zip_longest(*(scans for _, scans in sorted(kinds.items())))
+    return sorted([scan for scans in rounds for scan in scans if scan is not None][:count]), good
 
 
 def load_picture(

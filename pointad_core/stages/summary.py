@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from math import nan
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from pointad_core.errors import InputError
-from pointad_core.evaluation.averages import RESULT, RUN, average, average_seeds, mean
+from pointad_core.evaluation.averages import RESULT, RUN, Methods, Tested, average, average_seeds, mean
 from pointad_core.evaluation.metrics import COLUMNS, METRICS
 from pointad_core.storage import files
 
@@ -39,7 +37,7 @@ def read_metrics(paths: Iterable[str | Path]) -> pd.DataFrame:
                 # A row that is cut short lacks fields; where a metric is undefined one is empty.
                 if len(line) != len(COLUMNS):
                     raise ValueError(f"line {number} has not {len(COLUMNS)} fields")
-                values = (float(field) if field else nan for field in line[-len(METRICS) :])
+                values = (float(field or "nan") for field in line[-len(METRICS) :])
                 rows.append([*path.parts[-5:-1], path.stem, *line[:2], *values])
         except (OSError, ValueError, csv.Error) as error:
             raise InputError(f"{path}: not a readable table of metrics ({error}); make it again") from error
@@ -53,19 +51,13 @@ def write_csv(table: pd.DataFrame, output: str | Path) -> None:
 
 
 def make_summary_auxiliary(
-    metrics: Sequence[str | Path],
-    output: str | Path,
-    dataset: str,
-    auxiliary: str,
-    methods: Mapping[str, Mapping[str, Any]],
-    tested: Sequence[str],
+    metrics: Sequence[str | Path], output: str | Path, dataset: str, auxiliary: str, methods: Methods, tested: list[str]
 ) -> None:
     """Write one auxiliary class's one-vs-rest result: every tested category (mean over seeds), then their mean.
 
     metrics: CSVs of all methods on the data set (trained ones with this auxiliary class, all seeds); output: CSV,
     fractions in [0, 1], the mean in the rows with category "mean"; dataset, auxiliary: as in the paths of `metrics`;
-    methods: by name, in the order wanted, each key "trained" tells whether a method is; tested: categories that the
-    prompts of this auxiliary class have not seen.
+    tested: categories that the prompts of this auxiliary class have not seen.
     """
     found = average_seeds(read_metrics(metrics), dataset, dataset, auxiliary, methods, tested)
     parts = []
@@ -75,17 +67,13 @@ def make_summary_auxiliary(
 
 
 def make_summary_dataset(
-    metrics: Sequence[str | Path],
-    output: str | Path,
-    dataset: str,
-    sources: Mapping[str, Mapping[str, Sequence[str]]],
-    methods: Mapping[str, Mapping[str, Any]],
+    metrics: Sequence[str | Path], output: str | Path, dataset: str, sources: Mapping[str, Tested], methods: Methods
 ) -> None:
     """Write one data set's result: mean over tested categories, then auxiliary classes, per method and modality.
 
-    metrics: CSVs of all methods on the data set, for all auxiliary classes and seeds; sources: tested categories by
-    auxiliary class by the data set that it is trained on: {dataset: {...}} is one-vs-rest, another key is
-    cross-dataset. Untrained systems stand in every source's rows, averaged over its categories. The rest as above.
+    metrics: CSVs of all methods on the data set, for all auxiliary classes and seeds; sources: what is tested by the
+    data set that was trained on: {dataset: {...}} is one-vs-rest, another key is cross-dataset. Untrained systems stand
+    in every source's rows, averaged over its categories. The rest as above.
     """
     rows = read_metrics(metrics)
     parts = [average(rows, dataset, name, tested, methods).assign(source=name) for name, tested in sources.items()]

@@ -26,7 +26,7 @@ _RUN = "run.lock"
 def enter(folder: Path = FOLDER) -> None:
     """Be known in the folder of a run until this process ends; remove what killed runs left, if it is alone there.
 
-    To be called before Snakemake locks. Does nothing in another user's folder, or where a file system has no such locks.
+    To be called before Snakemake locks. Does nothing in another user's folder, or where the file system has none.
     """
     with suppress(OSError):
         # Never closed, and not inherited by jobs, which may outlive a run that is killed.

@@ -136,6 +136,7 @@ class _Archive:
         for key, wanted in (("kind", kind), ("schema", SCHEMA), ("complete", True)):
             if (found := self.attributes.get(key)) != wanted:
                 raise InputError(f"{path}: {key} is {found!r}, expected {wanted!r}; make it again")
+        self._read("scans/zarr.json")  # says nothing, and must be as it was written all the same
 
     def _read(self, entry: str) -> cpu.Buffer:
         info, written = self._directory[entry], zipfile.ZipInfo(entry)

@@ -2,8 +2,8 @@
 
 Run as ``python tests/benchmarks/scale.py [--categories 10 100 1000 10000] [--scans 10]``. The scans are empty files in
 the layout of Real3D-AD, since a dry run looks at names and dates only; a data set has up to 1,000 categories, one of
-them auxiliary. Two methods, a trained and an untrained one, read one set of features: three jobs a category and a few
-a data set. The nine methods of the default read three sets, which makes seven jobs a category.
+them auxiliary. Two methods, a trained and an untrained one, read one set of features: four jobs a category and a few
+a data set. The nine methods of the default read three sets, which makes eight jobs a category.
 
 Times are processor seconds of a single core, so that other work on the machine does not count. Parsing is what
 Snakemake takes to list the rules; the DAG is what a dry run takes beyond that, its listing of the jobs included.

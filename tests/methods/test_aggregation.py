@@ -15,7 +15,6 @@ from pointad_core.methods.aggregation import (
     fused_norms,
     kernel_weights,
     patch_indices,
-    visible_mean,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -121,12 +120,6 @@ def test_patch_of_a_pixel():
     assert found.tolist() == expected
     # A grid that does not divide the resolution; int16 would overflow in 335 * 100.
     assert patch_indices(torch.tensor([335, 334], dtype=torch.int16), 336, 100).item() == 99 * 100 + 99
-
-
-def test_mean_over_the_views_that_see_a_point():
-    values = torch.tensor([[[1.0], [2.0], [5.0]], [[3.0], [4.0], [7.0]]])
-    visible = torch.tensor([[True, False, False], [True, True, False]])
-    assert visible_mean(values, visible).tolist() == [[2.0], [4.0], [0.0]]
 
 
 def test_neighbours_are_the_nearest_others():

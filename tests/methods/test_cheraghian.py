@@ -170,7 +170,7 @@ def test_losses_that_leave_the_network_of_the_texts_untouched_are_refused(tmp_pa
     save_file(pointnet.first_weights(torch.Generator()), tmp_path / "pointnet.safetensors")
     options = {"epochs": 1, "word_vectors": str(words), "loss_weights": {"alignment": 0}}
     for given in ({}, {"pointnet": str(tmp_path / "pointnet.safetensors")}):
-        with pytest.raises(InputError, match="the losses points leave a part of what scores as it was drawn"):
+        with pytest.raises(InputError, match="the losses points leave a part of what scores at its start"):
             train(toy, tmp_path, {**options, **given})
     assert not (tmp_path / "p.safetensors").exists()
 

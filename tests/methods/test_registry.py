@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from pointad_core.methods.registry import RENDERING, SYSTEMS, System, load, plai
 
 SCORING = ("restore", "point_scores", "global_score", "object_score")
 LEARNING = ("first_weights", "loss_terms")
+FUNCTIONS = "".join(f"def {name}(*arguments): ...\n" for name in (*SCORING, *LEARNING))
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_a_plain_entry_is_json_and_makes_an_entry_again():
 
 def test_a_config_can_bring_systems_of_its_own(tmp_path, monkeypatch, path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "own.py").write_text("VALUE = 3\n")
+    (tmp_path / "own.py").write_text(f"VALUE = 3\n{FUNCTIONS}")
     systems = systems_of({"systems": {"own": {"module": "~/own.py", "stream": "vv", "losses": {"mine": 2}}}})
     assert list(systems) == [*SYSTEMS, "own"]
     assert systems["own"] == System(str(tmp_path / "own.py"), "vv", losses={"mine": 2})
@@ -83,14 +85,42 @@ def test_a_users_module_can_have_dataclasses_and_modules_beside_it(tmp_path, pat
         "from dataclasses import dataclass\n"
         "from beside_own_system import VALUE\n"
         "@dataclass\n"
-        "class Pair:\n    value: int = VALUE\n"
+        f"class Pair:\n    value: int = VALUE\n{FUNCTIONS}"
     )
     assert load(System(str(tmp_path / "own_system.py"), "vv")).Pair().value == 4
+
+
+def test_a_users_module_is_run_once_a_process(tmp_path, monkeypatch, path):
+    """Whatever the entry, and however its path is written."""
+    (tmp_path / "once.py").write_text(f"from pathlib import Path\nPath('run').touch(exist_ok=False)\n{FUNCTIONS}")
+    monkeypatch.chdir(tmp_path)
+    first = load(System(str(tmp_path / "once.py"), "vv"))
+    for module in ("once.py", "./once.py", str(tmp_path / "once.py")):
+        assert load(System(module, "plain", trained=False)) is first
+    assert (tmp_path / "run").exists()
 
 
 def test_a_missing_module_is_refused_by_its_path(tmp_path):
     with pytest.raises(InputError, match=r"none\.py: no such module of a system"):
         load(System(str(tmp_path / "none.py"), "vv"))
+
+
+@pytest.mark.parametrize("lacking", [*((name,) for name in (*SCORING, *LEARNING)), LEARNING, ("restore", "loss_terms")])
+def test_a_module_that_lacks_functions_is_refused_by_their_names(tmp_path, path, lacking):
+    text = FUNCTIONS
+    for name in lacking:
+        text = text.replace(f"def {name}(*arguments): ...", f"{name} = 'no function'" if name == "restore" else "")
+    (tmp_path / "short.py").write_text(text)
+    module = str(tmp_path / "short.py")
+    told = f"^{re.escape(module)}: lacks the functions {', '.join(sorted(lacking))} "
+    with pytest.raises(InputError, match=told):
+        load(System(module, "vv"))
+    of_scoring = sorted(set(lacking) & set(SCORING))
+    if of_scoring:
+        with pytest.raises(InputError, match=f"lacks the functions {', '.join(of_scoring)} "):
+            load(System(module, "vv", trained=False))
+    else:
+        assert load(System(module, "vv", trained=False)).point_scores
 
 
 def test_the_list_of_systems_needs_no_torch():

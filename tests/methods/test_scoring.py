@@ -13,16 +13,7 @@ from pointad_core.errors import InputError
 from pointad_core.methods import pointad
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS
-from pointad_core.methods.scoring import (
-    Multimodal,
-    on_grid,
-    restore,
-    rgb_map,
-    score_organised,
-    score_rgb,
-    score_scan,
-    score_unorganised,
-)
+from pointad_core.methods.scoring import restore, score_rgb, score_scan
 from pointad_core.storage.prompt_files import write_prompts
 
 
@@ -43,11 +34,22 @@ def random_scan(seed, n=120):
     return np.sort(rng.choice(SIZE * SIZE, n, replace=False)), rng.random(n).astype(np.float32), rng
 
 
+def max_of(probability, smoothed):
+    return probability + smoothed.max()
+
+
+def system(points, probability, object_score):
+    """A system that has these scores, whatever the scan."""
+    scores, whole = torch.from_numpy(points), torch.tensor(probability, dtype=torch.float64)
+    return SimpleNamespace(point_scores=lambda *_: scores, global_score=lambda *_: whole, object_score=object_score)
+
+
 def test_points_on_their_grid():
     grid, scores, _ = random_scan(0)
-    found = on_grid(scores, grid, SIZE)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, place(scores, grid).astype(np.float32))
+    unfiltered = Settings(smoothing_sigma=0)
+    maps, _ = score_scan(system(scores, 0.5, max_of), {}, None, {"grid": grid}, SIZE, unfiltered)
+    assert maps["map_3d"].dtype == np.float32
+    np.testing.assert_array_equal(maps["map_3d"], place(scores, grid).astype(np.float32))
 
 
 def photograph(seed, dim=16):
@@ -59,31 +61,35 @@ def photograph(seed, dim=16):
 def test_map_and_probability_of_a_photograph():
     view, patches, g = (torch.from_numpy(part) for part in photograph(1))
     wanted = bilinear(softmax_abnormal(patches, g).view(GRID, GRID), SIZE).numpy()
-    np.testing.assert_allclose(rgb_map(patches.float(), g.float(), TAU, SIZE), wanted, atol=1e-6)
-    found = score_rgb((view.half(), patches.half()), g.float(), TAU, SIZE)
-    np.testing.assert_allclose(found.scores, wanted, atol=0.01)
-    assert found.probability == pytest.approx(softmax_abnormal(view, g).item(), abs=0.01)
+    probability, scores = score_rgb((view.float(), patches.float()), g.float(), TAU, SIZE)
+    np.testing.assert_allclose(scores, wanted, atol=1e-6)
+    assert probability == pytest.approx(softmax_abnormal(view, g).item(), abs=1e-6)
+    probability, scores = score_rgb((view.half(), patches.half()), g.float(), TAU, SIZE)
+    np.testing.assert_allclose(scores, wanted, atol=0.01)
+    assert probability == pytest.approx(softmax_abnormal(view, g).item(), abs=0.01)
 
 
 def test_an_organised_scan_with_and_without_rgb():
-    grid, scores, rng = random_scan(2)
+    grid, scores, _ = random_scan(2)
+    view, patches, g = (torch.from_numpy(part).float() for part in photograph(5))
     seen = []
 
     def object_score(probability, smoothed):
         seen.append((probability, smoothed))
         return 10 * probability
 
-    rgb = Multimodal(0.9, rng.random((SIZE, SIZE)).astype(np.float32))
+    of_rgb, rgb = score_rgb((view, patches), g, TAU, SIZE)
     a_m = smooth(place(scores, grid))
-    fused = smooth(0.5 * a_m + 0.5 * smooth(place(rgb.scores.ravel()[grid], grid)))
-    maps, objects = score_organised(scores, grid, SIZE, 0.3, 4.0, object_score, rgb)
+    fused = smooth(0.5 * a_m + 0.5 * smooth(place(rgb.ravel()[grid], grid)))
+    given = system(scores, 0.3, object_score), {"rendering": g}, None, {"grid": grid}, SIZE, Settings()
+    maps, objects = score_scan(*given, (view, patches))
     assert list(maps) == ["map_3d", "map_m3d"]
     np.testing.assert_allclose(maps["map_3d"], a_m, atol=1e-6)
     np.testing.assert_allclose(maps["map_m3d"], fused, atol=1e-6)
     # The system's own rule, once with its map and once with the fused one and the mean of both probabilities.
-    assert objects == pytest.approx({"object_3d": 3.0, "object_m3d": 6.0})
+    assert objects == pytest.approx({"object_3d": 3.0, "object_m3d": 10 * (0.5 * 0.3 + 0.5 * of_rgb)})
     assert [smoothed is map for (_, smoothed), map in zip(seen, maps.values(), strict=True)] == [True, True]
-    alone, objects = score_organised(scores, grid, SIZE, 0.3, 4.0, object_score, None)
+    alone, objects = score_scan(*given)
     assert (list(alone), objects) == (["map_3d"], {"object_3d": 3.0})
     np.testing.assert_array_equal(alone["map_3d"], maps["map_3d"])
 
@@ -91,8 +97,10 @@ def test_an_organised_scan_with_and_without_rgb():
 def test_an_unorganised_scan():
     rng = np.random.default_rng(3)
     positions, scores, nearest = rng.normal(size=(80, 3)), rng.random(80), rng.integers(0, 80, 200)
-    points, objects = score_unorganised(scores, positions, nearest, 0.25, 0.0, lambda p, a: p + a.max())
-    np.testing.assert_allclose(points["points_3d"], scores, rtol=1e-6)  # a filter of width 0 is none
+    cloud = {"points": positions, "nearest": nearest}
+    unfiltered = Settings(smoothing_sigma=0)  # a filter of width 0 is none
+    points, objects = score_scan(system(scores, 0.25, max_of), {}, None, cloud, SIZE, unfiltered)
+    np.testing.assert_allclose(points["points_3d"], scores, rtol=1e-6)
     np.testing.assert_array_equal(points["original_3d"], points["points_3d"][nearest])
     assert objects["object_3d"] == pytest.approx(0.25 + scores.max())
 
@@ -106,22 +114,19 @@ def test_a_scan_by_the_systems_own_functions(with_rgb):
     maps, objects = score_scan(pointad, state, sample, case.cloud, SIZE, Settings(), given)
     points = pointad.point_scores(state, sample, Settings()).numpy()
     probability = float(pointad.global_score(state, sample, Settings()))
-    rgb = score_rgb((view, patches), state["rendering"], TAU, SIZE) if with_rgb else None
-    grid = case.cloud["grid"]
-    wanted = score_organised(points, grid, SIZE, probability, 4.0, pointad.object_score, rgb)
+    same = system(points, probability, pointad.object_score)
+    wanted = score_scan(same, state, None, case.cloud, SIZE, Settings(), given)
     assert objects == wanted[1]
-    assert maps.keys() == wanted[0].keys()
+    assert maps.keys() == wanted[0].keys() == ({"map_3d", "map_m3d"} if with_rgb else {"map_3d"})
     for name, array in maps.items():
         np.testing.assert_array_equal(array, wanted[0][name])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_scores_that_are_not_finite_are_refused(value):
-    system = SimpleNamespace(
-        point_scores=lambda *_: torch.tensor([0.5, value]), global_score=lambda *_: torch.tensor(0.5)
-    )
+    spoilt = system(np.array([0.5, value]), 0.5, max_of)
     with pytest.raises(InputError, match="its scores are not finite"):
-        score_scan(system, {}, None, {"grid": np.array([0, 1])}, SIZE, Settings())
+        score_scan(spoilt, {}, None, {"grid": np.array([0, 1])}, SIZE, Settings())
 
 
 def test_states_come_from_the_prompts_file(tmp_path):

@@ -7,7 +7,7 @@ from cases import CPU, Case
 from toy import ALPHA, SIZE
 
 from pointad_core.errors import InputError
-from pointad_core.methods.segmentation import PointSample, make_sample, move, upsample
+from pointad_core.methods.segmentation import PointSample, implicit_scores, make_sample, move, upsample
 
 
 @pytest.mark.parametrize(("grid", "size"), [(4, 28), (5, 33), (24, 336)])
@@ -20,6 +20,14 @@ def test_upsample_is_torchs_bilinear_interpolation(grid, size):
 def test_patches_that_are_no_square_are_refused():
     with pytest.raises(InputError, match="577 patches"):
         upsample(torch.zeros(1, 577), 336)
+
+
+def test_mean_over_the_views_that_see_a_point():
+    """Of maps of 2 x 2 patches in renders of 2 x 2 pixels, each point at the same pixel in both."""
+    values = torch.tensor([[1.0, 2.0, 5.0, 9.0], [3.0, 4.0, 7.0, 9.0]])
+    pixels = torch.tensor([[0, 0], [1, 0], [0, 1]], dtype=torch.int16).expand(2, 3, 2)
+    visible = torch.tensor([[True, False, False], [True, True, False]])
+    assert implicit_scores(values, pixels, visible, 2).tolist() == [2.0, 4.0, 0.0]
 
 
 @pytest.mark.parametrize("aggregates", [True, False])

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -131,14 +132,61 @@ def test_a_batch_has_the_mean_of_its_clouds():
     assert step({"both": both}, {"both": 1.0}, n=3) == step({"both": both}, {"both": 1.0})
 
 
+def learn(terms, weights, n=1, learner=None, **settings):
+    """A training on n clouds of which the index is all that is known; terms: of the state and an index."""
+    sample, _ = example(0)
+    module = SimpleNamespace(loss_terms=lambda state, sample, index, settings: terms(state, index))
+    given = Settings(loss_weights=weights, learning_rate=0.1, **settings)
+    generator = torch.Generator().manual_seed(0)
+    return train(module, learner or Numbers(), lambda index: (sample, index), n, given, generator, CPU)
+
+
 def test_losses_that_leave_something_untouched_are_refused():
-    told = "loss_weights: the losses one, two leave a part of what scores as it was drawn; give a weight to another"
-    terms = {"one": lambda state: state["used"].sum(), "two": lambda state: 2 * state["used"].sum(), "three": both}
+    told = "loss_weights: the losses one, two leave a part of what scores at its start; give a weight to another"
+
+    def terms(state, index):
+        used = state["used"].sum()
+        return {"one": lambda: used, "two": lambda: 2 * used, "three": lambda: both(state)}
+
     with pytest.raises(InputError, match=told):
-        step(terms, {"one": 1.0, "two": 1.0, "three": 0.0})
-    step(terms, {"one": 1.0, "two": 1.0, "three": 0.1})
-    with pytest.raises(InputError, match="the losses nothing leave a part of what scores as it was drawn"):
-        step({"nothing": lambda state: state["fixed"].sum()}, {"nothing": 1.0})
+        learn(terms, {"one": 1.0, "two": 1.0, "three": 0.0})
+    learn(terms, {"one": 1.0, "two": 1.0, "three": 0.1})
+    with pytest.raises(InputError, match="the losses nothing leave a part of what scores at its start"):
+        learn(lambda state, index: {"nothing": lambda: state["fixed"].sum()}, {"nothing": 1.0})
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_what_only_some_clouds_reach_is_learnt_from_them(batch_size):
+    """One cloud of five reaches the second number; a step without it leaves that number as it is."""
+    found = []
+
+    class Watched(Numbers):
+        def state(self):
+            found.append(self.other.item())
+            return super().state()
+
+    def terms(state, index):
+        return {"some": lambda: both(state) if index == 3 else state["used"].sum()}
+
+    learner, settings = Watched(), {"batch_size": batch_size, "epochs": 3}
+    rows = learn(terms, {"some": 1.0}, 5, learner, **settings)
+    steps = batches(5, Settings(**settings), torch.Generator().manual_seed(0))
+    assert len(rows) == len(steps) == 3 * math.ceil(5 / batch_size)
+    changed = [before != after for before, after in pairwise([*found, learner.other.item()])]
+    assert changed == [3 in batch for _, batch in steps]
+
+
+def test_what_no_cloud_of_the_first_epoch_reaches_is_refused_after_it():
+    """A loss that reaches the second number from the second epoch on comes too late."""
+    seen = []
+
+    def terms(state, index):
+        seen.append(index)
+        return {"late": lambda: both(state) if len(seen) > 5 else state["used"].sum()}
+
+    with pytest.raises(InputError, match="the losses late leave a part of what scores at its start"):
+        learn(terms, {"late": 1.0}, 5, batch_size=2, epochs=2)
+    assert sorted(seen) == [0, 1, 2, 3, 4]
 
 
 def test_losses_that_the_module_does_not_know_are_refused():
@@ -151,20 +199,27 @@ def test_geometry_prompts_need_a_loss_that_reaches_them(clip):
     entry, scan = SYSTEMS["pointad_plus"], aggregated_example()
     learner = Prompts({layer: first(clip, texts) for layer, texts in pointad_plus.templates("").items()})
     before = [part.detach().clone() for part in learner.parameters()]
-    optimizer = torch.optim.Adam(learner.parameters(), lr=0.1)
+
+    def learn(**weights):
+        settings = replace(weigh(entry, **weights), epochs=1, learning_rate=0.1)
+        train(pointad_plus, learner, lambda index: scan, 1, settings, torch.Generator(), CPU)
+
+    def unchanged():
+        return [torch.equal(a, b) for a, b in zip(before, learner.parameters(), strict=True)]
+
     told = "losses global_3d, local_3d, global_2d, local_2d leave .* give a weight to another, or take a system without"
     with pytest.raises(InputError, match=told):
-        train_step(pointad_plus, learner, optimizer, [scan], 1, weigh(entry, geometry=0, cross=0), CPU)
-    assert all(torch.equal(a, b) for a, b in zip(before, learner.parameters(), strict=True))
+        learn(geometry=0, cross=0)
+    assert unchanged() == [False, False, True, True]
     for weights in ({"geometry": 0}, {"cross": 0}):
-        train_step(pointad_plus, learner, optimizer, [scan], 1, weigh(entry, **weights), CPU)
-    assert not any(torch.equal(a, b) for a, b in zip(before, learner.parameters(), strict=True))
+        learn(**weights)
+    assert unchanged() == [False] * 4
 
 
 def test_deep_tokens_that_are_switched_off_need_no_gradient(clip):
     pair = PromptLearner.first(clip, ("object.", "damaged object."), Settings(deep_blocks=0), torch.Generator())
-    optimizer = torch.optim.Adam([pair.context, pair.deep], lr=0.1)
-    train_step(pointad, Prompts({"rendering": pair}), optimizer, [example(1)], 1, weigh(pointad_entry), CPU)
+    settings = replace(weigh(pointad_entry), epochs=1)
+    train(pointad, Prompts({"rendering": pair}), lambda index: example(1), 1, settings, torch.Generator(), CPU)
     assert pair.deep.numel() == 0
 
 

@@ -156,8 +156,8 @@ def test_the_file_says_how_its_scans_were_prepared(toy, tmp_path):
         assert provenance["inputs"] == {**{stage: {"of": stage} for stage in stages}, "layout": "mvtec3d"}
 
 
-def test_losses_that_leave_something_as_it_was_drawn_are_refused_and_nothing_is_written(toy, tmp_path):
-    with pytest.raises(InputError, match="leave a part of what scores as it was drawn"):
+def test_losses_that_leave_something_at_its_start_are_refused_and_nothing_is_written(toy, tmp_path):
+    with pytest.raises(InputError, match="leave a part of what scores at its start"):
         make(toy, tmp_path, "pointad_plus", loss_weights={"geometry": 0, "cross": 0})
     with pytest.raises(InputError, match=r"loss_weights has \['geometry'\]"):
         make(toy, tmp_path, "pointad", loss_weights={"geometry": 1})

@@ -274,12 +274,12 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"methods": {"pointad_plus": {"loss_weights": {"geometry": 0, "cross": 0}}}},
-        "methods.pointad_plus.loss_weights leaves the geometry prompts as they were drawn, though they score: give a "
+        "methods.pointad_plus.loss_weights leaves the geometry prompts at their start, though they score: give a "
         "weight to geometry or cross, or take the system that has none, pointad or pointad_coop",
     ),
     (
         {"methods": {"anomalyclip": {"loss_weights": {"global_2d": 0, "local_2d": 0}}}},
-        "methods.anomalyclip.loss_weights leaves the prompts as they were drawn",
+        "methods.anomalyclip.loss_weights leaves the prompts at their start",
     ),
     (
         {"systems": {"pointad": {"module": "toy.py", "stream": "vv"}}},
