@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from pointad_core.clip.models_index import MODELS, check_deep_blocks, check_model, describe, model_files
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from workflow.plan import complete_variants, pairs_of, tested_by
@@ -198,6 +199,41 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
 
 
+def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Iterator[str]:
+    """What a model's description says, which is at hand without the model."""
+    model, known = features["model"], model_files()
+    key = f"features.{name}"
+    if model not in known:
+        hint = _similar(model, known)
+        yield f"config: {key}.model is {model!r}{hint}, expected one of open_clip's or of the package's"
+        return
+    try:
+        check_model(model, describe(model) or {}, features["vv_blocks"], resolution)
+    except InputError as error:
+        yield f"config: {key}: {error}"
+    own = [path.stem.removeprefix(f"{model}-") for path in MODELS.glob(f"{model}-*.safetensors")]
+    if known[model].parent == MODELS and "pretrained" in features:
+        yield from _refer(
+            f"{key}.pretrained", features["pretrained"], own, "one of its weights here"
+        )
+
+
+def _check_prompts(name: str, method: Mapping[str, Any], features: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a text tower has room for a method's learnable tokens."""
+    if "context_length" not in method or (description := describe(features["model"])) is None:
+        return
+    text = description["text_cfg"]
+    key, length, most = f"config: methods.{name}", method["context_length"], text.get("context_length", 77)
+    if length > most - 3:
+        yield f"{key}.context_length is {length}, but the text tower of {features['model']!r} takes {most} tokens"
+    if method["deep_length"] > length:
+        yield f"{key}.deep_length is {method['deep_length']}, it can be at most context_length ({length})"
+    try:
+        check_deep_blocks(features["model"], method["deep_blocks"], text.get("layers", 12))
+    except InputError as error:
+        yield f"{key}: {error}"
+
+
 def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
     """A system reads the images of some renderers, one stream of features, and learns by losses of its own."""
     key, systems = f"config: methods.{name}", systems_of(config)
@@ -219,6 +255,8 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
             f"{key}.features is {method['features']!r}, which keeps the streams {', '.join(streams)}; system "
             f"{method['system']!r} reads {system.stream!r}"
         )
+    if features and system.trained:
+        yield from _check_prompts(name, method, features)
     if system.aggregates:
         aggregation = method.get("aggregation", "standard")
         yield from _refer(f"methods.{name}.aggregation", aggregation, config["aggregations"], "one of aggregations")
@@ -255,6 +293,7 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
         if len(given) != 1:
             found = " and ".join(given) or "none"
             yield f"config: features.{name} has {found} of the keys {', '.join(_WEIGHTS)}, expected exactly one"
+        yield from _check_model(name, features, config["resolution"])
     for name, system in systems_of(config).items():
         if name in config["systems"] and name in SYSTEMS:
             yield f"config: systems.{name} is the name of a system of the package, expected another name"

@@ -44,33 +44,22 @@ def make_aggregation(
         for store in (render_store, feature_store):
             if store.scans != cloud_store.scans:
                 raise InputError(f"{store.path}: its scans are not those of {clouds}; make it again")
-        resolution, grid = int(render_store.attributes["resolution"]), int(feature_store.attributes["grid"])
-        attributes = {"alpha": options["alpha"]}
-        with stores.write(output, "aggregation", {**provenance, "device": device.type}, attributes) as writer:
+        resolution = int(render_store.attributes["resolution"])
+        made = {**provenance, "device": device.type}
+        with stores.write(output, "aggregation", made, {"alpha": options["alpha"]}) as writer:
             for scan in jobs.progress(cloud_store.scans, f"aggregation {Path(output).name}"):
                 points = cloud_store.load(scan, ["points"])["points"]
-                views = render_store.load(scan, ["pixels", "visible"])
+                pixels, visible = render_store.load(scan, ["pixels", "visible"]).values()
                 patches = feature_store.load(scan, ["patches_vv"])["patches_vv"]
-                if views["visible"].shape[1] != len(points):
-                    raise InputError(
-                        f"{renders}: scan {scan!r}: {len(points)} points in the cloud, {views['visible'].shape[1]} in "
-                        "its renders; redo both"
-                    )
-                if len(patches) != len(views["pixels"]):
-                    raise InputError(
-                        f"{features}: scan {scan!r} has features of {len(patches)} renders, {renders} has "
-                        f"{len(views['pixels'])}; make the features again"
-                    )
+                n_views, n = visible.shape
+                if len(points) != n:
+                    told = f"{len(points)} points in the cloud, {n} in its renders; redo both"
+                    raise InputError(f"{renders}: scan {scan!r}: {told}")
+                if len(patches) != n_views:
+                    told = f"features of {len(patches)} renders, {renders} has {n_views}; make the features again"
+                    raise InputError(f"{features}: scan {scan!r} has {told}")
                 try:
-                    arrays = prepare(
-                        points,
-                        torch.from_numpy(views["pixels"]).to(device),
-                        torch.from_numpy(views["visible"]).to(device),
-                        torch.from_numpy(patches).to(device),
-                        resolution,
-                        grid,
-                        options,
-                    )
+                    there = torch.from_numpy(patches).to(device)
+                    writer.add(scan, prepare(points, pixels, visible, there, resolution, options))
                 except InputError as error:
                     raise InputError(f"{clouds}: scan {scan!r}: {error}") from error
-                writer.add(scan, arrays)

@@ -22,22 +22,17 @@ from pointad_core.storage import jobs, stores
 logger = logging.getLogger(__name__)
 
 
-def _check_scan(
-    where: str, cloud: Mapping[str, np.ndarray], rendered: Mapping[str, np.ndarray], resolution: int
-) -> None:
-    """Refuse what cannot be encoded, with the scan's name, before any time is spent on it."""
-    points = cloud["points"]
-    rgb_shape = (resolution, resolution, 3)
+def _check_scan(cloud: Mapping[str, np.ndarray], rendered: Mapping[str, np.ndarray], resolution: int) -> None:
+    """Refuse what cannot be encoded before any time is spent on it."""
+    n, visible, rgb_shape = len(cloud["points"]), rendered["visible"], (resolution, resolution, 3)
     if "rgb" in cloud and cloud["rgb"].shape != rgb_shape:
-        raise InputError(f"{where}: rgb is {cloud['rgb'].shape}, expected {rgb_shape}; make the clouds again")
+        raise InputError(f"rgb is {cloud['rgb'].shape}, expected {rgb_shape}; make the clouds again")
     if rendered["images"].shape[1:] != (resolution, resolution):
-        raise InputError(f"{where}: renders are {rendered['images'].shape[1:]} pixels, resolution is {resolution}")
-    if rendered["visible"].shape[1] != len(points):
-        raise InputError(
-            f"{where}: {len(points)} points in the cloud, {rendered['visible'].shape[1]} in its renders; redo both"
-        )
-    if not rendered["visible"].any(axis=0).all():
-        raise InputError(f"{where}: some points are seen in no view; make the renders again")
+        raise InputError(f"renders are {rendered['images'].shape[1:]} pixels, resolution is {resolution}")
+    if visible.shape[1] != n:
+        raise InputError(f"{n} points in the cloud, {visible.shape[1]} in its renders; redo both")
+    if not visible.any(axis=0).all():
+        raise InputError("some points are seen in no view; make the renders again")
 
 
 def make_features(
@@ -70,13 +65,16 @@ def make_features(
         attributes = {"model": clip.name, "dim": clip.dim, "grid": clip.grid, "streams": streams}
         with stores.write(output, "features", {**provenance, "device": clip.device.type}, attributes) as writer:
             for scan in jobs.progress(cloud_store.scans, f"features {Path(output).name}"):
-                with_rgb = "rgb" in cloud_store.arrays(scan)
-                cloud = cloud_store.load(scan, ["points", "rgb"] if with_rgb else ["points"])
+                names = [name for name in ("points", "rgb") if name in cloud_store.arrays(scan)]
+                cloud = cloud_store.load(scan, names)
                 rendered = render_store.load(scan, ["images", "visible"])
-                _check_scan(f"{renders}: scan {scan!r}", cloud, rendered, clip.resolution)
+                try:
+                    _check_scan(cloud, rendered, clip.resolution)
+                except InputError as error:
+                    raise InputError(f"{renders}: scan {scan!r}: {error}") from error
                 features = encode(clip, rendered["images"], streams, batch)
                 arrays = {name: feature.cpu().numpy() for name, feature in features.items()}
-                if with_rgb:
+                if "rgb" in cloud:
                     rgb = encode(clip, cloud["rgb"][None], streams, batch)
                     arrays |= {f"rgb_{name}": feature[0].cpu().numpy() for name, feature in rgb.items()}
                 writer.add(scan, arrays)

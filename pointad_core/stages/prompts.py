@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from pointad_core.methods.registry import System, load
 from pointad_core.methods.segmentation import PointSample
 from pointad_core.methods.targets import PointTargets, cloud_label, make_targets
 from pointad_core.methods.training import Example, cached, train
-from pointad_core.stages.samples import SampleReader, open_samples
+from pointad_core.stages.samples import open_samples
 from pointad_core.storage import files, jobs, stores
 from pointad_core.storage.prompt_files import write_prompts
 
@@ -53,27 +53,29 @@ def make_prompts(
     module = load(entry)
     device = jobs.pick_device()
     with open_samples(inputs, entry) as reader:
-        category, scans = str(reader.clouds.attributes["category"]), reader.scans
+        clouds, scans = reader.clouds, reader.scans
+        category = str(clouds.attributes["category"])
 
-        @cache
-        def label(index: int) -> bool:
-            labels = torch.from_numpy(reader.cloud(scans[index], "labels")["labels"])
-            return cloud_label(labels, bool(reader.clouds.scan_attributes(scans[index])["defective"]), scans[index])
+        def labels(index: int) -> torch.Tensor:
+            return torch.from_numpy(reader.cloud(scans[index], "labels")["labels"])
 
-        n_defective = sum(map(label, range(len(scans))))
-        if n_defective == 0:
+        defective = [
+            cloud_label(labels(index), bool(clouds.scan_attributes(scan)["defective"]), scan)
+            for index, scan in enumerate(scans)
+        ]
+        if not any(defective):
             raise InputError(
-                f"{reader.clouds.path}: category {category!r} has no defective scan; prompts cannot be trained on it"
+                f"{clouds.path}: category {category!r} has no defective scan; prompts cannot be trained on it"
             )
-        if n_defective == len(scans):
+        if all(defective):
             logger.warning("category %s has no good scan; training on defective ones alone", category)
 
         def example(index: int) -> Example:
             sample = reader.sample(scans[index])
-            labels = torch.from_numpy(reader.cloud(scans[index], "labels")["labels"])
             if isinstance(sample, PointSample):
-                return sample, PointTargets(torch.tensor(label(index)), labels.float())
-            return sample, make_targets(sample, labels, torch.from_numpy(reader.masks(scans[index])), label(index))
+                return sample, PointTargets(torch.tensor(defective[index]), labels(index).float())
+            masks = torch.from_numpy(reader.masks(scans[index]))
+            return sample, make_targets(sample, labels(index), masks, defective[index])
 
         generator = torch.Generator().manual_seed(seed)
         learner = module.first_weights(display or "", settings, model, generator, device)
@@ -81,33 +83,23 @@ def make_prompts(
             reader.check_dimensions(learner.state(), f"model {model['model']!r}")
         watch = partial(jobs.progress, label=f"training on {category}", unit="step")
         rows = train(module, learner, cached(example), len(scans), settings, generator, device, watch)
-        made = describe_inputs(reader)
+        # How the scans were prepared that were learnt on: what it takes to prepare one more like them.
+        made = {stage: store.attributes["provenance"].get("options") for stage, store in reader.stores.items()}
+        made["layout"] = clouds.attributes["provenance"].get("layout")
 
-    write_prompts(
-        output,
-        learner.tensors(),
-        {
-            **provenance,
-            "system": dict(system),
-            "category": category,
-            **learner.description(),
-            "settings": asdict(settings),
-            "model": dict(model),
-            "inputs": made,
-            "seed": seed,
-            "device": device.type,
-            "packages": stores.package_versions(),
-        },
-    )
+    about = {
+        "system": dict(system),
+        "category": category,
+        "settings": asdict(settings),
+        "model": dict(model),
+        "inputs": made,
+        "seed": seed,
+        "device": device.type,
+        "packages": stores.package_versions(),
+    }
+    write_prompts(output, learner.tensors(), {**provenance, **learner.description(), **about})
     with files.replacing(curve) as place, open(place, "w", newline="") as file:
         table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         table.writeheader()
-        table.writerows(
-            {key: value if isinstance(value, int) else f"{value:.7g}" for key, value in row.items()} for row in rows
-        )
-
-
-def describe_inputs(reader: SampleReader) -> dict[str, Any]:
-    """How the scans were prepared that were learnt on, by stage: what it takes to prepare one more like them."""
-    made = {stage: store.attributes["provenance"].get("options") for stage, store in reader.stores.items()}
-    return {**made, "layout": reader.clouds.attributes["provenance"].get("layout")}
+        for row in rows:
+            table.writerow({key: value if isinstance(value, int) else f"{value:.7g}" for key, value in row.items()})

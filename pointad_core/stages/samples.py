@@ -44,49 +44,35 @@ class SampleReader:
         if self.stream is None:
             return PointSample(torch.from_numpy(self.cloud(scan, "points")["points"]))
         renders, features = self.stores["renders"], self.stores["features"]
-        maps = renders.load(scan, ["pixels", "visible"])
-        encoded = features.load(scan, ["global", f"patches_{self.stream}"])
-        if len(maps["pixels"]) != len(encoded["global"]):
-            raise InputError(
-                f"{features.path}: scan {scan!r} has features of {len(encoded['global'])} renders, {renders.path} has "
-                f"{len(maps['pixels'])}; make the features again"
-            )
+        pixels, visible = renders.load(scan, ["pixels", "visible"]).values()
+        views, patches = features.load(scan, ["global", f"patches_{self.stream}"]).values()
+        n_views, n = visible.shape
+        if len(views) != n_views:
+            told = f"features of {len(views)} renders, {renders.path} has {n_views}; make the features again"
+            raise InputError(f"{features.path}: scan {scan!r} has {told}")
         prepared, alpha = None, 0.0
-        if "aggregation" in self.stores:
-            store = self.stores["aggregation"]
+        if store := self.stores.get("aggregation"):
             prepared, alpha = store.load(scan, ["neighbours", "weights", "norms"]), float(store.attributes["alpha"])
-            if len(prepared["norms"]) != maps["pixels"].shape[1]:
-                raise InputError(
-                    f"{store.path}: scan {scan!r} has {len(prepared['norms'])} points, {renders.path} has "
-                    f"{maps['pixels'].shape[1]}; make the aggregation again"
-                )
+            if (found := len(prepared["norms"])) != n:
+                told = f"{found} points, {renders.path} has {n}; make the aggregation again"
+                raise InputError(f"{store.path}: scan {scan!r} has {told}")
         resolution = int(renders.attributes["resolution"])
-        return make_sample(
-            encoded["global"],
-            encoded[f"patches_{self.stream}"],
-            maps["pixels"],
-            maps["visible"],
-            resolution,
-            prepared,
-            alpha,
-        )
+        return make_sample(views, patches, pixels, visible, resolution, prepared, alpha)
 
     def rgb(self, scan: str) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Global [d] and patch features [P, d] of the scan's photograph, or None for a scan without one."""
-        names = ["rgb_global", f"rgb_patches_{self.stream}"]
-        if self.stream is None or names[0] not in self.stores["features"].arrays(scan):
+        if self.stream is None or "rgb_global" not in self.stores["features"].arrays(scan):
             return None
-        arrays = self.stores["features"].load(scan, names)
-        return torch.from_numpy(arrays[names[0]]), torch.from_numpy(arrays[names[1]])
+        view, patches = self.stores["features"].load(scan, ["rgb_global", f"rgb_patches_{self.stream}"]).values()
+        return torch.from_numpy(view), torch.from_numpy(patches)
 
     def check_dimensions(self, state: Mapping[str, torch.Tensor], origin: object) -> None:
         """Refuse text embeddings that do not fit the features; origin: where they come from, for the message."""
         if self.stream is None:
             return
-        features = self.stores["features"]
+        features, layers = self.stores["features"], state.keys() & {"rendering", "geometry"}
         dim = int(features.attributes["dim"])
-        embeddings = [part for name, part in state.items() if name in ("rendering", "geometry")]
-        if found := sorted({part.shape[1] for part in embeddings} - {dim}):
+        if found := sorted({state[layer].shape[1] for layer in layers} - {dim}):
             raise InputError(f"{origin}: text embeddings have {found} dimensions, {features.path} has {dim}")
 
 

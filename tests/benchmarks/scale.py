@@ -60,7 +60,10 @@ def write_index(folder: Path, n_categories: int, n_scans: int) -> Path:
     config = {
         "datasets": datasets,
         "features": {"standard": {"model": "pointad-pocket", "random_seed": 1, "vv_blocks": 3}},
-        "methods": {system: {"system": system} for system in ("clip_rendering", "pointad_plus")},
+        "methods": {
+            "clip_rendering": {"system": "clip_rendering"},
+            "pointad_plus": {"system": "pointad_plus", "deep_blocks": 3},
+        },
         "experiments": {"one_vs_rest": list(datasets)},
     }
     path = folder / "config.yaml"

@@ -123,8 +123,10 @@ def test_type_stands_before_properties() -> None:
 
 
 def test_defaults_are_those_of_the_methods() -> None:
-    methods = {"prompts": {"system": "pointad_plus"}, "network": {"system": "cheraghian"}}
-    config = complete(merged(default(), {"methods": methods}))
+    # Of the paper's backbone; the small one has fewer blocks.
+    methods = {"prompts": {"system": "pointad_plus", "features": "large"}, "network": {"system": "cheraghian"}}
+    features = {"large": {"model": "ViT-L-14-336", "pretrained": "openai"}}
+    config = complete(merged(default(), {"methods": methods, "features": features}))
     defaults = asdict(Settings())
     defaults["betas"] = list(defaults["betas"])
     found = {key: value for key, value in config["methods"]["prompts"].items() if key in defaults}
@@ -267,6 +269,19 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"methods": {"clip_rendering": {"features": "vv_alone"}}, "features": {"vv_alone": VV_ALONE}},
         "methods.clip_rendering.features is 'vv_alone', which keeps the streams vv; system 'clip_rendering' reads 'pl",
     ),
+    (
+        {"features": {"standard": {"model": "ViT-L-14-363"}}},
+        "config: features.standard.model is 'ViT-L-14-363' (did you mean 'ViT-L-14-336'?), expected one of open_clip's",
+    ),
+    ({"features": {"standard": {"pretrained": "shape"}}}, "features.standard.pretrained is 'shape' (did you mean 'sha"),
+    ({"features": {"standard": {"vv_blocks": 5}}}, "config: features.standard: vv_blocks is 5, model 'pointad-pocket'"),
+    ({"resolution": 224}, "config: features.standard: resolution is 224, but model 'pointad-pocket' takes images of 3"),
+    (
+        {"methods": {"pointad": {"deep_blocks": 4}}},
+        "config: methods.pointad: deep_blocks is 4, but the text tower of 'pointad-pocket' has 4 blocks",
+    ),
+    ({"methods": {"pointad": {"deep_length": 13}}}, "config: methods.pointad.deep_length is 13, it can be at most con"),
+    ({"methods": {"pointad": {"context_length": 75}}}, "methods.pointad.context_length is 75, but the text tower of "),
     ({"methods": {"pointad_plus": {"aggregation": "x"}}}, "methods.pointad_plus.aggregation is 'x', expected one of"),
     (
         {"methods": {"pointad": {"loss_weights": {"geometry": 1}}}},
