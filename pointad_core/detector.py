@@ -10,7 +10,6 @@ scored as the workflow scores it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,12 +45,9 @@ class Detection:
     points: np.ndarray
     """float32 [n] or [H, W], a score for each point as it was given, 3-D and RGB fused where there is a photograph;
     NaN where an organised scan has no point or its background was removed."""
-    object: float
-    """A^s, or A^s(mod) where there is a photograph."""
-    arrays: dict[str, np.ndarray]
-    """What the scores stage keeps of a scan: map_3d and map_m3d [S, S], or points_3d and original_3d."""
-    objects: dict[str, float]
-    """object_3d and, with a photograph, object_m3d."""
+    object: float  # A^s, or A^s(mod) where there is a photograph
+    arrays: dict[str, np.ndarray]  # as the scores store has them: map_3d and map_m3d, or points_3d and original_3d
+    objects: dict[str, float]  # object_3d and, with a photograph, object_m3d
 
 
 @dataclass(frozen=True)
@@ -69,10 +65,7 @@ class Detector:
 
     @classmethod
     def load(
-        cls,
-        prompts: str | os.PathLike[str],
-        device: torch.device | str | None = None,
-        **changes: Mapping[str, Any],
+        cls, prompts: str | Path, device: torch.device | str | None = None, **changes: Mapping[str, Any]
     ) -> Detector:
         """A detector from a prompts file.
 
@@ -93,16 +86,14 @@ class Detector:
             "aggregation": inputs.get("aggregation", {}),
         }
         for part, values in changes.items():
-            known = parts.get(part, parts)
-            if unknown := [part] if part not in parts else sorted(values.keys() - known.keys()):
-                what = ", ".join(unknown) if part not in parts else f"{part}: {', '.join(unknown)}"
-                raise InputError(f"a detector has no {what}; known are {', '.join(sorted(known))}")
+            if part not in parts:
+                raise InputError(f"a detector has no {part}; known are {', '.join(sorted(parts))}")
+            if unknown := ", ".join(sorted(values.keys() - parts[part].keys())):
+                raise InputError(f"a detector has no {part}: {unknown}; known are {', '.join(sorted(parts[part]))}")
             parts[part] = {**parts[part], **values}
-        settings = Settings(**{**parts["settings"], "betas": tuple(parts["settings"]["betas"])})
+        settings = Settings.of(parts.pop("settings"), entry.losses)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        restored = restore(entry, prompts, settings, parts["model"], place)
-        clouds, renders, aggregation = parts["clouds"], parts["renders"], parts["aggregation"]
-        return cls(entry, restored, settings, parts["model"], clouds, renders, aggregation, place)
+        return cls(entry, restore(entry, prompts, settings, parts["model"], place), settings, device=place, **parts)
 
     @cached_property
     def _clip(self) -> Clip:
@@ -132,22 +123,13 @@ class Detector:
             if photographed and self.system.rgb and isinstance(raw, Organised):
                 view, patches = self._encode(cloud["rgb"][None])
                 photograph = view[0], patches[0]
-        with torch.no_grad():
-            state = self.restored(name)
-        arrays, objects = score_scan(
-            load(self.system),
-            state,
-            sample.on(self.device),
-            cloud,
-            self.clouds["resolution"],
-            self.settings,
-            photograph,
-        )
-        key = "m3d" if "object_m3d" in objects else "3d"
-        points = arrays.get("original_3d")
+        given = sample.on(self.device), cloud, self.clouds["resolution"], self.settings
+        arrays, objects = score_scan(load(self.system), self.restored(name), *given, photograph)
+        key = "m3d" if photograph is not None else "3d"
         if isinstance(raw, Organised):
             points = to_pixels(arrays[f"map_{key}"], cloud, raw, self.clouds)
-        assert points is not None
+        else:
+            points = arrays["original_3d"]
         return Detection(points, objects[f"object_{key}"], arrays, objects)
 
     def _encode(self, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -160,14 +142,12 @@ class Detector:
         """The cloud as a system sees it that reads renders."""
         views = renderers.load(self.renders["renderer"]["module"]).render(cloud, self.renders, self.device)
         whole, patches = self._encode(views.images)
-        resolution, prepared = self.clouds["resolution"], None
+        pixels, visible, resolution = views.pixels, views.visible, self.clouds["resolution"]
+        prepared, alpha = None, 0.0
         if self.system.aggregates:
-            pixels, visible = (torch.from_numpy(part).to(self.device) for part in (views.pixels, views.visible))
-            grid, options = self._clip.grid, self.aggregation
-            prepared = prepare(cloud["points"], pixels, visible, patches, resolution, grid, options)
-        features = whole.cpu().numpy(), patches.cpu().numpy()
-        alpha = float(self.aggregation.get("alpha", 0))
-        return make_sample(*features, views.pixels, views.visible, resolution, prepared, alpha)
+            prepared = prepare(cloud["points"], pixels, visible, patches, resolution, self.aggregation)
+            alpha = float(self.aggregation["alpha"])
+        return make_sample(whole.cpu().numpy(), patches.cpu().numpy(), pixels, visible, resolution, prepared, alpha)
 
 
 def as_raw(points: np.ndarray, rgb: np.ndarray | None) -> Organised | Unorganised:
@@ -194,12 +174,10 @@ def to_pixels(
     """Scores float32 [H, W] of an organised scan's own pixels, from its map [S, S]; NaN where no point counts."""
     shown = np.full(scores.size, np.nan, np.float32)
     shown[cloud["grid"]] = scores.ravel()[cloud["grid"]]
-    height, width = raw.valid.shape
     padded = pad_square(raw.valid).shape if options["scene"] == "plane" else raw.valid.shape
-    # The pixel of the map that is nearest to each of the scan's.
-    top, left = ((side - size) // 2 for side, size in zip(padded, (height, width), strict=True))
+    # The pixel of the map that is nearest to each of the scan's, which stands in the middle of the square.
     rows, columns = (
-        np.abs(index.ravel()[None] - (np.arange(size)[:, None] + margin)).argmin(1)
-        for index, size, margin in zip(index_map(padded, len(scores)), (height, width), (top, left), strict=True)
+        np.abs(index.ravel()[None] - (np.arange(size)[:, None] + (side - size) // 2)).argmin(1)
+        for index, size, side in zip(index_map(padded, len(scores)), raw.valid.shape, padded, strict=True)
     )
     return np.where(raw.valid, shown.reshape(scores.shape)[rows[:, None], columns], np.nan).astype(np.float32)

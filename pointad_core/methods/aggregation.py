@@ -30,8 +30,8 @@ from pointad_core.errors import InputError
 def patch_indices(pixels: torch.Tensor, resolution: int, grid: int) -> torch.Tensor:
     """Index of the patch that each pixel lies in, as R' = (h/H) R of Sec. 3.4 with the nearest cell.
 
-    pixels: integer [..., 2], (column, row) in 0..resolution-1. Returns int64 [...]: floor(row * grid /
-    resolution) * grid + floor(column * grid / resolution), the order in which a vision transformer lists patches.
+    pixels: integer [..., 2], (column, row) in 0..resolution-1. Returns int64 [...], row by row from the top left, the
+    order in which a vision transformer lists patches.
     """
     # int16 pixels would overflow in the product.
     cells = torch.div(pixels.long() * grid, resolution, rounding_mode="floor")
@@ -79,15 +79,17 @@ def kernel_weights(distances: np.ndarray, sigma: float, units: str = "data") -> 
 class _GatherSum(torch.autograd.Function):
     """out[i] = sum_r weights[i, r] * table[index[i, r]], without an array of n x r x c.
 
+    table: float [s, c]; index: integer [n, r]; weights: float [n, r]. Returns [n, c], differentiable in the table.
     Forward is an embedding bag, an order of magnitude faster than indexing. Its own backward sorts all indices;
     adding into one channel after the other takes a tenth of that for the few channels of text embeddings.
     """
 
     @staticmethod
     def forward(ctx: Any, table: torch.Tensor, index: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        weights = weights.to(table.dtype)
         ctx.save_for_backward(index, weights)
         ctx.rows = len(table)
-        return F.embedding_bag(index, table, mode="sum", per_sample_weights=weights)
+        return F.embedding_bag(index, table.contiguous(), mode="sum", per_sample_weights=weights)
 
     @staticmethod
     @once_differentiable
@@ -100,18 +102,10 @@ class _GatherSum(torch.autograd.Function):
         return table_grad.t(), None, None
 
 
-def _gather_sum(table: torch.Tensor, index: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """table [s, c], index integer [n, r], weights [n, r] -> [n, c], differentiable with respect to the table."""
-    return _GatherSum.apply(table.contiguous(), index, weights.to(table.dtype))
-
-
 def aggregate(values: torch.Tensor, neighbours: torch.Tensor, weights: torch.Tensor, alpha: float) -> torch.Tensor:
-    """G-aggregation of anything that lives on points: alpha * weighted mean of the neighbours + (1 - alpha) * own.
-
-    values: float [n, c]; neighbours: integer [n, k]; weights: float [n, k]. Returns [n, c], differentiable
-    with respect to `values`.
-    """
-    return alpha * _gather_sum(values, neighbours, weights) + (1 - alpha) * values
+    """G-aggregation of anything that lives on points: alpha * weighted mean of the neighbours + (1 - alpha) * own;
+    values float [n, c], neighbours integer [n, k], weights float [n, k] -> [n, c], differentiable in the values."""
+    return alpha * _GatherSum.apply(values, neighbours, weights) + (1 - alpha) * values
 
 
 def _view_bags(patch_index: torch.Tensor, visible: torch.Tensor, n_patches: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -136,7 +130,7 @@ def aggregate_scalars(
     weights: float [n, k]. Returns [n, c], differentiable with respect to D. Divide by `fused_norms` for cosines.
     """
     index, shares = _view_bags(patch_index, visible, D.shape[1])
-    return aggregate(_gather_sum(D.flatten(0, 1), index, shares), neighbours, weights, alpha)
+    return aggregate(_GatherSum.apply(D.flatten(0, 1), index, shares), neighbours, weights, alpha)
 
 
 @torch.no_grad()
@@ -158,7 +152,7 @@ def fused_norms(
     index, shares = _view_bags(patch_index, visible, patches.shape[1])
     squares = torch.zeros(patch_index.shape[1], dtype=torch.float64, device=patches.device)
     for part in patches.split(block, dim=2):
-        values = _gather_sum(part.flatten(0, 1).float(), index, shares)
+        values = _GatherSum.apply(part.flatten(0, 1).float(), index, shares)
         squares += aggregate(values, neighbours, weights, alpha).square().sum(1)
     return squares.sqrt().float()
 

@@ -6,17 +6,18 @@ The original compares a cloud's global feature; dense features, those of single 
 place in training and segmentation, and the global feature scores the object.
 
 The paper says no more. Weights of the original's PointNet, trained on other data sets' categories, can be given as a
-file (`pointnet`) and are then frozen. Without one the PointNet is drawn from the seed and learns from the auxiliary
-class, by the cross entropy of its points between the two texts. Word vectors come from a file (`word_vectors`); without
-one, CLIP's token embeddings of the same words take their place.
+file (`pointnet`) and are then frozen. Without one the PointNet starts at random and learns from the auxiliary class, by
+the cross entropy of its points between the two texts. Word vectors come from a file (`word_vectors`); without one,
+CLIP's token embeddings of the same words take their place.
 
 As PointNet does, a cloud is represented by 1024 of its points; the others take the score of the nearest of these.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -31,26 +32,39 @@ from pointad_core.methods import pointnet
 from pointad_core.methods.interface import Restore, Settings, State, Terms
 from pointad_core.methods.segmentation import PointSample, anomaly_logits, object_score
 from pointad_core.methods.targets import PointTargets
-from pointad_core.methods.words import embed_by_tokens, embed_by_vectors
+from pointad_core.storage.word_vectors import read_word_vectors
 
 __all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore"]
 
-POINTS = 1024
-"""Points that represent a cloud."""
+POINTS = 1024  # that represent a cloud
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name, in lower case: "Cable_gland" has "cable" and "gland"; InputError where there is none."""
+    words = [word for word in re.split(r"[\s_-]+", name.lower()) if word]
+    if not words:
+        raise InputError(f"the name {name!r} has no word")
+    return words
 
 
 def embedder(settings: Settings, model: Mapping[str, Any], device: torch.device) -> Callable[[str], torch.Tensor]:
-    """Word vectors float32 [2, v] for a category's display name: of [c], and the mean with that of "damaged"."""
-    vector: Callable[[str], torch.Tensor]
-    if settings.word_vectors is None:
-        # The text tower's first layer is all that is needed, but it comes with the model.
-        vector = partial(embed_by_tokens, load_model(model, device))
-    else:
-        vector = partial(embed_by_vectors, settings.word_vectors)
-    damaged = vector("damaged").to(device)
+    """Word vectors float32 [2, v] for a category's display name: [c], its words' mean, and the mean with "damaged"."""
+    # The text tower's first layer is all that is needed, but it comes with the model.
+    clip = load_model(model, device) if settings.word_vectors is None else None
+
+    @torch.no_grad()
+    def vector(name: str) -> torch.Tensor:
+        words = words_of(name)
+        if clip is None:
+            vectors = read_word_vectors(str(settings.word_vectors), words)
+            return torch.stack([vectors[word] for word in words]).mean(0).to(device)
+        tokens = clip.tokenize([" ".join(words)])
+        return clip.embed_tokens(tokens)[0, 1 : int(clip.end_positions(tokens)[0])].float().mean(0)
+
+    damaged = vector("damaged")
 
     def embed(name: str) -> torch.Tensor:
-        own = vector(name).to(device)
+        own = vector(name)
         return torch.stack([own, (own + damaged) / 2])
 
     return embed
@@ -64,44 +78,44 @@ def projector(length: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+@dataclass(frozen=True)
 class Network:
     """The projector and the PointNet (an `interface.Learner`), with the words of one category."""
 
-    def __init__(self, words: torch.Tensor, projection: nn.Sequential, points: pointnet.Weights, frozen: bool) -> None:
-        self._words = words
-        self._projection = projection
-        self._points = {name: part.requires_grad_(not frozen) for name, part in points.items()}
-        self._frozen = frozen
+    words: torch.Tensor
+    projection: nn.Sequential
+    points: pointnet.Weights
+    frozen: bool
 
     def parameters(self) -> list[torch.Tensor]:
-        return [*self._projection.parameters(), *(() if self._frozen else self._points.values())]
+        return [*self.projection.parameters(), *(() if self.frozen else self.points.values())]
 
     def state(self) -> State:
         """The texts' features float [2, 1024] under "text", not normalised, and the PointNet's weights."""
-        return {"text": self._projection(self._words), **self._points}
+        return {"text": self.projection(self.words), **self.points}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        parts = {f"projector.{name}": part for name, part in self._projection.state_dict().items()}
-        parts |= {f"pointnet.{name}": part for name, part in self._points.items()}
+        parts = {f"projector.{name}": part for name, part in self.projection.state_dict().items()}
+        parts |= {f"pointnet.{name}": part for name, part in self.points.items()}
         return {name: part.detach().cpu().contiguous() for name, part in parts.items()}
 
     def description(self) -> dict[str, Any]:
-        return {"pointnet": "from a file" if self._frozen else "trained on the auxiliary class"}
+        return {"pointnet": "from a file" if self.frozen else "trained on the auxiliary class"}
 
 
 def first_weights(
     name: str, settings: Settings, model: Mapping[str, Any], generator: torch.Generator, device: torch.device
 ) -> Network:
     """The network before training on a category of this display name."""
-    words = embedder(settings, model, device)(name)
+    words, frozen = embedder(settings, model, device)(name), settings.pointnet is not None
     weights = pointnet.first_weights(generator) if settings.pointnet is None else pointnet.read(settings.pointnet)
     projection = projector(words.shape[1])
     for layer in projection:
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight, generator=generator)
             nn.init.zeros_(layer.bias)
-    weights = {key: part.to(device) for key, part in weights.items()}
-    return Network(words, projection.to(device).train(), weights, settings.pointnet is not None)
+    weights = {key: part.to(device).requires_grad_(not frozen) for key, part in weights.items()}
+    return Network(words, projection.to(device).train(), weights, frozen)
 
 
 def restore(
@@ -164,6 +178,6 @@ def point_scores(state: State, sample: PointSample, settings: Settings) -> torch
 
 
 def global_score(state: State, sample: PointSample, settings: Settings) -> torch.Tensor:
-    """The same of the cloud's global feature."""
+    """The same of the cloud's global feature, the maximum over its points."""
     _, _, features = _represent(state, sample.points)
-    return torch.sigmoid(_logits(pointnet.global_feature(features), state["text"], settings.temperature))
+    return torch.sigmoid(_logits(features.amax(0), state["text"], settings.temperature))

@@ -29,12 +29,9 @@ class Settings:
     global_3d: Literal["probability_mean", "logit_mean"] = "probability_mean"
     cross_loss: Literal["softmax", "ratio"] = "softmax"
     cross_temperature: float = 0.07
-    word_vectors: str | None = None
-    """Text file of word vectors in word2vec's format, for the systems that read one; None for CLIP's own."""
-    pointnet: str | None = None
-    """File with a PointNet's weights, for the systems that have one; None to train it."""
-    loss_weights: Mapping[str, float] = field(default_factory=dict)
-    """Factors of the system's loss terms; a term of weight 0 is not computed."""
+    word_vectors: str | None = None  # file in word2vec's text format, for systems that read one; None for CLIP's own
+    pointnet: str | None = None  # file with a PointNet's weights, for systems that have one; None to train it
+    loss_weights: Mapping[str, float] = field(default_factory=dict)  # of the system's terms; at 0 one is not computed
 
     @classmethod
     def of(cls, options: Mapping[str, Any], losses: Mapping[str, float] | None = None) -> Settings:

@@ -66,10 +66,8 @@ def dice_pair(
 
 
 def global_2d(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """L^global_I-2d: cross entropy of each render, averaged over the views.
-
-    logits: float [K], (cos_a - cos_n) / tau of each view's global feature; labels: bool [K]. Returns a scalar.
-    """
+    """L^global_I-2d: cross entropy of each render, averaged over the views, from (cos_a - cos_n) / tau of its global
+    feature, logits float [K], and labels bool [K]. Returns a scalar."""
     return F.softplus(torch.where(labels, -logits, logits)).mean()
 
 

@@ -7,14 +7,7 @@ import torch
 from pointad_core.methods import losses
 from pointad_core.methods.interface import Settings, State, Terms
 from pointad_core.methods.prompts import learnt
-from pointad_core.methods.segmentation import (
-    Sample,
-    anomaly_logits,
-    global_score,
-    object_score,
-    point_scores,
-    upsample,
-)
+from pointad_core.methods.segmentation import Sample, anomaly_logits, global_score, object_score, point_scores, upsample
 from pointad_core.methods.targets import Targets
 
 __all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
@@ -37,11 +30,7 @@ def loss_terms(state: State, sample: Sample, targets: Targets, settings: Setting
 def rendering_terms(
     state: State, probabilities: torch.Tensor, sample: Sample, targets: Targets, settings: Settings
 ) -> Terms:
-    """L^r_hybrid of the patches' probabilities float [K, P].
-
-    Dice terms take sums of p over a map or over the points; these are linear in the patches' probabilities with
-    factors that never change (`Targets`), so that only the focal loss needs the upsampled maps.
-    """
+    """L^r_hybrid of the patches' probabilities float [K, P]; only the focal loss needs their maps (see `DiceSums`)."""
     logits = anomaly_logits(sample.views, state["rendering"], settings.temperature)
     maps = upsample(probabilities, sample.resolution)
     return {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from pointad_core.methods import losses, pointad
+from pointad_core.methods.aggregation import aggregate_scalars
 from pointad_core.methods.interface import Settings, State, Terms
 from pointad_core.methods.pointad import global_score, object_score
 from pointad_core.methods.prompts import learnt
-from pointad_core.methods.segmentation import Sample, anomaly_logits, explicit_scores
+from pointad_core.methods.segmentation import Sample, anomaly_logits
 from pointad_core.methods.targets import Targets
 
 __all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
@@ -22,18 +23,22 @@ def templates(name: str) -> dict[str, tuple[str, str]]:
 first_weights, restore = learnt(templates)
 
 
-def _explicit(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
-    """T_a of Eq. 5."""
-    assert sample.aggregation is not None
+def explicit_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
+    """T_a of Eq. 5 in its exact scalar form, float [n]: p_a of each point's fused feature q^. The patches' logits go
+    the way to the points that their features would; divided by ||q^|| they are q^'s own."""
+    a = sample.aggregation
+    assert a is not None
     logits = anomaly_logits(sample.patches, state["geometry"], settings.temperature)
-    return explicit_scores(logits, sample.visible, sample.aggregation)
+    fused = aggregate_scalars(logits[..., None], a.patch_index, sample.visible, a.neighbours, a.weights, a.alpha)
+    # A feature of length zero (views that cancel) has no direction: its logit is 0, its probability one half.
+    return torch.sigmoid(fused[:, 0] / a.norms.clamp(min=torch.finfo(torch.float32).tiny))
 
 
 def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> Terms:
     """The terms of Eq. 6 for one cloud; L^g is the local explicit loss, there is no global one."""
 
     def geometry() -> torch.Tensor:
-        scores, labels = _explicit(state, sample, settings), targets.labels
+        scores, labels = explicit_scores(state, sample, settings), targets.labels
         return losses.dice_pair(scores.sum(), scores @ labels, labels.sum(), len(labels))
 
     def cross() -> torch.Tensor:
@@ -45,4 +50,4 @@ def loss_terms(state: State, sample: Sample, targets: Targets, settings: Setting
 def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """0.5 S_a + 0.5 T_a, what Sec. 3.6.2 filters into A^m."""
     implicit = pointad.point_scores(state, sample, settings)
-    return 0.5 * implicit + 0.5 * _explicit(state, sample, settings)
+    return 0.5 * implicit + 0.5 * explicit_scores(state, sample, settings)

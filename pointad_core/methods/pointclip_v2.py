@@ -19,9 +19,6 @@ from pointad_core.methods.segmentation import Sample, anomaly_logits, global_sco
 
 __all__ = ["global_score", "object_score", "patch_probabilities", "point_scores", "restore", "templates"]
 
-WINDOW = 6
-"""Patches a side of the window that logits are averaged over."""
-
 
 def templates(name: str) -> dict[str, tuple[str, str]]:
     """The paper's prompts."""
@@ -32,15 +29,11 @@ restore = handwritten(templates)
 
 
 def average(patch_maps: torch.Tensor) -> torch.Tensor:
-    """Mean of maps float [K, P] on the patch grid over 6 x 6 patches, from two before a patch to three after it.
-
-    Beyond the border the maps go on with their outermost values.
-    """
+    """Mean of maps float [K, P] on the patch grid over 6 x 6 patches, from two before a patch to three after it;
+    beyond the border the maps go on with their outermost values."""
     side = math.isqrt(patch_maps.shape[1])
-    before = (WINDOW - 1) // 2
-    margin = (before, WINDOW - 1 - before) * 2
-    padded = F.pad(patch_maps.unflatten(1, (side, side))[:, None], margin, mode="replicate")
-    return F.avg_pool2d(padded, WINDOW, stride=1).flatten(1)
+    padded = F.pad(patch_maps.unflatten(1, (side, side))[:, None], (2, 3, 2, 3), mode="replicate")
+    return F.avg_pool2d(padded, 6, stride=1).flatten(1)
 
 
 def patch_probabilities(state: State, sample: Sample, settings: Settings) -> torch.Tensor:

@@ -17,8 +17,7 @@ from torch.nn import functional as F
 from pointad_core.clip.checkpoints import read_checkpoint
 from pointad_core.errors import InputError
 
-WIDTHS = (3, 64, 64, 64, 128, 1024)
-"""Channels before, between and after the layers."""
+WIDTHS = (3, 64, 64, 64, 128, 1024)  # channels before, between and after the layers
 
 Weights = Mapping[str, torch.Tensor]
 """Tensors "<layer>.weight" [out, in] and "<layer>.bias" [out] of layers 0 to 4."""
@@ -41,12 +40,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
         {name: tuple(part.shape) for name, part in parts.items()}
         for parts in (first_weights(torch.Generator()), tensors)
     )
-    for name in sorted(expected.keys() | found.keys()):
-        if found.get(name) != expected.get(name):
-            raise InputError(
-                f"{path}: not the weights of this PointNet; {name!r} is {found.get(name, 'missing')}, expected "
-                f"{expected.get(name, 'no such tensor')}"
-            )
+    if different := sorted(dict(expected.items() ^ found.items())):
+        name = different[0]
+        told = f"{name!r} is {found.get(name, 'missing')}, expected {expected.get(name, 'no such tensor')}"
+        raise InputError(f"{path}: not the weights of this PointNet; {told}")
     return {name: part.float() for name, part in tensors.items()}
 
 
@@ -58,12 +55,8 @@ def normalise(points: torch.Tensor) -> torch.Tensor:
 
 
 def point_features(weights: Weights, points: torch.Tensor) -> torch.Tensor:
-    """Features float [n, 1024] of normalised points float [n, 3]; a point's does not depend on the others."""
+    """Features float [n, 1024] of normalised points float [n, 3]; a point's does not depend on the others.
+    Their maximum over the points, in whatever order, is the cloud's feature."""
     for layer in range(len(WIDTHS) - 1):
         points = F.relu(F.linear(points, weights[f"{layer}.weight"], weights[f"{layer}.bias"]))
     return points
-
-
-def global_feature(features: torch.Tensor) -> torch.Tensor:
-    """The cloud's feature float [1024]: the maximum over its points, in whatever order."""
-    return features.amax(0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 
@@ -12,32 +13,23 @@ from pointad_core.clip.tower import Clip
 from pointad_core.errors import InputError
 from pointad_core.methods.interface import Restore, Settings, State
 
-CONTEXT_STD = 0.02
-"""Standard deviation of the learnable tokens at the start, as in the published implementation."""
-
-Texts = Mapping[str, tuple[str, str]]
-"""Each layer's normal and abnormal text: of a trained system what follows its learnable context, of an untrained one
-the whole prompt."""
-
-Templates = Callable[[str], Texts]
-"""The texts for a category's display name."""
+Templates = Callable[[str], Mapping[str, tuple[str, str]]]
+"""Each layer's normal and abnormal text for a category's display name: of a trained system what follows its learnable
+context, of an untrained one the whole prompt."""
 
 
 class PromptLearner:
     """A pair of prompts, "[V]...[V] <normal text>" and "[W]...[W] <abnormal text>", and their deep tokens.
 
     context: float32 [2, E, dt], the learnable tokens after the start token, 0 = normal and 1 = abnormal;
-    deep: float32 [b, t, dt], the tokens that overwrite the first t of those before blocks 2 to b + 1 of the text
+    deep: float32 [b, t <= E, dt], the tokens that overwrite the first t of those before blocks 2 to b + 1 of the text
     tower, the same for both prompts. The texts' own token embeddings are frozen.
     """
 
     def __init__(self, clip: Clip, texts: tuple[str, str], context: torch.Tensor, deep: torch.Tensor) -> None:
         length = context.shape[1]
         if deep.shape[1] > length:
-            raise InputError(
-                f"deep_length is {deep.shape[1]}, it can be at most context_length ({length}): deep tokens "
-                "overwrite context"
-            )
+            raise InputError(f"deep_length is {deep.shape[1]}, it can be at most context_length ({length})")
         tokens = clip.tokenize(texts)
         ends = clip.end_positions(tokens) + length
         if int(ends.max()) >= clip.context_length:
@@ -45,22 +37,26 @@ class PromptLearner:
                 f"context_length is {length}, but the text tower of {clip.name!r} takes {clip.context_length} tokens, "
                 f"{int(ends.max()) - length + 1} of them taken by {texts[1]!r}"
             )
-        self.texts = texts
-        self.context = context
-        self.deep = deep
-        self._clip = clip
-        self._ends = ends
+        self.texts, self.context, self.deep = texts, context, deep
+        self._clip, self._ends = clip, ends
         self._text = clip.embed_tokens(tokens)[:, : clip.context_length - length].detach()
 
     @classmethod
-    def first(cls, clip: Clip, texts: tuple[str, str], settings: Settings, generator: torch.Generator) -> PromptLearner:
-        """A pair with tokens as they are before training."""
+    def first(cls, clip: Clip, texts: tuple[str, str], settings: Settings, generator: torch.Generator) -> Self:
+        """A pair before training: tokens of standard deviation 0.02, as in the published implementation."""
+        shapes = (2, settings.context_length), (settings.deep_blocks, settings.deep_length)
+        noise = (torch.randn(*shape, clip.text_width, generator=generator) * 0.02 for shape in shapes)
+        return cls(clip, texts, *(values.to(clip.device).requires_grad_() for values in noise))
 
-        def noise(*shape: int) -> torch.Tensor:
-            values = torch.randn(*shape, clip.text_width, generator=generator) * CONTEXT_STD
-            return values.to(clip.device).requires_grad_()
-
-        return cls(clip, texts, noise(2, settings.context_length), noise(settings.deep_blocks, settings.deep_length))
+    @classmethod
+    def trained(cls, clip: Clip, texts: tuple[str, str], tensors: Mapping[str, torch.Tensor], layer: str) -> Self:
+        """The tokens of a layer in a prompts file, on the model's device, before texts of any category."""
+        names = (f"{layer}.{part}" for part in ("context_normal", "context_abnormal", "deep"))
+        normal, abnormal, deep = (tensors[name].to(clip.device) for name in names)
+        if (found := normal.shape[1]) != (width := clip.text_width):
+            told = f"{found} dimensions, the text tower of {clip.name!r} takes {width}; train them again"
+            raise InputError(f"the prompts' tokens have {told}")
+        return cls(clip, texts, torch.stack([normal, abnormal]), deep)
 
     def embeddings(self) -> torch.Tensor:
         """Text embeddings float32 [2, d], L2-normalised, differentiable; 0 = normal, 1 = abnormal."""
@@ -68,50 +64,29 @@ class PromptLearner:
         return self._clip.encode_prompts(torch.cat([start, self.context, rest], dim=1), self._ends, self.deep)
 
 
+@dataclass(frozen=True)
 class Prompts:
     """A system's learnable prompts, a pair for each of its layers (an `interface.Learner`)."""
 
-    def __init__(self, pairs: Mapping[str, PromptLearner]) -> None:
-        self._pairs = dict(pairs)
-
-    @classmethod
-    def first(cls, clip: Clip, texts: Texts, settings: Settings, generator: torch.Generator) -> Prompts:
-        """Prompts before training."""
-        return cls({layer: PromptLearner.first(clip, pair, settings, generator) for layer, pair in texts.items()})
-
-    @classmethod
-    def restore(cls, clip: Clip, texts: Texts, tensors: Mapping[str, torch.Tensor]) -> Prompts:
-        """The trained tokens of a prompts file, on the model's device, before texts of any category."""
-        pairs = {}
-        for layer, pair in texts.items():
-            normal, abnormal, deep = (
-                tensors[f"{layer}.{name}"].to(clip.device) for name in ("context_normal", "context_abnormal", "deep")
-            )
-            if normal.shape[1] != clip.text_width:
-                raise InputError(
-                    f"the prompts' tokens have {normal.shape[1]} dimensions, the text tower of {clip.name!r} takes "
-                    f"{clip.text_width}; train them again"
-                )
-            pairs[layer] = PromptLearner(clip, pair, torch.stack([normal, abnormal]), deep)
-        return cls(pairs)
+    pairs: Mapping[str, PromptLearner]
 
     def parameters(self) -> list[torch.Tensor]:
-        return [part for pair in self._pairs.values() for part in (pair.context, pair.deep)]
+        return [part for pair in self.pairs.values() for part in (pair.context, pair.deep)]
 
     def state(self) -> State:
         """Text embeddings by layer."""
-        return {layer: pair.embeddings() for layer, pair in self._pairs.items()}
+        return {layer: pair.embeddings() for layer, pair in self.pairs.items()}
 
     @torch.no_grad()
     def tensors(self) -> dict[str, torch.Tensor]:
         parts: dict[str, torch.Tensor] = {}
-        for layer, pair in self._pairs.items():
+        for layer, pair in self.pairs.items():
             parts |= {f"{layer}.context_normal": pair.context[0], f"{layer}.context_abnormal": pair.context[1]}
             parts |= {f"{layer}.deep": pair.deep, f"{layer}.embeddings": pair.embeddings()}
         return {name: part.detach().cpu().contiguous() for name, part in parts.items()}
 
     def description(self) -> dict[str, Any]:
-        return {"texts": {layer: pair.texts for layer, pair in self._pairs.items()}}
+        return {"texts": {layer: pair.texts for layer, pair in self.pairs.items()}}
 
 
 def learnt(templates: Templates, class_names: bool = False) -> tuple[Callable[..., Prompts], Callable[..., Restore]]:
@@ -124,7 +99,8 @@ def learnt(templates: Templates, class_names: bool = False) -> tuple[Callable[..
     def first_weights(
         name: str, settings: Settings, model: Mapping[str, Any], generator: torch.Generator, device: torch.device
     ) -> Prompts:
-        return Prompts.first(load_model(model, device), templates(name), settings, generator)
+        clip, pairs = load_model(model, device), templates(name).items()
+        return Prompts({layer: PromptLearner.first(clip, texts, settings, generator) for layer, texts in pairs})
 
     def restore(
         tensors: Mapping[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device
@@ -132,11 +108,14 @@ def learnt(templates: Templates, class_names: bool = False) -> tuple[Callable[..
         layers = list(templates(""))
         if missing := [layer for layer in layers if f"{layer}.embeddings" not in tensors]:
             raise InputError(f"has no prompts of the layers {missing}, only {sorted(tensors)}")
-        if class_names:
-            clip = load_model(model, device)
-            return lambda name: Prompts.restore(clip, templates(name), tensors).state()
-        fixed = {layer: tensors[f"{layer}.embeddings"].to(device) for layer in layers}
-        return lambda name: fixed
+        if not class_names:
+            fixed = {layer: tensors[f"{layer}.embeddings"].to(device) for layer in layers}
+            return lambda name: fixed
+        clip = load_model(model, device)
+        return lambda name: {
+            layer: PromptLearner.trained(clip, texts, tensors, layer).embeddings()
+            for layer, texts in templates(name).items()
+        }
 
     return first_weights, restore
 

@@ -28,8 +28,7 @@ RENDERING = {"global_3d": 1.0, "local_3d": 1.0, "global_2d": 1.0, "local_2d": 1.
 class System:
     """What the workflow and the stages must know of a system before they load its module."""
 
-    module: str
-    """Its module in this package ("methods.pointad"), or the path of a Python file."""
+    module: str  # its module in this package ("methods.pointad"), or the path of a Python file
     stream: Literal["vv", "plain"] | None
     """Patch features that it reads: those of V-V attention or CLIP's own; None for a system that reads clouds alone,
     neither renders nor features."""
@@ -40,8 +39,7 @@ class System:
     renderers: Sequence[str] = ("splat", "open3d")  # whose images it can read
     rgb: bool = True  # takes RGB in where there is some, and so has rows in the tables of M3D
     cross_dataset: bool = True  # has rows in the cross-dataset tables; never so without training
-    losses: Mapping[str, float] = field(default_factory=dict)
-    """Terms of its loss with their default weights."""
+    losses: Mapping[str, float] = field(default_factory=dict)  # terms of its loss with their default weights
     teaching: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Losses by what they teach; at least one of each must have a weight, or it stays at its start."""
 
@@ -51,44 +49,38 @@ class System:
         return self.trained and self.cross_dataset
 
 
-_REALISTIC: dict[str, Any] = {"stream": "plain", "class_names": True, "renderers": ("realistic",)}
+# What systems learn by: the terms of their loss, and which of them teach what.
 _RENDERED: dict[str, Any] = {"losses": RENDERING, "teaching": {"the prompts": tuple(RENDERING)}}
-_PLUS: dict[str, Any] = {
-    "stream": "vv",
-    "aggregates": True,
+_LAYERED: dict[str, Any] = {
     "losses": {**RENDERING, "geometry": 1.0, "cross": 1.0},
     "teaching": {"the rendering prompts": (*RENDERING, "cross"), "the geometry prompts": ("geometry", "cross")},
 }
+_ANOMALYCLIP: dict[str, Any] = {
+    "losses": {"global_2d": 1.0, "local_2d": 4.0},  # as in its published implementation
+    "teaching": {"the prompts": ("global_2d", "local_2d")},
+}
+_CHERAGHIAN: dict[str, Any] = {
+    "losses": {"points": 1.0, "alignment": 1.0},
+    "teaching": {"the network of the texts": ("alignment",)},
+}
+# What they read.
+_CLOUDS: dict[str, Any] = {"stream": None, "renderers": (), "rgb": False, "cross_dataset": False}
+_REALISTIC: dict[str, Any] = {"stream": "plain", "class_names": True, "renderers": ("realistic",)}
 
 SYSTEMS: dict[str, System] = {
     "clip_rendering": System(
         "methods.clip_rendering", "plain", label="CLIP + Rendering", trained=False, class_names=True
     ),
-    "cheraghian": System(
-        "methods.cheraghian",
-        None,
-        label="Cheraghian",
-        class_names=True,
-        renderers=(),
-        rgb=False,
-        cross_dataset=False,
-        losses={"points": 1.0, "alignment": 1.0},
-        teaching={"the network of the texts": ("alignment",)},
-    ),
+    "cheraghian": System("methods.cheraghian", label="Cheraghian", class_names=True, **_CLOUDS, **_CHERAGHIAN),
     "pointclip_v2": System("methods.pointclip_v2", label="PointCLIP V2", trained=False, **_REALISTIC),
     "pointclip_v2_a": System("methods.pointclip_v2_a", label="PointCLIP V2_a", **_REALISTIC, **_RENDERED),
-    "anomalyclip": System(
-        "methods.anomalyclip",
-        "vv",
-        label="AnomalyCLIP",
-        renderers=("depth",),
-        losses={"global_2d": 1.0, "local_2d": 4.0},  # as in its published implementation
-        teaching={"the prompts": ("global_2d", "local_2d")},
-    ),
+    "anomalyclip": System("methods.anomalyclip", "vv", label="AnomalyCLIP", renderers=("depth",), **_ANOMALYCLIP),
     "pointad_coop": System("methods.pointad_coop", "vv", label="PointAD-CoOp", class_names=True, **_RENDERED),
     "pointad": System("methods.pointad", "vv", label="PointAD", **_RENDERED),
-    "pointad_plus_coop": System("methods.pointad_plus_coop", label="PointAD+-CoOp", class_names=True, **_PLUS),
-    "pointad_plus": System("methods.pointad_plus", label="PointAD+", **_PLUS),
+    "pointad_plus_coop": System(
+        "methods.pointad_plus_coop", "vv", label="PointAD+-CoOp", aggregates=True, class_names=True, **_LAYERED
+    ),
+    "pointad_plus": System("methods.pointad_plus", "vv", label="PointAD+", aggregates=True, **_LAYERED),
 }
 """In the order of the paper's tables."""
 
@@ -106,10 +98,8 @@ def plain(system: System) -> dict[str, Any]:
 
 
 def load(system: System) -> Any:
-    """A system's module, an `interface.Scoring` or, where it is trained, an `interface.Learning`.
-
-    A user's file is run once a process. Raises InputError where it is missing, or lacks a function of these.
-    """
+    """A system's module, an `interface.Scoring` or, where it is trained, an `interface.Learning`; a user's file is run
+    once a process. Raises InputError where that is missing, or lacks a function of these."""
     if not system.module.endswith(".py"):
         return importlib.import_module(f"pointad_core.{system.module}")
     path = Path(system.module).resolve()

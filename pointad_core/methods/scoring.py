@@ -8,8 +8,8 @@ pixels of an organised cloud are its points, and its map is 0 where there is no 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,11 +80,7 @@ def score_scan(
 
 
 def restore(
-    entry: System,
-    prompts: str | os.PathLike[str] | None,
-    settings: Settings,
-    model: Mapping[str, Any],
-    device: torch.device,
+    entry: System, prompts: str | Path | None, settings: Settings, model: Mapping[str, Any], device: torch.device
 ) -> Restore:
     """What a system scores with, from its prompts' file if it is trained; InputError for prompts that do not fit."""
     if entry.trained and prompts is None:
@@ -92,7 +88,6 @@ def restore(
     tensors = {} if prompts is None else read_prompts(prompts)
     try:
         with torch.no_grad():
-            restored: Restore = load(entry).restore(tensors, settings, model, device)
+            return torch.no_grad()(load(entry).restore(tensors, settings, model, device))
     except InputError as error:
         raise InputError(f"{prompts}: {error}" if prompts else str(error)) from error
-    return restored

@@ -1,4 +1,4 @@
-"""Anomaly probabilities of renders, patches and points (Eq. 2, 3 and 5).
+"""Anomaly probabilities of renders, patches and points (Eq. 2 and 3).
 
 With two classes, P(g_c, f) and Seg(g_c, f) are a softmax over the cosines with the normal and the abnormal text
 embedding at temperature tau. The probability of "abnormal" is the sigmoid of (cos_a - cos_n) / tau, called the
@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional as F
 
 from pointad_core.errors import InputError
-from pointad_core.methods.aggregation import aggregate_scalars, patch_indices
+from pointad_core.methods.aggregation import patch_indices
 from pointad_core.methods.interface import Settings, State
 
 
@@ -45,10 +45,8 @@ class Aggregation:
 
 @dataclass(frozen=True)
 class Sample:
-    """One scan as the methods see it: the features of its renders and the way from patches to points.
-
-    Features are L2-normalised; float16 in a cache, float32 in use (see `on`).
-    """
+    """One scan as the methods see it: the features of its renders, L2-normalised, float16 in a cache and float32 in use
+    (see `on`), and the way from patches to points."""
 
     views: torch.Tensor  # [K, d], the renders' global features
     patches: torch.Tensor  # [K, P, d], the renders' patch features
@@ -99,11 +97,8 @@ def anomaly_logits(features: torch.Tensor, embeddings: torch.Tensor, temperature
 
 
 def upsample(patch_maps: torch.Tensor, size: int) -> torch.Tensor:
-    """Up of Eq. 2: bilinear interpolation of maps float [K, P] on the patch grid to [K, size, size].
-
-    Pixel centres are aligned (align_corners False). The interpolation is separable: two small matrix products,
-    exact and faster forth and back than a general resampling.
-    """
+    """Up of Eq. 2: bilinear interpolation (align_corners False) of maps float [K, P] on the grid to [K, size, size].
+    It is separable: two small matrix products, exact and faster forth and back than a general resampling."""
     grid = math.isqrt(patch_maps.shape[1])
     if grid * grid != patch_maps.shape[1]:
         raise InputError(f"features have {patch_maps.shape[1]} patches a view, which is not a square grid")
@@ -127,23 +122,8 @@ def implicit_scores(
     return (values * seen).sum(0) / seen.sum(0).clamp(min=1)
 
 
-def explicit_scores(patch_logits: torch.Tensor, visible: torch.Tensor, aggregation: Aggregation) -> torch.Tensor:
-    """T_a of Eq. 5 in its exact scalar form: p_a of each point's fused feature q^.
-
-    patch_logits: float [K, P], (<g_a, patch> - <g_n, patch>) / tau, which G-aggregation carries to the points as
-    it would the features; divided by ||q^|| they are the logit of q^ itself. Returns float [n].
-    """
-    a = aggregation
-    fused = aggregate_scalars(patch_logits[..., None], a.patch_index, visible, a.neighbours, a.weights, a.alpha)
-    # A feature of length zero (views that cancel) has no direction: its logit is 0, its probability one half.
-    return torch.sigmoid(fused[:, 0] / a.norms.clamp(min=torch.finfo(torch.float32).tiny))
-
-
-# What all systems with rendering prompts share ------------------------------------------------------------------------
-
-
 def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
-    """S_a of Eq. 3."""
+    """S_a of Eq. 3, the score of systems that have rendering prompts alone."""
     logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
     return implicit_scores(torch.sigmoid(logits), sample.pixels, sample.visible, sample.resolution)
 

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-PAPER_RESOLUTION = 336
-"""Side of the maps for which sigma is given in pixels."""
-
-_CELLS = 2.0
-"""Cells of the auxiliary grid per sigma."""
+PAPER_RESOLUTION = 336  # side of the maps for which sigma is given in pixels
 
 
 def _gaussian(grid: np.ndarray, width: float, mode: str) -> np.ndarray:
@@ -32,30 +28,23 @@ def smooth_map(scores: np.ndarray, sigma: float) -> np.ndarray:
     return _gaussian(scores, sigma * len(scores) / PAPER_RESOLUTION, "reflect")
 
 
-def sigma_in_space(points: np.ndarray, sigma: float) -> float:
-    """Width, in the units of `points` [n, 3], that matches `sigma` pixels of an organised map of the same object.
-
-    Objects fill 1 / 1.4 of the image by their largest extent, so a pixel is 1.4 / 336 of that.
-    """
-    return sigma * float(np.ptp(points, axis=0).max()) * 1.4 / PAPER_RESOLUTION
-
-
 def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.ndarray:
     """Filter the scores of an unorganised cloud: Gaussian-weighted mean over the neighbours in space.
 
-    scores: float [n]; points: float [n, 3]; sigma: pixels of the matched organised map (`sigma_in_space`).
-    Scores and counts are spread trilinearly over a grid of half a sigma, filtered there axis by axis, and read
-    back; their quotient is the weighted mean to about a percent of the scores' range, in time linear in n where
-    the sum over all neighbours within 4 sigma takes thousands per point. Stays within the range of the scores
-    and does not depend on the order of the points. Returns float32 [n].
+    scores: float [n]; points: float [n, 3]; sigma: pixels of an organised map of the same object at S = 336.
+    Scores and counts are spread trilinearly over a grid of half a sigma, filtered there axis by axis, and read back;
+    their quotient is the weighted mean to about a percent of the scores' range, in time linear in n where the sum over
+    all neighbours within 4 sigma takes thousands per point. Stays within the range of the scores and does not depend on
+    the order of the points. Returns float32 [n].
     """
     scores = np.asarray(scores, dtype=np.float64)
-    width = sigma_in_space(points, sigma)
+    # Objects fill 1 / 1.4 of the image by their largest extent, so a pixel is 1.4 / 336 of that.
+    width = sigma * float(np.ptp(points, axis=0).max()) * 1.4 / PAPER_RESOLUTION
     if width == 0.0:  # one point, all in one place, or no filter asked for
         return (np.full_like(scores, scores.mean()) if sigma > 0 else scores).astype(np.float32)
 
-    # In cells of the grid, whose origin is the cloud's corner: the result does not change with its position.
-    places = (points - points.min(axis=0).astype(np.float64)) * (_CELLS / width)
+    # In cells of the grid, two a sigma, from the cloud's corner: the result does not change with its position.
+    places = (points - points.min(axis=0).astype(np.float64)) * (2.0 / width)
     cells = np.floor(places).astype(np.intp)
     fractions, shape = places - cells, tuple(cells.max(axis=0) + 2)
     corners = [
@@ -64,7 +53,7 @@ def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.nd
     ]
 
     # Spreading and reading back each widen the kernel by a sixth of a squared cell.
-    on_grid = np.sqrt(_CELLS**2 - 1 / 3)
+    on_grid = np.sqrt(2.0**2 - 1 / 3)
 
     def spread(values: np.ndarray) -> np.ndarray:
         grid = np.zeros(np.prod(shape))

@@ -28,8 +28,7 @@ class DiceSums:
 
     def dice(self, probabilities: torch.Tensor) -> torch.Tensor:
         """Dice(p_n, 1 - y) + Dice(p_a, y), [...], from the patches' p_a [..., P]."""
-        predicted = (self.predicted * probabilities).sum(-1)
-        overlap = (self.overlap * probabilities).sum(-1)
+        predicted, overlap = ((part * probabilities).sum(-1) for part in (self.predicted, self.overlap))
         return losses.dice_pair(predicted, overlap, self.labelled, self.count)
 
 
@@ -72,10 +71,8 @@ def make_targets(sample: Sample, labels: torch.Tensor, masks: torch.Tensor, defe
 
 
 def cloud_label(labels: torch.Tensor, defective: bool, scan: str) -> bool:
-    """max(y^3d) of a cloud, or its scan's label where no remaining point is labelled; warns where they disagree.
-
-    labels: [n]; defective: the label in the clouds store, of the whole scan; scan: its name, for the warning.
-    """
+    """max(y^3d) of a cloud's labels [n], or where no remaining point is labelled the clouds store's label of the whole
+    scan, `defective`; warns where they disagree."""
     labelled = bool((labels > 0).any())
     if labelled != defective:
         found = "good but has labelled points" if labelled else "defective but has no labelled point left"

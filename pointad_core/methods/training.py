@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -19,8 +19,7 @@ from pointad_core.methods.interface import Learner, Learning, Settings
 from pointad_core.methods.segmentation import PointSample, Sample, move
 from pointad_core.methods.targets import PointTargets, Targets
 
-Example = tuple[Sample, Targets] | tuple[PointSample, PointTargets]
-"""A scan as it is trained on."""
+Example = tuple[Sample, Targets] | tuple[PointSample, PointTargets]  # a scan as it is trained on
 Load = Callable[[int], Example]
 Batch = tuple[int, list[int]]
 
@@ -40,7 +39,7 @@ def train_step(
     system: Learning,
     learner: Learner,
     optimizer: torch.optim.Optimizer,
-    examples: Sequence[Example] | Iterator[Example],
+    examples: Iterable[Example],
     n_examples: int,
     settings: Settings,
     device: torch.device,
@@ -95,10 +94,8 @@ def train(
         terms = train_step(system, learner, optimizer, map(load, batch), len(batch), settings, device)
         rows.append({"epoch": epoch, "step": len(rows) + 1, **terms})
         if not math.isfinite(terms["total"]):
-            raise InputError(
-                f"the loss is not finite at step {len(rows)} (epoch {epoch}): {terms}; a lower learning_rate than "
-                f"{settings.learning_rate} may help"
-            )
+            told = f"{terms}; a lower learning_rate than {settings.learning_rate} may help"
+            raise InputError(f"the loss is not finite at step {len(rows)} (epoch {epoch}): {told}")
         # A part may be reached by some clouds alone; an epoch has seen them all.
         untouched = [part for part in untouched if part.grad is None]
         if untouched and len(rows) == math.ceil(n_examples / settings.batch_size):
@@ -118,19 +115,15 @@ def n_bytes(part: Any) -> int:
 
 
 def cached(load: Load, budget: int = 4 << 30) -> Load:
-    """Keep what `load` gives in memory, first come first kept, up to so many bytes.
-
-    Nothing is evicted: each epoch visits every scan once, where the least recently used is the next to be needed.
-    """
+    """Keep what `load` gives in memory, first come first kept, up to so many bytes. Nothing is evicted: each epoch
+    visits every scan once, where the least recently used is the next to be needed."""
     kept: dict[int, Example] = {}
     used = 0
 
     def get(index: int) -> Example:
         nonlocal used
-        if index in kept:
-            return kept[index]
-        item = load(index)
-        if used + (size := sum(map(n_bytes, item))) <= budget:
+        item = kept.get(index) or load(index)
+        if index not in kept and used + (size := sum(map(n_bytes, item))) <= budget:
             kept[index] = item
             used += size
         return item

@@ -1,8 +1,4 @@
-"""Stage features: CLIP's view of every render and photograph (Sec. 3.4).
-
-For each scan the store gets the global and patch features of its renders, and of its RGB image where there is one,
-L2-normalised and as float16: the precision that later stages see.
-"""
+"""Stage features: CLIP's view of every render and photograph, in the precision that later stages see (Sec. 3.4)."""
 
 from __future__ import annotations
 
@@ -49,9 +45,8 @@ def make_features(
     checkpoint, random_seed; vv_blocks; streams, the patch features to keep, "vv", "plain" or both) and `resolution`.
     Runs on the GPU where there is one.
 
-    Arrays of a scan: global [K, d], patches_<stream> [K, P, d] float16; with RGB rgb_global [d],
-    rgb_patches_<stream> [P, d]. Raises InputError for stores that do not belong together, and whatever `load_model`
-    refuses.
+    Arrays of a scan, L2-normalised float16: global [K, d], patches_<stream> [K, P, d]; with RGB rgb_global [d],
+    rgb_patches_<stream> [P, d]. Raises InputError for stores that do not belong together and what `load_model` refuses.
     """
     streams = [stream for stream in STREAMS if stream in options["streams"]]
     if not streams:

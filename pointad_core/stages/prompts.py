@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 def make_prompts(
     system: Mapping[str, Any],
     inputs: Mapping[str, stores.Paths],
-    output: str | os.PathLike[str],
-    curve: str | os.PathLike[str],
+    output: str | Path,
+    curve: str | Path,
     options: Mapping[str, Any],
     model: Mapping[str, Any],
     display: str | None,
@@ -40,8 +40,8 @@ def make_prompts(
 
     system: its registry entry (`registry.plain`). inputs: stores of the category or of its shards by stage, those that
     the system reads. options: the method's entry in the config (`Settings`); model: the features' entry, which names
-    the CLIP. display: the category's name in prompts, None for a system whose prompts do not name it. seed draws the
-    first weights and shuffles the clouds. Raises InputError for a category without a defective scan, from whose labels
+    the CLIP. display: the category's name in prompts, None for a system whose prompts do not name it; seed: of the
+    first weights and the clouds' order. Raises InputError for a category without a defective scan, from whose labels
     nothing can be learnt.
     """
     entry = System(**system)
@@ -57,16 +57,12 @@ def make_prompts(
         category = str(clouds.attributes["category"])
 
         def labels(index: int) -> torch.Tensor:
-            return torch.from_numpy(reader.cloud(scans[index], "labels")["labels"])
+            return torch.from_numpy(clouds.load(scans[index], ["labels"])["labels"])
 
-        defective = [
-            cloud_label(labels(index), bool(clouds.scan_attributes(scan)["defective"]), scan)
-            for index, scan in enumerate(scans)
-        ]
+        said = (bool(clouds.scan_attributes(scan)["defective"]) for scan in scans)
+        defective = [cloud_label(labels(index), label, scans[index]) for index, label in enumerate(said)]
         if not any(defective):
-            raise InputError(
-                f"{clouds.path}: category {category!r} has no defective scan; prompts cannot be trained on it"
-            )
+            raise InputError(f"{clouds.path}: category {category!r} has no defective scan to train prompts on")
         if all(defective):
             logger.warning("category %s has no good scan; training on defective ones alone", category)
 
@@ -87,16 +83,8 @@ def make_prompts(
         made = {stage: store.attributes["provenance"].get("options") for stage, store in reader.stores.items()}
         made["layout"] = clouds.attributes["provenance"].get("layout")
 
-    about = {
-        "system": dict(system),
-        "category": category,
-        "settings": asdict(settings),
-        "model": dict(model),
-        "inputs": made,
-        "seed": seed,
-        "device": device.type,
-        "packages": stores.package_versions(),
-    }
+    about: dict[str, Any] = {"system": dict(system), "settings": asdict(settings), "model": dict(model), "inputs": made}
+    about |= {"category": category, "seed": seed, "device": device.type, "packages": stores.package_versions()}
     write_prompts(output, learner.tensors(), {**provenance, **learner.description(), **about})
     with files.replacing(curve) as place, open(place, "w", newline="") as file:
         table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")

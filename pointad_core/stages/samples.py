@@ -1,4 +1,4 @@
-"""Scans as the systems read them: one after the other from the stores of a category."""
+"""Scans as the systems read them: one after the other from the stores of a category (Sec. 3.3)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,6 @@ class SampleReader:
     def scans(self) -> list[str]:
         return self.clouds.scans
 
-    def cloud(self, scan: str, *names: str) -> dict[str, np.ndarray]:
-        """Arrays of the scan's cloud."""
-        return self.clouds.load(scan, names)
-
     def masks(self, scan: str) -> np.ndarray:
         """bool [K, S, S], the ground truth of the scan's renders."""
         return self.stores["renders"].load(scan, ["masks"])["masks"] > 0
@@ -42,7 +38,7 @@ class SampleReader:
     def sample(self, scan: str) -> Sample | PointSample:
         """The scan as a system with this stream of patch features sees it, in the stores' precision."""
         if self.stream is None:
-            return PointSample(torch.from_numpy(self.cloud(scan, "points")["points"]))
+            return PointSample(torch.from_numpy(self.clouds.load(scan, ["points"])["points"]))
         renders, features = self.stores["renders"], self.stores["features"]
         pixels, visible = renders.load(scan, ["pixels", "visible"]).values()
         views, patches = features.load(scan, ["global", f"patches_{self.stream}"]).values()
@@ -68,20 +64,17 @@ class SampleReader:
 
     def check_dimensions(self, state: Mapping[str, torch.Tensor], origin: object) -> None:
         """Refuse text embeddings that do not fit the features; origin: where they come from, for the message."""
-        if self.stream is None:
-            return
-        features, layers = self.stores["features"], state.keys() & {"rendering", "geometry"}
-        dim = int(features.attributes["dim"])
-        if found := sorted({state[layer].shape[1] for layer in layers} - {dim}):
-            raise InputError(f"{origin}: text embeddings have {found} dimensions, {features.path} has {dim}")
+        if features := self.stores.get("features"):
+            dim, layers = int(features.attributes["dim"]), state.keys() & {"rendering", "geometry"}
+            if found := sorted({state[layer].shape[1] for layer in layers} - {dim}):
+                raise InputError(f"{origin}: text embeddings have {found} dimensions, {features.path} has {dim}")
 
 
 @contextmanager
 def open_samples(paths: Mapping[str, Paths], system: System) -> Iterator[SampleReader]:
     """Open the stores of a category, or of its shards; InputError where they are not of the same scans.
 
-    paths: by stage, "clouds", "renders", "features" and "aggregation"; those that the system does not read may be
-    missing.
+    paths: by stage ("clouds", "renders", "features", "aggregation"); what the system does not read may be missing.
     """
     stages = ["clouds"]
     if system.stream is not None:

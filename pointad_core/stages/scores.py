@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
-
-import torch
 
 from pointad_core.errors import InputError
 from pointad_core.methods.interface import Settings
@@ -18,9 +16,9 @@ from pointad_core.storage import jobs, stores
 
 def make_scores(
     system: Mapping[str, Any],
-    prompts: str | os.PathLike[str] | None,
+    prompts: str | Path | None,
     categories: Sequence[Mapping[str, Any]],
-    output: str | os.PathLike[str],
+    output: str | Path,
     options: Mapping[str, Any],
     model: Mapping[str, Any],
     provenance: Mapping[str, Any],
@@ -41,24 +39,17 @@ def make_scores(
         # Sorted by what their scans' names begin with, so that a store that is put together has the same order.
         for category in sorted(categories, key=lambda category: category["name"] + "/"):
             name = category["name"]
-            with torch.no_grad():
-                state = state_of(category["display"])
+            state = state_of(category["display"])
             with open_samples(category, entry) as reader:
                 reader.check_dimensions(state, prompts or model["model"])
                 organised = bool(reader.clouds.attributes["organised"])
                 resolution = int(reader.clouds.attributes["resolution"])
                 for scan in jobs.progress(reader.scans, f"scoring {name}"):
-                    cloud = reader.cloud(scan, *(("grid",) if organised else ("points", "nearest")))
+                    cloud = reader.clouds.load(scan, ["grid"] if organised else ["points", "nearest"])
+                    sample = reader.sample(scan).on(device)
+                    photograph = reader.rgb(scan) if organised and entry.rgb else None
                     try:
-                        arrays, objects = score_scan(
-                            module,
-                            state,
-                            reader.sample(scan).on(device),
-                            cloud,
-                            resolution,
-                            settings,
-                            reader.rgb(scan) if organised and entry.rgb else None,
-                        )
+                        arrays, objects = score_scan(module, state, sample, cloud, resolution, settings, photograph)
                     except InputError as error:
                         read = reader.stores.get("features", reader.clouds)
                         raise InputError(f"{read.path}: scan {scan!r}: {error}") from error

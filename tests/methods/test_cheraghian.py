@@ -8,9 +8,11 @@ from cases import CPU, TAU, values
 from safetensors.torch import save_file
 from toy import write_toy
 
+from pointad_core.clip.loading import load_clip
 from pointad_core.clouds.subsets import random_subset
 from pointad_core.errors import InputError
 from pointad_core.methods import cheraghian, pointnet
+from pointad_core.methods.cheraghian import words_of
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS
 from pointad_core.methods.segmentation import PointSample
@@ -104,6 +106,46 @@ def test_texts_are_the_category_and_its_mean_with_damaged(words):
     embed = cheraghian.embedder(Settings(word_vectors=str(words)), MODEL, CPU)
     own = (table["other"] + table["thing"]) / 2
     np.testing.assert_allclose(embed("other thing"), np.stack([own, (own + table["damaged"]) / 2]), rtol=1e-5)
+
+
+@pytest.fixture
+def embed(tmp_path):
+    """A name's own vector, from a file or, without one, of CLIP's token embeddings."""
+    path = tmp_path / "vectors.txt"
+    path.write_text("3 3\ncable 1.0 0.0 2.5\ngland 0.0 -4.0 0.001\ndamaged 3.0 3.0 3.0\n", encoding="utf-8")
+
+    def own(name, with_file=True):
+        settings = Settings(word_vectors=str(path) if with_file else None)
+        return cheraghian.embedder(settings, {**MODEL, "random_seed": 3}, CPU)(name)[0]
+
+    return own
+
+
+def test_words_of_a_name():
+    words = ["cable", "gland"]
+    assert words_of("cable gland") == words_of("Cable_Gland") == words_of(" cable-gland ") == words
+
+
+def test_a_name_has_the_mean_of_its_words(embed):
+    np.testing.assert_allclose(embed("cable gland"), [0.5, -2.0, 1.2505], rtol=1e-6)
+    np.testing.assert_allclose(embed("damaged"), [3, 3, 3])
+
+
+def test_a_name_without_words_or_with_unknown_ones_is_refused(embed):
+    with pytest.raises(InputError, match=r"vectors.txt: has no vector of the word 'rope'"):
+        embed("cable rope")
+    with pytest.raises(InputError, match="no word"):
+        embed("_")
+
+
+def test_token_embeddings_stand_for_words(embed):
+    clip = load_clip("pointad-pocket", 1, random_seed=3)
+    table = clip.text.token_embedding.weight
+    start, wheel, part, end = clip.tokenize(["wheel part"])[0, :4].tolist()
+    assert (start, end) == (1022, 1023)
+    torch.testing.assert_close(embed("Wheel_part", with_file=False), (table[wheel] + table[part]) / 2)
+    with pytest.raises(InputError, match="no word"):
+        embed("_", with_file=False)
 
 
 def test_structure_of_the_projector():

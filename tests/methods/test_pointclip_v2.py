@@ -10,7 +10,6 @@ from pointad_core.clip.loading import load_clip
 from pointad_core.methods import pointad, pointclip_v2, pointclip_v2_a
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.pointclip_v2 import average
-from pointad_core.methods.prompts import Prompts
 
 MODEL = {"model": "pointad-pocket", "random_seed": 1, "vv_blocks": 1}
 
@@ -95,7 +94,7 @@ def test_texts_name_the_category(system):
 def test_context_comes_before_the_texts_and_no_deep_tokens_do():
     clip = load_clip("pointad-pocket", 1, random_seed=1)
     settings = Settings(deep_blocks=0)
-    prompts = Prompts.first(clip, pointclip_v2_a.templates("bagel"), settings, torch.Generator().manual_seed(0))
+    prompts = pointclip_v2_a.first_weights("bagel", settings, MODEL, torch.Generator().manual_seed(0), CPU)
     tensors = prompts.tensors()
     assert tensors["rendering.context_normal"].shape == (12, clip.text_width)
     assert tensors["rendering.deep"].numel() == 0

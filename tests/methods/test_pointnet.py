@@ -8,13 +8,20 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from pointad_core.errors import InputError
-from pointad_core.methods import pointnet
+from pointad_core.methods import cheraghian, pointnet
+from pointad_core.methods.interface import Settings
+from pointad_core.methods.segmentation import PointSample
 
 WEIGHTS = pointnet.first_weights(torch.Generator().manual_seed(0))
+TEXTS = torch.rand(2, 1024, generator=torch.Generator().manual_seed(1))
 
 
 def random_points(seed, n=40):
     return torch.randn(n, 3, generator=torch.Generator().manual_seed(seed)) * torch.tensor([3.0, 1.0, 0.2]) + 5
+
+
+def global_score(points):
+    return cheraghian.global_score({"text": TEXTS, **WEIGHTS}, PointSample(points), Settings())
 
 
 def naive(points):
@@ -36,7 +43,10 @@ def test_features_are_those_of_each_point_by_itself():
     wanted, wanted_global = naive(points)
     assert features.shape == (40, 1024)
     torch.testing.assert_close(features.double(), wanted, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(pointnet.global_feature(features).double(), wanted_global, rtol=1e-4, atol=1e-5)
+    # The cloud's feature, as Cheraghian compares it with two texts.
+    normal, abnormal = (wanted_global @ text.double() / text.norm() / wanted_global.norm() for text in TEXTS)
+    wanted_score = torch.sigmoid((abnormal - normal) / Settings().temperature)
+    assert global_score(points).item() == pytest.approx(wanted_score.item(), rel=1e-4)
 
 
 @settings(max_examples=20, deadline=None)
@@ -47,9 +57,7 @@ def test_order_of_points_does_not_matter(seed, n):
     features = pointnet.point_features(WEIGHTS, pointnet.normalise(points))
     shuffled = pointnet.point_features(WEIGHTS, pointnet.normalise(points[order]))
     torch.testing.assert_close(shuffled, features[order], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(
-        pointnet.global_feature(shuffled), pointnet.global_feature(features), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(global_score(points[order]), global_score(points), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 40.0])

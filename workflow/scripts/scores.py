@@ -19,10 +19,11 @@ with jobs.logged(snakemake.log[0]):
     from pointad_core.stages.scores import make_scores
 
     jobs.use(snakemake.threads, snakemake.resources.gpu)
+    (prompts,) = snakemake.input.prompts or (None,)  # an untrained system has none
     inputs = zip(*(snakemake.input[stage] for stage in stages), strict=True)
     make_scores(
         system=snakemake.params.system,
-        prompts=snakemake.input.prompts or None,  # an untrained system has none
+        prompts=prompts,
         categories=[
             {**names, **dict(zip(stages, paths, strict=True))}
             for names, paths in zip(snakemake.params.categories, inputs, strict=True)
