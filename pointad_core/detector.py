@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pointad_core.clip.encoding import batch_size, encode
 from pointad_core.clip.loading import load_model
-from pointad_core.clip.tower import Clip
+from pointad_core.clip.tower import Clip, batch_size, encode
 from pointad_core.clouds.background import index_map, pad_square
 from pointad_core.clouds.cloud import make_cloud
 from pointad_core.datasets.scans import Organised, Unorganised
@@ -45,9 +44,12 @@ class Detection:
     points: np.ndarray
     """float32 [n] or [H, W], a score for each point as it was given, 3-D and RGB fused where there is a photograph;
     NaN where an organised scan has no point or its background was removed."""
-    object: float  # A^s, or A^s(mod) where there is a photograph
-    arrays: dict[str, np.ndarray]  # as the scores store has them: map_3d and map_m3d, or points_3d and original_3d
-    objects: dict[str, float]  # object_3d and, with a photograph, object_m3d
+    object: float
+    """A^s, or A^s(mod) where there is a photograph."""
+    arrays: dict[str, np.ndarray]
+    """What the scores stage keeps of a scan: map_3d and map_m3d [S, S], or points_3d and original_3d."""
+    objects: dict[str, float]
+    """object_3d and, with a photograph, object_m3d."""
 
 
 @dataclass(frozen=True)

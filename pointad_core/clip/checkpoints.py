@@ -7,8 +7,6 @@ taken out of the archive here, by an unpickler that knows tensors and nothing el
 matrices in 8 bits, as `narrow` writes them.
 """
 
-from __future__ import annotations
-
 import pickle
 import zipfile
 from collections.abc import Collection, Mapping

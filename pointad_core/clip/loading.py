@@ -1,7 +1,5 @@
 """Build a CLIP, the frozen encoders of Sec. 3.4, with the weights that an entry of the config's `features` names."""
 
-from __future__ import annotations
-
 import difflib
 import logging
 import warnings

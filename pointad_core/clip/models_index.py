@@ -4,8 +4,6 @@ A description is open_clip's (embed_dim, vision_cfg, text_cfg). Needs the standa
 checked before anything is imported or built.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from importlib.util import find_spec

@@ -8,8 +8,6 @@ is enough to find the few modules beneath them, and timm and transformers look a
 open_clip provides for. Afterwards all three can be imported as ever; one that was imported before is left as it is.
 """
 
-from __future__ import annotations
-
 import sys
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType

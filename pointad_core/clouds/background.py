@@ -4,8 +4,6 @@ A plane that the camera looks at (MVTec 3D-AD) is found by RANSAC (Fischler & Bo
 and the object beside it by DBSCAN; the ground that an object stands on (Eyecandies) is cropped.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -7,8 +7,6 @@ Unorganised ones are sampled to a number of points, with the map back to all ori
 Points keep the units and the orientation of the data; tilting them before the camera is the renderer's business.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

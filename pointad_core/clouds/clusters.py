@@ -5,8 +5,6 @@ gigabytes a scan. Here a grid does the same: its cells are so small that all poi
 with enough points needs no search at all, and clusters are found among cells, not points.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components

@@ -1,7 +1,5 @@
 """Normals of points, from the planes through their neighbours."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

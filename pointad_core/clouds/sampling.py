@@ -1,7 +1,5 @@
 """Subsets of a point cloud that cover it evenly (Sec. 4.1)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

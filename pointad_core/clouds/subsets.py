@@ -1,7 +1,5 @@
 """Some points of a cloud for all of them: which ones, and which of them is nearest to each of the others."""
 
-from __future__ import annotations
-
 import torch
 
 

@@ -6,8 +6,6 @@ The depth becomes points with the data set's own intrinsics and its `depth2pc` s
 1/d) d, which is what PointAD's authors used; the other formula in circulation, inv(K pose), is not the same.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from reprlib import Repr

@@ -1,7 +1,5 @@
 """Images as the layouts have them, with errors that name the file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -3,8 +3,6 @@
 <category>/test/<good or defect>/{xyz/ID.tiff, rgb/ID.png, gt/ID.png}
 """
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

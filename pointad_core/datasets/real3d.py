@@ -6,8 +6,6 @@ Rows of the label file may stand in another order than the points, and some file
 each point takes the label of the row nearest to it.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import warnings

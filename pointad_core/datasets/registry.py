@@ -10,8 +10,6 @@ Only test splits are read: PointAD trains on the test split of one category and 
 * read(scan): its content, `Organised` or `Unorganised`; InputError, with the file's name, where it is anything else.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ auxiliary classes. Untrained systems see no category at all, yet are averaged ov
 ones. A mean is exact, so that the order of the rows changes no byte, and NaN, undefined, as soon as one value is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any

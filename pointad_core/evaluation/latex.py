@@ -1,7 +1,5 @@
 """Words, numbers and tables as LaTeX that compiles with pdflatex, whatever the config holds."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise

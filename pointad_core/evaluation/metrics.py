@@ -13,8 +13,6 @@ needs every score of a category at once: four bytes a point, the one place where
 needs a pixel neighbourhood: there is none of unorganised clouds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

@@ -10,8 +10,6 @@ contradict each other in print are left out; Real3D-AD's I-AUROC and AP of Point
 Table 3 come from the text of Sec. 4.2; Table 4's columns are read as Eyecandies alone (Real3D-AD has no RGB).
 """
 
-from __future__ import annotations
-
 import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

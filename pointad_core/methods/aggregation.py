@@ -13,8 +13,6 @@ points without the point itself.
 Shapes: K views, n points, P patches a view, k neighbours, c channels (text embeddings), d feature dimensions.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

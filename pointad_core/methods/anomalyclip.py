@@ -7,8 +7,6 @@ here keep the norm, and are shared with the other systems. With RGB the photogra
 its map and probability are averaged with the depth image's, as Table 2 implies.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

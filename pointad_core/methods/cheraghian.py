@@ -13,8 +13,6 @@ CLIP's token embeddings of the same words take their place.
 As PointNet does, a cloud is represented by 1024 of its points; the others take the score of the nearest of these.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

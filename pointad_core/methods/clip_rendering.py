@@ -3,8 +3,6 @@
 The same renders, fusion over views and scores as PointAD, but CLIP's own attention and no learning.
 """
 
-from __future__ import annotations
-
 from pointad_core.methods.prompts import handwritten
 from pointad_core.methods.segmentation import global_score, object_score, point_scores
 

@@ -7,8 +7,6 @@ Weights of the terms, the focal loss's gamma of 2 and the small constants are no
 the published implementation.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal
 

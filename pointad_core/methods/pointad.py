@@ -1,7 +1,5 @@
 """PointAD: rendering prompts for implicit point representations (Sec. 3.5.1)."""
 
-from __future__ import annotations
-
 import torch
 
 from pointad_core.methods import losses

@@ -4,8 +4,6 @@ The learnable context and the deep tokens are trained before the auxiliary categ
 name they give that category's text embeddings.
 """
 
-from __future__ import annotations
-
 from pointad_core.methods.pointad import global_score, loss_terms, object_score, point_scores
 from pointad_core.methods.prompts import learnt
 

@@ -1,7 +1,5 @@
 """PointAD+: PointAD and geometry prompts for explicit point representations (Sec. 3.5.2, 3.5.3)."""
 
-from __future__ import annotations
-
 import torch
 
 from pointad_core.methods import losses, pointad

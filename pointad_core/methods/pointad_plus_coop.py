@@ -3,8 +3,6 @@
 Both layers then have the same texts; what tells them apart is each one's own context and deep tokens.
 """
 
-from __future__ import annotations
-
 from pointad_core.methods import pointad_coop
 from pointad_core.methods.pointad_plus import global_score, loss_terms, object_score, point_scores
 from pointad_core.methods.prompts import learnt

@@ -6,8 +6,6 @@ that, and the mean over the views that see a point after it; all views weigh the
 are those of its entry in `features`, so that its row differs from the others in what the paper compares.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

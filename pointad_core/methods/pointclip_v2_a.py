@@ -5,8 +5,6 @@ two prompts, without deep tokens, learnt on the auxiliary class by PointAD's ren
 PointCLIP V2 to the task, and by the same means as the systems beside it.
 """
 
-from __future__ import annotations
-
 from pointad_core.methods.interface import Settings, State, Terms
 from pointad_core.methods.pointad import rendering_terms
 from pointad_core.methods.pointclip_v2 import patch_probabilities, point_scores, templates

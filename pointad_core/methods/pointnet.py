@@ -4,8 +4,6 @@ Five linear layers with ReLU, to 1024 channels; the transforms of input and feat
 left out, and batch normalisation counts as folded into the weights, as it is when a trained network is used.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Learnable prompts, and what every system with prompts shares (Sec. 3.5)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self

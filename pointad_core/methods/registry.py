@@ -4,8 +4,6 @@ A method, a row of the tables, is a system with its settings. A system is one mo
 and one entry here; a user's own stands in the config's `systems`, its module in a file of theirs.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import os

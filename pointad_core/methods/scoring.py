@@ -6,8 +6,6 @@ clouds' global probability, not A^s, which would count the map's maximum twice; 
 pixels of an organised cloud are its points, and its map is 0 where there is no point, as the 3-D map is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ clouds have no grid, and filtering their scores in the order in which they are s
 nothing to do with each other: they are filtered over their neighbours in space, with a width matched to the grid's.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 PAPER_RESOLUTION = 336  # side of the maps for which sigma is given in pixels

@@ -1,7 +1,5 @@
 """Ground truth of a scan with all that follows from it and does not change during training (Eq. 4)."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ their gradient, which then runs through the text tower once. A step therefore ta
 whatever the batch. A system with a network of its own is trained by the same steps.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Iterable

@@ -8,8 +8,6 @@ An organised scan is an image already: the points stay at their pixels of the gr
 drawn as squares with a z-test by the renders' camera; a point that another one hides reads the pixel that hides it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@ Same window, point size, camera and data flow as `splat`; it exists to be compar
 need no display: they fall back to an off-screen EGL context, which needs the system's Mesa libraries.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial

@@ -11,8 +11,6 @@ Two things differ from its published implementation: a point's pixel is looked u
 drawn in, and of points in one voxel the nearest stays, so that the order of the points does not matter.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

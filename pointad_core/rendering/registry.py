@@ -1,7 +1,5 @@
 """The renderers by their names in the config; light, for the workflow reads it while it is parsed."""
 
-from __future__ import annotations
-
 import importlib.util
 from dataclasses import dataclass
 from types import ModuleType

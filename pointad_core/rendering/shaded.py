@@ -1,7 +1,5 @@
 """Shaded views of a cloud, whichever module draws them: in a window, resized to the resolution S (Sec. 3.3)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

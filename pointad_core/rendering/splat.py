@@ -5,8 +5,6 @@ integer, its nearness above its grey level, and the largest that covers a pixel 
 and the ground truth come out of the same integers, so the borders of both coincide.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

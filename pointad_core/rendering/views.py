@@ -6,8 +6,6 @@ with a field of view of 60 degrees, from so far away that the box's longest edge
 window's width at the middle of the box. Lengths are in units of E: renders do not depend on the scale of the data.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

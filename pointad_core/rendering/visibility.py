@@ -12,8 +12,6 @@ pixel of its square, and the maximum over the window that looks back over a squa
 a pixel. Of nearness that is the depth buffer.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

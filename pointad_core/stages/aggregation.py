@@ -5,8 +5,6 @@ stored, in float16: later stages see no others. No image is encoded here, so tha
 neighbours costs seconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

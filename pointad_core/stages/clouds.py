@@ -1,7 +1,5 @@
 """Clouds: the raw scans of a category, each made a cloud (Sec. 4.1), in one store."""
 
-from __future__ import annotations
-
 import importlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Stage features: CLIP's view of every render and photograph, in the precision that later stages see (Sec. 3.4)."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pointad_core.clip.encoding import batch_size, encode
 from pointad_core.clip.loading import load_model
-from pointad_core.clip.tower import STREAMS
+from pointad_core.clip.tower import STREAMS, batch_size, encode
 from pointad_core.errors import InputError
 from pointad_core.storage import jobs, stores
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.pictures import LABELS, Picture, draw_gallery, draw_sheet, find_frontal, make_picture
-from pointad_core.evaluation.selection import check_scans
 from pointad_core.storage import files, stores
 from pointad_core.storage.jobs import progress
 
@@ -71,7 +70,7 @@ def _load_pictures(entry: Mapping[str, Any], count: int, good: int, modalities: 
         if scans is None:
             chosen, others = choose_scans(clouds, count)
             scans = [*chosen, *others[:good]]
-        check_scans(category, scans, clouds.scans)
+        clouds.check_scans(category, scans)
         return [load_picture(scores, clouds, renders, category, scan, modalities) for scan in progress(scans, category)]
 
 

@@ -3,8 +3,6 @@
 AUPRO is empty for unorganised clouds; M3D rows exist where there is RGB.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +12,6 @@ import numpy as np
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.metrics import COLUMNS, METRICS, MODALITIES, PointScores, object_metrics, region_weights
-from pointad_core.evaluation.selection import check_scans
 from pointad_core.storage import files, stores
 from pointad_core.storage.jobs import progress
 
@@ -72,7 +69,7 @@ def _category_rows(
                 f"{scored.path}: scans differ from those of {clouds.path}, first at {odd[0]!r}; score it again"
             )
         counted = set(clouds.scans if wanted is None else wanted)
-        check_scans(category, counted, clouds.scans)
+        clouds.check_scans(category, counted)
         scans = {scan: f"{category}/{scan}" for scan in clouds.scans if scan in counted}
         attributes = {name: scored.scan_attributes(name) for name in scans.values()}
         defective = np.array([bool(values["defective"]) for values in attributes.values()])

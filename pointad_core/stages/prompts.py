@@ -1,7 +1,5 @@
 """Stage prompts: what a system learns on one auxiliary category, from cached features (Sec. 3.5)."""
 
-from __future__ import annotations
-
 import csv
 import logging
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Stage "renders": every cloud from every view, with its ground truth and its point-pixel maps (Sec. 3.3)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Scans as the systems read them: one after the other from the stores of a category (Sec. 3.3)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Stage scores: the scans of some categories scored with one set of prompts (Sec. 3.6)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Every metrics CSV tells by its path what it holds, see PATH, with source and auxiliary "none" for untrained systems.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tables 1-4 of the paper as LaTeX and CSV, and one document with all of them: files in, files out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

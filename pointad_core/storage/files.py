@@ -1,7 +1,5 @@
 """Files that are written whole or not at all, and whose bytes say whether they were changed since."""
 
-from __future__ import annotations
-
 import errno
 import glob
 import hashlib

@@ -8,8 +8,6 @@ will run, lint or list; so each shares the first file from then to its end, and 
 one that has it to itself, when there is nobody whose locks they could be. Runs exclude each other by the second one.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import platform

@@ -1,7 +1,5 @@
 """Files of trained prompts (Sec. 3.4), or of a trained network's weights: tensors by name, with what made them."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

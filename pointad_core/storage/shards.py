@@ -5,8 +5,6 @@ has more by the second bit, and so on. So a shard is named by its bits, its scan
 scan that is added or deleted concerns its own shard, which at most is split, or put together with its other half.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 

@@ -15,14 +15,12 @@ directory at the archive's end; the archive's comment, its last bytes, holds the
 thus as quick to open as its directory is to read, and each scan is checked as it is read.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import resource
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -182,6 +180,12 @@ class StoreReader:
         if scan not in self._places:
             raise InputError(f"{self.path}: no scan {scan!r} in this store; make it again")
         return self._places[scan]
+
+    def check_scans(self, category: str, scans: Iterable[str]) -> None:
+        """Refuse scans of which the category has one not, and say some that it has."""
+        if unknown := sorted(set(scans) - set(self.scans)):
+            some = ", ".join(map(repr, self.scans[:3]))
+            raise InputError(f"category {category!r} has no scan {unknown[0]!r}; it has {some}")
 
     def scan_attributes(self, scan: str) -> dict[str, Any]:
         part, number = self._place(scan)

@@ -1,7 +1,5 @@
 """Files of word vectors in word2vec's text format."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 

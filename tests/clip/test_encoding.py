@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from pointad_core.clip.encoding import batch_size, encode
 from pointad_core.clip.loading import load_clip
+from pointad_core.clip.tower import batch_size, encode
 
 SIZE = 42
 

@@ -7,7 +7,7 @@ import pytest
 
 from pointad_core.datasets.generator.defects import DEFECTS
 from pointad_core.datasets.generator.shapes import CELL, SHAPES, make_shape
-from pointad_core.methods.words import words_of
+from pointad_core.methods.cheraghian import words_of
 from pretraining.defects import DEFECT_WORDS, add_pretraining_defect
 from pretraining.shapes import FAMILIES, WORDS, make_pretraining_shape
 from tests.datasets.test_generate import check_in_the_grid

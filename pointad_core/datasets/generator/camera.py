@@ -1,7 +1,5 @@
 """What a pinhole camera that looks down on a height field sees of it, and a scanner that gives points alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

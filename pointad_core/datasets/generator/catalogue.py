@@ -1,7 +1,5 @@
 """What the generator can make, and the names of its files; light, for the workflow reads it while it is parsed."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from itertools import count
 

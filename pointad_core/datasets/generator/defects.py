@@ -1,7 +1,5 @@
 """Defects of the generated data sets: changes of a shape's height and colour in one place."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

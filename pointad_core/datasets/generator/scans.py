@@ -4,8 +4,6 @@ The scans go through the same readers as real data. Each has a seed of its own, 
 category and its index: more scans append, and the same seed gives the same bytes.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -6,8 +6,6 @@ scanner above it can see. Lengths are in units of about half the object's size. 
 generator's state in size, pose, proportions and colour.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
