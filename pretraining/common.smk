@@ -39,10 +39,10 @@ def hold_folder():
 # A job that computes on the CPU must not wait for a GPU's turn; on a cluster the profile says which rules get one.
 GPUS = int(shutil.which("nvidia-smi") is not None)
 
-SHARD_THINGS = 35
-SHARDS = {
-    f"{first // SHARD_THINGS:03d}": [first, min(SHARD_THINGS, config["things"] - first)]
-    for first in range(0, config["things"], SHARD_THINGS)
+LOT_THINGS = 35
+LOTS = {
+    f"{first // LOT_THINGS:03d}": [first, min(LOT_THINGS, config["things"] - first)]
+    for first in range(0, config["things"], LOT_THINGS)
 }
 
 

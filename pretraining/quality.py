@@ -16,8 +16,8 @@ from pointad_core.storage import jobs, stores
 from pretraining.training import MODEL, TEMPERATURE, VV_BLOCKS, rendered_damage, write_rows
 
 
-def measure(clip: Clip, shard: stores.StoreReader) -> dict[str, float]:
-    """Percentages over all views of a shard's things, with the words that the learned prompts begin from.
+def measure(clip: Clip, lot: stores.StoreReader) -> dict[str, float]:
+    """Percentages over all views of a lot's things, with the words that the learned prompts begin from.
 
     Of both streams of local features, on the pixels that show an object: AUROC of pixels and AUPRO ("vv_pixel",
     "vv_aupro", ...); AUROC of views by the global feature and by the map's maximum ("view", "vv_view").
@@ -25,8 +25,8 @@ def measure(clip: Clip, shard: stores.StoreReader) -> dict[str, float]:
     texts = clip.encode_text(pointad.templates("")["rendering"])
     maps: dict[str, list[np.ndarray]] = {stream: [] for stream in STREAMS}
     masks, shown, views = [], [], []
-    for scan in jobs.progress(shard.scans, "quality", "thing"):
-        arrays = shard.load(scan, ["images", "masks"])
+    for scan in jobs.progress(lot.scans, "quality", "thing"):
+        arrays = lot.load(scan, ["images", "masks"])
         images = arrays["images"]
         side = images.shape[1]
         with torch.inference_mode():
@@ -36,7 +36,7 @@ def measure(clip: Clip, shard: stores.StoreReader) -> dict[str, float]:
                 logits = anomaly_logits(features[f"patches_{stream}"], texts, TEMPERATURE)
                 maps[stream] += list(upsample(torch.sigmoid(logits), side).cpu().numpy())
             views += torch.sigmoid(anomaly_logits(features["global"], texts, TEMPERATURE)).tolist()
-        masks += list(rendered_damage(arrays["masks"], shard.scan_attributes(scan)["kinds"], side))
+        masks += list(rendered_damage(arrays["masks"], lot.scan_attributes(scan)["kinds"], side))
         shown += list(images < 255)
     damaged = np.array([mask.any() for mask in masks])
     truth = np.concatenate([mask[where] for mask, where in zip(masks, shown, strict=True)]).astype(bool)
@@ -57,9 +57,9 @@ def make_quality(weights: str | Path, held_out: str | Path, output: str | Path) 
         "trained": load_clip(MODEL, VV_BLOCKS, checkpoint=weights, device=device),
         "random": load_clip(MODEL, VV_BLOCKS, random_seed=0, device=device),
     }
-    with stores.read(held_out, "pretraining views") as shard:
+    with stores.read(held_out, "pretraining views") as lot:
         rows = [
-            {"weights": name, **{key: f"{value:.2f}" for key, value in measure(clip, shard).items()}}
+            {"weights": name, **{key: f"{value:.2f}" for key, value in measure(clip, lot).items()}}
             for name, clip in clips.items()
         ]
     write_rows(output, rows)

@@ -99,10 +99,10 @@ class Batch:
 
 
 class Views:
-    """The things of all shards, in one order."""
+    """The things of all lots, in one order."""
 
-    def __init__(self, shards: Sequence[stores.StoreReader]) -> None:
-        self._places = [(shard, scan) for shard in shards for scan in shard.scans]
+    def __init__(self, lots: Sequence[stores.StoreReader]) -> None:
+        self._places = [(lot, scan) for lot in lots for scan in lot.scans]
         self._families = list(WORDS)
         self._kinds = list(DEFECT_WORDS)
 
@@ -113,14 +113,14 @@ class Views:
         """Two views of each of these things, mirrored, lightened and darkened at random."""
         images, damage, shown, family, kind = [], [], [], [], []
         for number in numbers:
-            shard, scan = self._places[number]
-            about = shard.scan_attributes(scan)
-            with_photograph = "photograph" in shard.arrays(scan)
-            arrays = shard.load(scan, ["images", "masks"])
+            lot, scan = self._places[number]
+            about = lot.scan_attributes(scan)
+            with_photograph = "photograph" in lot.arrays(scan)
+            arrays = lot.load(scan, ["images", "masks"])
             side = arrays["images"].shape[1]
             for view in rng.choice(len(arrays["images"]), 2, replace=False):
                 if with_photograph and rng.random() < photographs:
-                    arrays |= shard.load(scan, ["photograph", "photograph_mask"])
+                    arrays |= lot.load(scan, ["photograph", "photograph_mask"])
                     image = arrays["photograph"].astype(np.float32) / 255
                     mask = np.unpackbits(arrays["photograph_mask"]).reshape(side, side).astype(np.float32)
                     on_object = np.ones((side, side), np.float32)
@@ -278,7 +278,7 @@ def start(recipe: Recipe, wheel: str | Path, device: torch.device) -> Clip:
 
 
 def train(
-    shards: Sequence[str | Path],
+    lots: Sequence[str | Path],
     wheel: str | Path,
     weights: str | Path,
     curve: str | Path,
@@ -314,7 +314,7 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, pace)
     rows: list[dict[str, float]] = []
     made_of = json.dumps(
-        [asdict(recipe), code, [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in shards]]
+        [asdict(recipe), code, [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in lots]]
     )
     state = Path(state)
     if state.exists():
@@ -326,7 +326,7 @@ def train(
             rows = saved["rows"]
             logger.info("goes on after step %d", len(rows))
     with ExitStack() as stack:
-        views = Views([stack.enter_context(stores.read(shard, "pretraining views")) for shard in shards])
+        views = Views([stack.enter_context(stores.read(lot, "pretraining views")) for lot in lots])
         per_epoch = len(views) // recipe.things
         for step in jobs.progress(range(len(rows), sum(recipe.steps)), "training", "step"):
             epoch, place = divmod(step, per_epoch)

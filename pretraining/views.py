@@ -184,7 +184,7 @@ HELD_OUT = ("berries", "bracket", "coin")
 TRAINED = tuple(family for family in FAMILIES if family not in HELD_OUT)
 
 
-def make_shard(
+def make_lot(
     output: str | Path, seed: int, families: Sequence[str], first: int, count: int, provenance: Mapping[str, Any]
 ) -> None:
     """Write the views of things `first` to `first + count - 1` as a store; the families take turns.

@@ -17,16 +17,16 @@ WEIGHTS = Path(pointad_core.__file__).with_name("clip") / "models/pointad-pocket
 
 
 @pytest.fixture(scope="module")
-def shard(tmp_path_factory):
+def lot(tmp_path_factory):
     jobs.use(1, gpus=0)
     path = tmp_path_factory.mktemp("quality") / "held_out.zarr.zip"
-    views.make_shard(path, 2, views.HELD_OUT, 0, 9, {"seed": 2})
+    views.make_lot(path, 2, views.HELD_OUT, 0, 9, {"seed": 2})
     return path
 
 
-def test_shipped_weights_find_defects_on_unseen_families(shard, tmp_path):
+def test_shipped_weights_find_defects_on_unseen_families(lot, tmp_path):
     output = tmp_path / "quality.csv"
-    quality.make_quality(WEIGHTS, shard, output)
+    quality.make_quality(WEIGHTS, lot, output)
     with open(output) as file:
         trained, drawn = csv.DictReader(file)
     assert (trained["weights"], drawn["weights"]) == ("trained", "random")
@@ -56,10 +56,10 @@ def test_words_of_the_two_states_lie_apart():
 
 
 def test_a_thing_depends_on_its_number_alone(tmp_path):
-    """Shards of other sizes hold the same things, and families take turns."""
+    """Lots of other sizes hold the same things, and families take turns."""
     families = ("gear", "leaf")
-    views.make_shard(tmp_path / "all.zarr.zip", 5, families, 0, 3, {})
-    views.make_shard(tmp_path / "last.zarr.zip", 5, families, 2, 1, {})
+    views.make_lot(tmp_path / "all.zarr.zip", 5, families, 0, 3, {})
+    views.make_lot(tmp_path / "last.zarr.zip", 5, families, 2, 1, {})
     with (
         stores.read(tmp_path / "all.zarr.zip", "pretraining views") as first,
         stores.read(tmp_path / "last.zarr.zip", "pretraining views") as second,
@@ -73,8 +73,8 @@ def test_a_thing_depends_on_its_number_alone(tmp_path):
         assert ours["images"].shape == (views.VIEWS, 336, 336)
 
 
-def test_masks_lie_on_the_object_and_good_things_have_none(shard):
-    with stores.read(shard, "pretraining views") as reader:
+def test_masks_lie_on_the_object_and_good_things_have_none(lot):
+    with stores.read(lot, "pretraining views") as reader:
         kinds = [reader.scan_attributes(scan)["kinds"] for scan in reader.scans]
         assert any(kind == ["good"] for kind in kinds)
         assert any(kind != ["good"] for kind in kinds)

@@ -20,7 +20,7 @@ RECIPE = Recipe(steps=(2, 2), things=1, pairs=2, patches=12, whole=0, warmup=1, 
 SIDE = 336
 
 
-def write_shard(path, things=3):
+def write_lot(path, things=3):
     """Things with a grey disc each, of which a square is damaged and black; every other one has a photograph."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     disc = np.hypot(rows - 168, columns - 168) < 100
@@ -40,22 +40,22 @@ def write_shard(path, things=3):
 
 
 @pytest.fixture
-def shard(tmp_path, monkeypatch):
+def lot(tmp_path, monkeypatch):
     weights = random_weights(torch.Generator().manual_seed(0), blocks=5)
     monkeypatch.setattr(teacher, "read_teacher", lambda wheel: weights)
-    return write_shard(tmp_path / "shard.zarr.zip")
+    return write_lot(tmp_path / "lot.zarr.zip")
 
 
-def run(shard, folder, recipe=RECIPE, code="", gpus=0):
+def run(lot, folder, recipe=RECIPE, code="", gpus=0):
     folder.mkdir(exist_ok=True)
     jobs.use(1, gpus=gpus)
     weights = folder / "weights.safetensors"
-    training.train([shard], "wheel", weights, folder / "curve.csv", recipe, folder / "state.pt", code)
+    training.train([lot], "wheel", weights, folder / "curve.csv", recipe, folder / "state.pt", code)
     return weights
 
 
 @pytest.fixture
-def cut_off(shard, tmp_path, monkeypatch):
+def cut_off(lot, tmp_path, monkeypatch):
     """The folder of a run that was cut off in its last step, and a list that grows with every further step."""
     real, steps = training.losses, []
 
@@ -70,7 +70,7 @@ def cut_off(shard, tmp_path, monkeypatch):
 
     monkeypatch.setattr(training, "losses", failing)
     with pytest.raises(KeyboardInterrupt):
-        run(shard, tmp_path / "cut")
+        run(lot, tmp_path / "cut")
     assert (tmp_path / "cut/state.pt").exists()
     assert not (tmp_path / "cut/weights.safetensors").exists()
     monkeypatch.setattr(training, "losses", counted)
@@ -78,46 +78,46 @@ def cut_off(shard, tmp_path, monkeypatch):
     return tmp_path / "cut", steps
 
 
-def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(shard, cut_off, tmp_path):
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not_been(lot, cut_off, tmp_path):
     folder, steps = cut_off
-    resumed = run(shard, folder)
+    resumed = run(lot, folder)
     assert len(steps) == 2, "two of the four steps were saved"
-    whole = run(shard, tmp_path / "whole")
+    whole = run(lot, tmp_path / "whole")
     assert resumed.read_bytes() == whole.read_bytes()
     assert (folder / "curve.csv").read_text() == (tmp_path / "whole/curve.csv").read_text()
     assert not (folder / "state.pt").exists(), "what is done is not gone on with"
 
 
 @pytest.mark.parametrize("what", ["recipe", "views", "code"])
-def test_what_was_saved_of_another_training_is_no_beginning(shard, cut_off, what):
+def test_what_was_saved_of_another_training_is_no_beginning(lot, cut_off, what):
     folder, steps = cut_off
     if what == "views":
-        write_shard(shard, things=2)
+        write_lot(lot, things=2)
     recipe = replace(RECIPE, seed=2, steps=(2, 1)) if what == "recipe" else RECIPE
-    run(shard, folder, recipe, code="other" if what == "code" else "")
+    run(lot, folder, recipe, code="other" if what == "code" else "")
     assert len(steps) == sum(recipe.steps)
 
 
 @pytest.mark.parametrize("damage", ["cut", "other"])
-def test_a_damaged_state_is_named(shard, tmp_path, damage):
+def test_a_damaged_state_is_named(lot, tmp_path, damage):
     state = tmp_path / "state.pt"
     torch.save({"model": {}}, state)
     if damage == "cut":
         state.write_bytes(state.read_bytes()[:-50])
     with pytest.raises(InputError, match=r"state\.pt: .*delete it and run again"):
-        run(shard, tmp_path)
+        run(lot, tmp_path)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_takes_the_same_steps(shard, tmp_path):
-    on_cpu = run(shard, tmp_path / "cpu")
-    on_gpu = run(shard, tmp_path / "gpu", gpus=1)
+def test_a_gpu_takes_the_same_steps(lot, tmp_path):
+    on_cpu = run(lot, tmp_path / "cpu")
+    on_gpu = run(lot, tmp_path / "gpu", gpus=1)
     for name, value in read_checkpoint(on_cpu).items():
         torch.testing.assert_close(read_checkpoint(on_gpu)[name], value, atol=1e-2, rtol=1e-2, msg=name)
 
 
-def test_frozen_blocks_stay_the_teachers_and_the_others_learn(shard, tmp_path):
-    weights = read_checkpoint(run(shard, tmp_path / "run"))
+def test_frozen_blocks_stay_the_teachers_and_the_others_learn(lot, tmp_path):
+    weights = read_checkpoint(run(lot, tmp_path / "run"))
     clip = training.start(RECIPE, "wheel", torch.device("cpu"))
     before = clip.model.state_dict()
     assert set(weights) == set(before)
@@ -130,8 +130,8 @@ def test_frozen_blocks_stay_the_teachers_and_the_others_learn(shard, tmp_path):
     assert not torch.allclose(weights["visual.proj"].float(), before["visual.proj"], atol=1e-4)
 
 
-def test_weights_are_small_and_the_curve_is_whole(shard, tmp_path):
-    path = run(shard, tmp_path / "run")
+def test_weights_are_small_and_the_curve_is_whole(lot, tmp_path):
+    path = run(lot, tmp_path / "run")
     assert path.stat().st_size < 16_000_000
     kinds = {value.dtype for name, value in load_file(path).items() if "visual.transformer" in name and value.ndim == 2}
     assert kinds == {torch.int8, torch.float32}, "matrices and their scales"
@@ -195,7 +195,7 @@ def test_patch_loss_is_weighted_cross_entropy_and_dice():
 
 
 def test_a_stain_counts_in_the_photograph_alone(tmp_path):
-    with stores.read(write_shard(tmp_path / "shard.zarr.zip", 4), "pretraining views") as reader:
+    with stores.read(write_lot(tmp_path / "lot.zarr.zip", 4), "pretraining views") as reader:
         views = training.Views([reader])
         rng = np.random.default_rng(0)
         assert (views.batch([2], 24, 0.0, rng).damage == 0).all(), "a stained thing's renders"

@@ -19,8 +19,8 @@ SNAKEFILE = FOLDER / "Snakefile"
 RULES = ("teacher", "views", "weights", "quality")
 
 
-@pytest.mark.parametrize(("config", "shards"), [(None, 40), ({"things": 36}, 2)])
-def test_jobs(tmp_path, config, shards):
+@pytest.mark.parametrize(("config", "lots"), [(None, 40), ({"things": 36}, 2)])
+def test_jobs(tmp_path, config, lots):
     chosen = []
     if config is not None:
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
@@ -28,7 +28,7 @@ def test_jobs(tmp_path, config, shards):
     result = snakemake("-n", *chosen, snakefile=SNAKEFILE, directory=tmp_path)
     assert result.code == 0, result.text
     others = dict.fromkeys(["pocket_clip", "pretraining_teacher", "pretraining_weights", "pretraining_quality"], 1)
-    assert result.jobs == {**others, "pretraining_views": shards + 1}
+    assert result.jobs == {**others, "pretraining_views": lots + 1}
 
 
 def test_an_unknown_key_is_refused(tmp_path):
