@@ -255,7 +255,8 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
             f"{key}.features is {method['features']!r}, which keeps the streams {', '.join(streams)}; system "
             f"{method['system']!r} reads {system.stream!r}"
         )
-    if features and system.trained:
+    # A system of the user's own may have no use for prompts.
+    if features and system.trained and method["system"] in SYSTEMS:
         yield from _check_prompts(name, method, features)
     if system.aggregates:
         aggregation = method.get("aggregation", "standard")
