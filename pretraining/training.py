@@ -313,9 +313,7 @@ def train(
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, pace)
     rows: list[dict[str, float]] = []
-    made_of = json.dumps(
-        [asdict(recipe), code, [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in lots]]
-    )
+    made_of = json.dumps([asdict(recipe), code, [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in lots]])
     state = Path(state)
     if state.exists():
         saved = read_state(state, device)

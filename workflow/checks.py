@@ -213,9 +213,7 @@ def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Ite
         yield f"config: {key}: {error}"
     own = [path.stem.removeprefix(f"{model}-") for path in MODELS.glob(f"{model}-*.safetensors")]
     if known[model].parent == MODELS and "pretrained" in features:
-        yield from _refer(
-            f"{key}.pretrained", features["pretrained"], own, "one of its weights here"
-        )
+        yield from _refer(f"{key}.pretrained", features["pretrained"], own, "one of its weights here")
 
 
 def _check_prompts(name: str, method: Mapping[str, Any], features: Mapping[str, Any]) -> Iterator[str]:
