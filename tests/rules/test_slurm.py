@@ -185,7 +185,9 @@ class Cluster:
         return sorted((rest for kind, *rest in fields if kind == "gres:gpu:1"), key=lambda rest: rest[1])
 
     def snakemake(self, *arguments: str | Path, snakefile: Path, directory: Path) -> subprocess.Popen:
-        command = [*self.inside(), sys.executable, "-m", "snakemake", "--snakefile", snakefile]
+        # What a shell runs in the background may have been started deaf to Ctrl-C, and hands that on.
+        hearing = ["env", "--default-signal=INT"]
+        command = [*hearing, *self.inside(), sys.executable, "-m", "snakemake", "--snakefile", snakefile]
         return subprocess.Popen(
             [*map(str, [*command, "--directory", directory, *arguments, *HERE])],
             stdout=subprocess.PIPE,
