@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
 # The project's root, for the scripts as well: they search where Snakemake does.
 ROOT = str(Path(workflow.basedir).parent)
@@ -15,13 +14,12 @@ if ROOT not in sys.path:
 from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
 from pointad_core.storage.locks import enter, hold
-from workflow.checks import explain
+from workflow.checks import fill_in
 
 try:
-    validate(config, f"{workflow.basedir}/config.schema.yaml")
-except WorkflowError as error:
-    # The validator's own error stands behind Snakemake's, and knows the key.
-    raise WorkflowError(explain(error.__context__)) from None
+    fill_in(config, Path(workflow.basedir, "config.schema.yaml"))
+except InputError as error:
+    raise WorkflowError(str(error)) from None
 
 # Jobs on a cluster read this file as well, while the run goes on; a dry run only looks.
 if workflow.is_main_process and not workflow.output_settings.dryrun:

@@ -14,7 +14,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pointad_core.clip.models_index import MODELS, check_deep_blocks, check_model, describe, model_files
+from pointad_core.clip.models_index import (
+    MODELS,
+    bundled_weights,
+    check_deep_blocks,
+    check_model,
+    describe,
+    model_files,
+)
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from workflow.plan import complete_variants, pairs_of, tested_by
@@ -211,8 +218,8 @@ def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Ite
         check_model(model, describe(model) or {}, features["vv_blocks"], resolution)
     except InputError as error:
         yield f"config: {key}: {error}"
-    own = [path.stem.removeprefix(f"{model}-") for path in MODELS.glob(f"{model}-*.safetensors")]
     if known[model].parent == MODELS and "pretrained" in features:
+        own = [str(tag) for tag in bundled_weights(model)]
         yield from _refer(f"{key}.pretrained", features["pretrained"], own, "one of its weights here")
 
 
@@ -352,18 +359,23 @@ def check(config: Mapping[str, Any]) -> None:
         raise InputError("\n".join(problems))
 
 
-def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = ()) -> None:
-    """Check a config that was read from these files, and put in what it does not say; InputError for what is wrong."""
+def fill_in(config: dict[str, Any], schema: Path) -> None:
+    """Hold a config to a schema and put in its defaults; InputError for the first thing that is not as it says."""
     from snakemake.exceptions import WorkflowError
     from snakemake.utils import validate
 
+    try:
+        validate(config, str(schema))
+    except WorkflowError as error:
+        # The validator's own error stands behind Snakemake's, and knows the key.
+        raise InputError(explain(cast("ValidationError", error.__context__))) from None
+
+
+def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Check a config that was read from these files, and put in what it does not say; InputError for what is wrong."""
     for file in files:
         refuse_repeats(file)
     check_values(config)
     complete_variants(config)
-    try:
-        validate(config, str(_SCHEMA))
-    except WorkflowError as error:
-        # The validator's own error stands behind Snakemake's, and knows the key.
-        raise InputError(explain(cast("ValidationError", error.__context__))) from None
+    fill_in(config, _SCHEMA)
     check(config)

@@ -116,7 +116,7 @@ def auxiliary_display(config: Config, wildcards: Any) -> str | None:
 def _code(stage: str, config: Config, wildcards: Any) -> str:
     """A stage with a method's system and model: an edit in one system leaves the others' results alone."""
     entry = plan.system_of(config, wildcards.method)
-    return fingerprint(stage, entry.module, *plan.model_files(config, _features(config, wildcards)))
+    return fingerprint(stage, entry.module, *plan.bundled_files(config, _features(config, wildcards)))
 
 
 def code_of_prompts(config: Config, wildcards: Any) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from pointad_core.clip.models_index import MODELS
 from pointad_core.datasets.generator.catalogue import generated_files, generated_scans
 from pointad_core.datasets.registry import LAYOUTS, list_scans
 from pointad_core.datasets.scans import refuse_links
@@ -247,13 +248,11 @@ def checkpoint_of(config: Config, features: str) -> list[str]:
     return [model["checkpoint"]] if "checkpoint" in model else []
 
 
-def model_files(config: Config, features: str) -> list[str]:
+def bundled_files(config: Config, features: str) -> list[str]:
     """Description, vocabulary and weights of a model of this package; models that open_clip brings have none here."""
     settings = config["features"][features]
     names = [settings["model"] + end for end in (".json", ".bpe.gz", f"-{settings.get('pretrained')}.safetensors")]
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/pointad_core"
-    paths = [f"clip/models/{name}" for name in names]
-    return [path for path in paths if os.path.exists(f"{package}/{path}")]
+    return [f"clip/models/{name}" for name in names if (MODELS / name).exists()]
 
 
 def system_of(config: Config, method: str) -> System:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pointad_core.clip.checkpoints import OPENAI_NUMBERS, read_checkpoint
-from pointad_core.clip.models_index import MODELS, check_model
+from pointad_core.clip.models_index import MODELS, bundled_weights, check_model
 from pointad_core.clip.open_clip_import import import_open_clip
 from pointad_core.clip.tower import Clip
 from pointad_core.errors import InputError
@@ -73,7 +73,7 @@ def load_clip(
 
     constants = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
     quick_gelu = config.get("quick_gelu", False)
-    bundled = {path.stem.removeprefix(f"{model}-"): path for path in MODELS.glob(f"{model}-*.safetensors")}
+    bundled = bundled_weights(model)
     origin = checkpoint
     if pretrained in bundled:
         origin = bundled[pretrained]

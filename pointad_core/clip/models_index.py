@@ -23,6 +23,11 @@ def model_files() -> dict[str, Path]:
     return {path.stem: path for folder in (*folders, MODELS) for path in folder.glob("*.json")}
 
 
+def bundled_weights(model: str) -> dict[str | None, Path]:
+    """Weights of a model that come with this package, by their tag."""
+    return {path.stem.removeprefix(f"{model}-"): path for path in MODELS.glob(f"{model}-*.safetensors")}
+
+
 def describe(model: str) -> dict[str, Any] | None:
     """A model's description, as open_clip.get_model_config gives it; None for a model that is not in `model_files`."""
     path = model_files().get(model)

@@ -19,7 +19,7 @@ rule features:
         gpu=GPUS,
     params:
         options=lambda wildcards: plan.feature_options(config, wildcards.features),
-        code=lambda wildcards: fingerprint("stages.features", *plan.model_files(config, wildcards.features)),
+        code=lambda wildcards: fingerprint("stages.features", *plan.bundled_files(config, wildcards.features)),
     message:
         "Features of {wildcards.dataset}/{wildcards.category}{wildcards.shard} ({wildcards.features})"
     script:
