@@ -1,9 +1,10 @@
 """How a scan of one's own is turned before the views: its main side to the front, or its longest axis to turn about.
 
 A frame is a matrix f8[3,3] whose rows are a scan's right, up and front, as unit vectors of its own axes: front is where
-the viewer stands. Nothing is known of a file's axes, so that what is not said is found from the surface: a scan that
-is seen through from both sides is closed and looked at from all round; any other is one sheet, whose front is its origin, where that shows all of it as a camera does, or else the side that
-shows most of it. Which of a sheet's two sides that is, its bulge says: things are mostly seen from outside.
+the viewer stands. Nothing is known of a file's axes, so that what is not said is found from the surface: a scan of
+which no point of view shows what its back shows too is closed, and looked at from all round; any other is one sheet,
+whose front is its origin, where that shows all of it as a camera does, or else the side that shows most of it. Which of
+a sheet's two sides that is, its bulge says: things are mostly seen from outside.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Facing:
 
 
 def parse(word: str) -> str | np.ndarray:
-    """What `--facing` says: "auto", "camera", "around", or a direction f8[3] of length 1. InputError for other words."""
+    """What `--facing` says: "auto", "camera", "around", or a direction f8[3] of length 1; InputError otherwise."""
     if word in ("auto", "camera", "around"):
         return word
     try:
@@ -117,11 +118,9 @@ def camera_frame(grid: np.ndarray) -> np.ndarray | None:
         return None
     points = grid[np.isfinite(grid).all(axis=2)]
     depths = points @ axis
-    if _has_perspective(grid, right, axis):
-        # The camera stands at the origin.
-        front = -axis * np.sign(np.median(depths))
-    else:
-        front = axis * bulge(points, axis)
+    # With perspective, the camera stands at the origin.
+    side = -np.sign(np.median(depths)) if _has_perspective(grid, right, axis) else bulge(points, axis)
+    front = axis * side
     return np.stack([right, up, front])
 
 
