@@ -42,21 +42,27 @@ class Scan:
 
 @dataclass(frozen=True)
 class Organised:
-    """A scan on a pixel grid: points f8[H,W,3] (zeros where not valid), valid bool[H,W], rgb u1[H,W,3], and the
-    ground truth mask bool[H,W] on the whole grid."""
+    """A scan on a pixel grid: points f8[H,W,3] (zeros where not valid), valid bool[H,W], rgb u1[H,W,3], None without
+    a photograph, and the ground truth mask bool[H,W] on the whole grid, None for a scan that nobody labelled.
+
+    notes: what a log shall say of the scan, such as how many points are missing and by which mark.
+    """
 
     points: np.ndarray
     valid: np.ndarray
-    rgb: np.ndarray
-    mask: np.ndarray
+    rgb: np.ndarray | None
+    mask: np.ndarray | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Unorganised:
-    """A scan as a set of points: points f8[N,3], labels bool[N]."""
+    """A scan as a set of points: points f8[N,3], labels bool[N], None for a scan that nobody labelled; notes as
+    above."""
 
     points: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | None
+    notes: tuple[str, ...] = ()
 
 
 def list_folder(path: Path) -> list[str]:
