@@ -106,7 +106,7 @@ def save(
     inputs = dict(read_provenance(base)["inputs"])
     inputs |= {"clouds": dict(detector.clouds), "renders": dict(detector.renders)}
     inputs |= {"aggregation": dict(detector.aggregation), "features": dict(detector.model)}
-    made = {"system": plain(detector.system), "settings": asdict(detector.settings), "model": dict(detector.model)}
+    made: dict[str, Any] = {"system": plain(detector.system), "settings": asdict(detector.settings), "model": dict(detector.model)}
     made |= {"inputs": inputs, "device": detector.device.type, "packages": stores.package_versions()}
     curve = Path(output).with_suffix(".csv")
     write_prompts(output, learner.tensors(), {**learner.description(), **made, **about})
