@@ -31,7 +31,8 @@ def make_clouds(
     root: folder of the data set, only read; layout: name, and module and scene as in `datasets.registry.Layout`;
     options: those of `make_cloud` but the scene.
 
-    The store has per scan the attributes name, defective, defect, n_original and the arrays of `make_cloud`.
+    The store has per scan the attributes name, defective (null for a scan that nobody labelled), defect, n_original
+    and the arrays of `make_cloud`.
 
     Raises InputError for scans that cannot be read or used; the message names the file, and no store is written.
     """
@@ -47,6 +48,8 @@ def make_clouds(
     with stores.write(output, "clouds", provenance, attributes) as store:
         for scan in jobs.progress(scans, f"clouds {dataset}/{category}"):
             raw = reader.read(scan)
+            for note in raw.notes:
+                logger.info("%s: %s", scan.path, note)
             cloud = make_cloud(raw, {**options, "scene": layout["scene"]}, scan.path)
             if isinstance(raw, Organised):
                 labels, original = raw.mask, int(np.count_nonzero(raw.valid))
@@ -56,8 +59,10 @@ def make_clouds(
             store.add(scan.name, cloud, about)
 
 
-def is_defective(scan: Scan, labels: np.ndarray) -> bool:
-    """Label of a scan: that of its ground truth (max y), whatever its folder, name or metadata say."""
+def is_defective(scan: Scan, labels: np.ndarray | None) -> bool | None:
+    """Label of a scan: that of its ground truth (max y), whatever its folder, name or metadata say; None without."""
+    if labels is None:
+        return None
     defective = bool(labels.any())
     if defective != (scan.defect != GOOD):
         message = "%s: called %r, but its ground truth has %s anomalous point; the ground truth counts"
