@@ -35,6 +35,8 @@ from pointad_core.rendering import registry as renderers
 from pointad_core.rendering.views import Renders
 from pointad_core.storage.prompt_files import read_provenance
 
+EXTENTS = {"plane": 0.09, "ground": 0.09, None: 30.0}
+"""Longest side of the box of the usual scan of a layout with this scene, in the layout's units."""
 ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling": "farthest"}
 """How a scan of the other kind is prepared, organised or not, than those that prompts were learnt on."""
 
@@ -77,6 +79,8 @@ class Detector:
     clouds: Mapping[str, Any]
     renders: Mapping[str, Any]
     aggregation: Mapping[str, Any]
+    extent: float
+    """Longest side of the box of the scans that were learnt on, in their units, the median of them."""
     device: torch.device
 
     @classmethod
@@ -108,9 +112,11 @@ class Detector:
             if unknown := ", ".join(sorted(values.keys() - parts[part].keys())):
                 raise InputError(f"a detector has no {part}: {unknown}; known are {', '.join(sorted(parts[part]))}")
             parts[part] = {**parts[part], **values}
+        extent = float(inputs.get("extent", EXTENTS[inputs["layout"]["scene"]]))
         settings = Settings.of(parts.pop("settings"), entry.losses)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(entry, restore(entry, prompts, settings, parts["model"], place), settings, device=place, **parts)
+        restored = restore(entry, prompts, settings, parts["model"], place)
+        return cls(entry, restored, settings, extent=extent, device=place, **parts)
 
     @cached_property
     def _clip(self) -> Clip:
@@ -132,16 +138,16 @@ class Detector:
         The result is what the workflow has for this scan. Without ground truth it can differ in the last digits, for a
         renderer may draw the normal one of two points that are equally near.
         """
-        return self.judge(self.look(raw, photographed), name)
+        return self.judge(self.look(raw), name)
 
-    def look(self, raw: Organised | Unorganised, photographed: bool = True) -> Seen:
-        """Prepare, render and encode a raw scan; arguments as of `score`."""
+    def look(self, raw: Organised | Unorganised) -> Seen:
+        """Prepare, render and encode a raw scan as a layout's reader gives it."""
         cloud = make_cloud(raw, self.clouds, Path("the scan"))
         if self.system.stream is None:
             return Seen(raw, cloud, PointSample(torch.from_numpy(cloud["points"])).on(self.device), None, None)
         renders, sample = self._render(cloud)
         photograph = None
-        if photographed and self.system.rgb and "rgb" in cloud:
+        if self.system.rgb and "rgb" in cloud:
             view, patches = self._encode(cloud["rgb"][None])
             photograph = view[0], patches[0]
         return Seen(raw, cloud, sample.on(self.device), renders, photograph)

@@ -58,7 +58,8 @@ def learning_detector(
 
 def make_example(detector: Detector, raw: Raw, defective: bool, name: str) -> Example:
     """A scan with labels as it is trained on; defective: what it is known to be; name: for messages."""
-    seen = detector.look(raw, photographed=False)
+    # Prompts learn from renders; a photograph would be encoded in vain.
+    seen = detector.look(replace(raw, rgb=None) if isinstance(raw, Organised) else raw)
     labels = torch.from_numpy(seen.cloud["labels"])
     defective = cloud_label(labels, defective, name)
     if isinstance(seen.sample, PointSample) or seen.renders is None:
@@ -106,7 +107,8 @@ def save(
     inputs = dict(read_provenance(base)["inputs"])
     inputs |= {"clouds": dict(detector.clouds), "renders": dict(detector.renders)}
     inputs |= {"aggregation": dict(detector.aggregation), "features": dict(detector.model)}
-    made: dict[str, Any] = {"system": plain(detector.system), "settings": asdict(detector.settings), "model": dict(detector.model)}
+    made: dict[str, Any] = {"system": plain(detector.system), "settings": asdict(detector.settings)}
+    made["model"] = dict(detector.model)
     made |= {"inputs": inputs, "device": detector.device.type, "packages": stores.package_versions()}
     curve = Path(output).with_suffix(".csv")
     write_prompts(output, learner.tensors(), {**learner.description(), **made, **about})

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pointad_core.errors import InputError
@@ -79,6 +80,8 @@ def make_prompts(
         # How the scans were prepared that were learnt on: what it takes to prepare one more like them.
         made = {stage: store.attributes["provenance"].get("options") for stage, store in reader.stores.items()}
         made["layout"] = clouds.attributes["provenance"].get("layout")
+        extents = [np.ptp(clouds.load(scan, ["points"])["points"], axis=0).max() for scan in scans]
+        made["extent"] = float(f"{np.median(extents):.3g}")
 
     about: dict[str, Any] = {"system": dict(system), "settings": asdict(settings), "model": dict(model), "inputs": made}
     about |= {"category": category, "seed": seed, "device": device.type, "packages": stores.package_versions()}
