@@ -21,7 +21,7 @@ import torch
 
 from pointad_core.clip.loading import load_model
 from pointad_core.clip.tower import Clip, batch_size, encode
-from pointad_core.clouds.background import index_map, pad_square
+from pointad_core.clouds.background import own_pixels
 from pointad_core.clouds.cloud import make_cloud
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
@@ -232,10 +232,5 @@ def to_pixels(
     """Scores float32 [H, W] of an organised scan's own pixels, from its map [S, S]; NaN where no point counts."""
     shown = np.full(scores.size, np.nan, np.float32)
     shown[cloud["grid"]] = scores.ravel()[cloud["grid"]]
-    padded = pad_square(raw.valid).shape if options["scene"] == "plane" else raw.valid.shape
-    # The pixel of the map that is nearest to each of the scan's, which stands in the middle of the square.
-    rows, columns = (
-        np.abs(index.ravel()[None] - (np.arange(size)[:, None] + (side - size) // 2)).argmin(1)
-        for index, size, side in zip(index_map(padded, len(scores)), raw.valid.shape, padded, strict=True)
-    )
-    return np.where(raw.valid, shown.reshape(scores.shape)[rows[:, None], columns], np.nan).astype(np.float32)
+    rows, columns = own_pixels(raw.valid.shape, len(scores), options["scene"] == "plane")
+    return np.where(raw.valid, shown.reshape(scores.shape)[rows, columns], np.nan).astype(np.float32)

@@ -22,6 +22,7 @@ from pointad_core.clip.models_index import (
     describe,
     model_files,
 )
+from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from workflow.plan import complete_variants, pairs_of, tested_by
@@ -201,6 +202,8 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
         yield f"config: {key} has {found} of the keys 'root' and 'generated', expected exactly one"
     if "published" in dataset and "generated" in dataset:
         yield f"config: {key}.published is set for a generated data set; the paper's numbers are of the real ones"
+    if "generated" in dataset:
+        yield from _refer(f"{key}.layout", dataset["layout"], GENERATED, "one that can be generated")
     for position, category in enumerate(dataset["auxiliary"]):
         yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")

@@ -33,6 +33,19 @@ def pad_square(array: np.ndarray) -> np.ndarray:
     return np.pad(array, margins + [(0, 0)] * (array.ndim - 2))
 
 
+def own_pixels(shape: tuple[int, ...], resolution: int, padded: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [H,1] and columns [1,W] of the S x S grid whose pixels are nearest to those of a scan [H,W].
+
+    It undoes `index_map`, as far as that can be undone, and `pad_square` where the scan was padded.
+    """
+    whole = pad_square(np.empty(shape[:2], bool)).shape if padded else shape[:2]
+    rows, columns = (
+        np.abs(index.ravel()[None] - (np.arange(size)[:, None] + (side - size) // 2)).argmin(1)
+        for index, size, side in zip(index_map(whole, resolution), shape[:2], whole, strict=True)
+    )
+    return rows[:, None], columns[None, :]
+
+
 def crop_plane(points: np.ndarray, valid: np.ndarray, seed: int, path: Path) -> np.ndarray:
     """bool[H,W]: which points [H,W,3] in metres are the object's: the largest part off the plane of the outer ring."""
     from pointad_core.clouds.clusters import largest_cluster

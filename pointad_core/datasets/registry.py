@@ -34,6 +34,8 @@ LAYOUTS = {
     "mvtec3d": Layout("datasets.mvtec3d", scene="plane"),
     "eyecandies": Layout("datasets.eyecandies", scene="ground"),
     "real3d": Layout("datasets.real3d", scene=None),
+    "folder": Layout("datasets.folder", scene=None),
+    "folder_organised": Layout("datasets.folder_organised", scene="plane"),
 }
 
 

@@ -1,6 +1,5 @@
 """Stage prompts: what a system learns on one auxiliary category, from cached features (Sec. 3.5)."""
 
-import csv
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,8 +17,8 @@ from pointad_core.methods.segmentation import PointSample
 from pointad_core.methods.targets import PointTargets, cloud_label, make_targets
 from pointad_core.methods.training import Example, cached, train
 from pointad_core.stages.samples import open_samples
-from pointad_core.storage import files, jobs, stores
-from pointad_core.storage.prompt_files import write_prompts
+from pointad_core.storage import jobs, stores
+from pointad_core.storage.prompt_files import write_curve, write_prompts
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +86,4 @@ def make_prompts(
     about: dict[str, Any] = {"system": dict(system), "settings": asdict(settings), "model": dict(model), "inputs": made}
     about |= {"category": category, "seed": seed, "device": device.type, "packages": stores.package_versions()}
     write_prompts(output, learner.tensors(), {**provenance, **learner.description(), **about})
-    with files.replacing(curve) as place, open(place, "w", newline="") as file:
-        table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        for row in rows:
-            table.writerow({key: value if isinstance(value, int) else f"{value:.7g}" for key, value in row.items()})
+    write_curve(curve, rows)
