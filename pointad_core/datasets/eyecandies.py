@@ -63,7 +63,7 @@ def is_anomalous(scan: Scan) -> bool:
     return bool(content["anomalous"])
 
 
-def read(scan: Scan) -> Organised:
+def read(scan: Scan, missing: str | float = "auto") -> Organised:
     """Read a sample: points f8[512,512,3] in metres in the world's frame; a pixel of no depth is not valid.
 
     Raises InputError for files that cannot be decoded or hold something else than the layout says.

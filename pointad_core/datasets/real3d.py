@@ -51,7 +51,7 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
 find_scans = find  # Names and defects stand in the files' names.
 
 
-def read(scan: Scan) -> Unorganised:
+def read(scan: Scan, missing: str | float = "auto") -> Unorganised:
     """Read a scan: points in the data's units (about a millimetre) and their labels; a good one needs no label file.
 
     Raises InputError for a file that cannot be decoded, a cloud without points or with NaN, and labels that do not
