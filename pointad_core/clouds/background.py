@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pointad_core.clouds.units import extent_of
 from pointad_core.errors import InputError
 
 # MVTec 3D-AD's customary pre-processing, in pixels and metres, as are the numbers in `crop_plane` and `find_plane`.
@@ -69,10 +70,8 @@ def outer_ring(valid: np.ndarray) -> np.ndarray:
 def check_kept(points: np.ndarray, valid: np.ndarray, kept: np.ndarray, path: Path) -> None:
     """InputError where what is kept of points [H,W,3] is the background, as where its plane was sought in points that
     stand for missing ones: it fills most of the outer ring, or is flat and most of the scan."""
-    from pointad_core.clouds.units import extent_of
-
-    ring, share = outer_ring(valid), np.count_nonzero(kept) / np.count_nonzero(valid)
-    in_ring = np.count_nonzero(kept & ring) / max(1, np.count_nonzero(ring))
+    ring = outer_ring(valid)
+    share, in_ring = kept[valid].mean(), kept[ring].mean() if ring.any() else 0.0
     found = []
     if in_ring > MOST_OF_RING:
         found.append(f"{in_ring:.0%} of the points in the outer {RING} rows and columns")
@@ -83,10 +82,8 @@ def check_kept(points: np.ndarray, valid: np.ndarray, kept: np.ndarray, path: Pa
         if near >= FLAT_POINTS:
             found.append(f"{share:.0%} of the scan, {near:.0%} of it on one plane")
     if found:
-        raise InputError(
-            f"{path}: what is left after the background's removal is the background and no object: {', and '.join(found)}. "
-            f"{WAYS_ON}"
-        )
+        what = f"the background and no object: {', and '.join(found)}"
+        raise InputError(f"{path}: what is left after the background's removal is {what}. {WAYS_ON}")
 
 
 def loses_defect(cloud: Mapping[str, np.ndarray]) -> bool:
@@ -95,7 +92,7 @@ def loses_defect(cloud: Mapping[str, np.ndarray]) -> bool:
     if "mask" not in cloud:
         return False
     marked = np.count_nonzero(cloud["mask"])
-    return marked >= 10 and np.count_nonzero(cloud["labels"]) < 0.05 * marked
+    return bool(marked >= 10 and np.count_nonzero(cloud["labels"]) < 0.05 * marked)
 
 
 def find_plane(points: np.ndarray, seed: int, path: Path) -> np.ndarray:

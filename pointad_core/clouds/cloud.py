@@ -20,7 +20,7 @@ from pointad_core.clouds.outliers import report_stray
 from pointad_core.clouds.sampling import sample_farthest, sample_voxels
 from pointad_core.clouds.units import to_origin
 from pointad_core.datasets.scans import Organised, Unorganised
-from pointad_core.errors import InputError
+from pointad_core.errors import InputError, printed
 
 
 def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
@@ -41,11 +41,12 @@ def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: P
     Raises InputError for a scan in which no background or no object is found, and for an unknown option.
     """
     raw = to_origin(raw, path)
-    if isinstance(raw, Organised):
-        cloud = organised_cloud(raw, options, path)
-    else:
-        cloud = unorganised_cloud(raw, options, path)
-    return cloud | {"normals": estimate_normals(cloud["points"], **options["normals"])}
+    with printed(path):
+        if isinstance(raw, Organised):
+            cloud = organised_cloud(raw, options, path)
+        else:
+            cloud = unorganised_cloud(raw, options, path)
+        return cloud | {"normals": estimate_normals(cloud["points"], **options["normals"])}
 
 
 def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
@@ -96,7 +97,7 @@ def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any], path: Path) 
 
 
 def without_stray(points: np.ndarray, kept: np.ndarray, options: Mapping[str, Any], path: Path) -> np.ndarray:
-    """The kept ones of the points [...,3], bool[...], without the stray ones among them where they are to be removed."""
+    """The kept ones of the points [...,3], bool[...], but stray ones among them where they are to be removed."""
     remove = lookup("outliers", options.get("outliers", "none"), {"none": False, "remove": True})
     kept = kept.copy()
     kept[kept] = ~report_stray(points[kept], remove, path)

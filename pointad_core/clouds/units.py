@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from pointad_core.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-Raw = TypeVar("Raw", Organised, Unorganised)
+Raw = Organised | Unorganised
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "um": 1e-6, "inch": 0.0254}
 """Units by their names in a config."""
@@ -94,7 +93,7 @@ def to_origin(raw: Raw, path: Path) -> Raw:
     return with_points(raw, raw.points - middle)
 
 
-def valid_points(raw: Organised | Unorganised) -> np.ndarray:
+def valid_points(raw: Raw) -> np.ndarray:
     """The points [n,3] that a scan has."""
     return raw.points[raw.valid] if isinstance(raw, Organised) else raw.points
 

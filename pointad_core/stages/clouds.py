@@ -18,6 +18,8 @@ from pointad_core.storage.shards import WHOLE
 
 logger = logging.getLogger(__name__)
 
+LOST = "hardly a point is left where the ground truth marks a defect"
+
 
 def make_clouds(
     root: str | os.PathLike[str],
@@ -36,7 +38,8 @@ def make_clouds(
 
     The store has per scan the attributes name, defective, defect, n_original and the arrays of `make_cloud`.
 
-    Raises InputError for scans that cannot be read or used, and where most of the defective ones lose their defects; the message names the file, and no store is written.
+    Raises InputError for scans that cannot be read or used, and where most of the defective ones lose their defects;
+    the message names the file, and no store is written.
     """
     reader = importlib.import_module(f"pointad_core.{layout['module']}")
     scans = reader.find_scans(root, category, shard)
@@ -62,14 +65,11 @@ def make_clouds(
             store.add(scan.name, cloud, about)
             defective += bool(about["defective"])
             if loses_defect(cloud):
-                message = "%s: hardly a point is left where its ground truth marks a defect"
-                logger.warning(message, scan.path)
+                logger.warning("%s: %s", scan.path, LOST)
                 losing.append(scan)
         if 2 * len(losing) > defective and options.get("background", "remove") == "remove":
-            raise InputError(
-                f"{losing[0].path}: hardly a point is left where its ground truth marks a defect, and so of {len(losing)} "
-                f"of {defective} defective scans: the object is taken for the background. {WAYS_ON}"
-            )
+            many = f"and so in {len(losing)} of {defective} defective scans"
+            raise InputError(f"{losing[0].path}: {LOST}, {many}: the object is taken for the background. {WAYS_ON}")
 
 
 def is_defective(scan: Scan, labels: np.ndarray) -> bool:
