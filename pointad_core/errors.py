@@ -26,6 +26,8 @@ def printed(what: object) -> Iterator[None]:
     Open3D says on the terminal alone what it could not do, where a job's lines have no scan.
     """
     with redirect_stdout(io.StringIO()) as lines:
-        yield
-    for line in _COLOUR.sub("", lines.getvalue()).splitlines():
-        logger.warning("%s: %s", what, line)
+        try:
+            yield
+        finally:
+            for line in _COLOUR.sub("", lines.getvalue()).splitlines():
+                logger.warning("%s: %s", what, line)
