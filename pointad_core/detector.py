@@ -109,10 +109,10 @@ class Detector:
         name: what the scan is of, for systems whose prompts name it. Raises InputError for arrays of other shapes and
         for a scan that cannot be used.
         """
-        return self.score(as_raw(points, rgb), name, photographed=rgb is not None)
+        return self.score(as_raw(points, rgb), name)
 
-    def score(self, raw: Organised | Unorganised, name: str = "object", photographed: bool = True) -> Detection:
-        """Score a raw scan as a layout's reader gives it, with its ground truth; photographed: its RGB is a photograph.
+    def score(self, raw: Organised | Unorganised, name: str = "object") -> Detection:
+        """Score a raw scan as a layout's reader gives it, with its ground truth where there is one.
 
         The result is what the workflow has for this scan. Without ground truth it can differ in the last digits, for a
         renderer may draw the normal one of two points that are equally near.
@@ -122,7 +122,7 @@ class Detector:
         photograph = None
         if self.system.stream is not None:
             sample = self._look_at(cloud)
-            if photographed and self.system.rgb and isinstance(raw, Organised):
+            if self.system.rgb and "rgb" in cloud:
                 view, patches = self._encode(cloud["rgb"][None])
                 photograph = view[0], patches[0]
         given = sample.on(self.device), cloud, self.clouds["resolution"], self.settings
@@ -158,7 +158,7 @@ def as_raw(points: np.ndarray, rgb: np.ndarray | None) -> Organised | Unorganise
     if points.ndim == 2 and points.shape[1] == 3 and rgb is None:
         if not len(points) or not np.isfinite(points).all():
             raise InputError("points: none, or some that are not finite")
-        return Unorganised(points, np.zeros(len(points), bool))
+        return Unorganised(points, labels=None)
     if points.ndim != 3 or points.shape[2] != 3:
         raise InputError(f"points are {list(points.shape)}, expected [n, 3] without rgb, or [H, W, 3]")
     if rgb is not None and (rgb.shape != points.shape or rgb.dtype != np.uint8):
@@ -166,8 +166,7 @@ def as_raw(points: np.ndarray, rgb: np.ndarray | None) -> Organised | Unorganise
     valid = np.isfinite(points).all(axis=2) & (points != 0).any(axis=2)
     if not valid.any():
         raise InputError("points: all are missing")
-    photograph = np.zeros(points.shape, np.uint8) if rgb is None else rgb
-    return Organised(np.where(valid[..., None], points, 0), valid, photograph, np.zeros(valid.shape, bool))
+    return Organised(np.where(valid[..., None], points, 0), valid, rgb, mask=None)
 
 
 def to_pixels(

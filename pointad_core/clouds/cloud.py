@@ -28,7 +28,8 @@ def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: P
 
     Of an organised scan grid i4[n] (flat index into the S x S grid, ascending), mask u1[S,S] (also where no point is)
     and rgb u1[S,S,3]; of an unorganised one nearest i4[N] (index of the kept point nearest to each original one) and
-    original_labels u1[N].
+    original_labels u1[N]. A scan that nobody labelled has no labels, mask or original_labels, one without a photograph
+    no rgb.
 
     options: normals (radius in data units, neighbours), seed (of plane search and sampling) and outliers ("none", or
     "remove" for stray points, see `outliers`); for an organised scan resolution, scene
@@ -51,7 +52,8 @@ def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: P
 
 def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
     """Arrays of an organised scan without its background, on the S x S grid; all but the normals."""
-    points, valid, rgb, mask = raw.points, raw.valid, raw.rgb, raw.mask
+    points, valid = raw.points, raw.valid
+    images = {name: image for name, image in (("mask", raw.mask), ("rgb", raw.rgb)) if image is not None}
     remove = lookup("background", options.get("background", "remove"), {"remove": True, "none": False})
     ground, kept = lookup("scene", options["scene"], {"plane": False, "ground": True}), valid
     if remove:
@@ -62,19 +64,21 @@ def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> d
     if ground:
         points = upright(points)
     else:
-        # What is removed is black in the picture too; pixels that never had a point stay as they are.
-        rgb = np.where((valid & ~kept)[..., None], 0, rgb).astype(np.uint8)
-        points, kept, rgb, mask = (pad_square(array) for array in (points, kept, rgb, mask))
-    index = index_map(mask.shape, options["resolution"])
-    points, kept, rgb, mask = (array[index] for array in (points, kept, rgb, mask))
+        if raw.rgb is not None:
+            # What is removed is black in the picture too; pixels that never had a point stay as they are.
+            images["rgb"] = np.where((valid & ~kept)[..., None], 0, raw.rgb)
+        points, kept = pad_square(points), pad_square(kept)
+        images = {name: pad_square(image) for name, image in images.items()}
+    index = index_map(kept.shape, options["resolution"])
+    points, kept = points[index], kept[index]
+    images = {name: image[index].astype(np.uint8) for name, image in images.items()}
     if not kept.any():
         raise InputError(f"{path}: no point is left after the background's removal")
     return {
         "points": points[kept].astype(np.float32),
-        "labels": mask[kept].astype(np.uint8),
         "grid": np.flatnonzero(kept).astype(np.int32),
-        "mask": mask.astype(np.uint8),
-        "rgb": rgb,
+        **images,
+        **({"labels": images["mask"][kept]} if "mask" in images else {}),
     }
 
 
@@ -88,12 +92,10 @@ def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any], path: Path) 
     _, nearest = KDTree(raw.points[kept]).query(raw.points)
     # Of several points in one place the tree may name any: a kept point stands for itself.
     nearest[kept] = np.arange(len(kept))
-    return {
-        "points": raw.points[kept].astype(np.float32),
-        "labels": raw.labels[kept].astype(np.uint8),
-        "nearest": nearest.astype(np.int32),
-        "original_labels": raw.labels.astype(np.uint8),
-    }
+    cloud = {"points": raw.points[kept].astype(np.float32), "nearest": nearest.astype(np.int32)}
+    if raw.labels is not None:
+        cloud |= {"labels": raw.labels[kept].astype(np.uint8), "original_labels": raw.labels.astype(np.uint8)}
+    return cloud
 
 
 def without_stray(points: np.ndarray, kept: np.ndarray, options: Mapping[str, Any], path: Path) -> np.ndarray:

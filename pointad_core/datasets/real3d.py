@@ -1,9 +1,11 @@
-"""Real3D-AD (and Anomaly-ShapeNet): point clouds as pcd, labels as text with a row `x y z label` a point.
+"""Real3D-AD and Anomaly-ShapeNet: point clouds as pcd, labels as text with a row `x y z label` a point.
 
     <category>/test/NUMBER_<good or defect>[_SUFFIX].pcd, <category>/gt/<same stem>.txt for defects
+    <category>/test/<category>_<positive or defect>NUMBER.pcd, <category>/GT/<same stem>.txt in Anomaly-ShapeNet
 
 Rows of the label file may stand in another order than the points, and some files have a row more or less, so that
-each point takes the label of the row nearest to it.
+each point takes the label of the row nearest to it. Without any label file, scans that are not called good are
+unlabelled.
 """
 
 import os
@@ -13,37 +15,50 @@ from pathlib import Path
 
 import numpy as np
 
-from pointad_core.datasets.scans import GOOD, Scan, Unorganised, category_folder, list_folder, parse_real3d, some
+from pointad_core.datasets.scans import (
+    GOOD,
+    Scan,
+    Unorganised,
+    by_stem,
+    category_folder,
+    list_folder,
+    missing,
+    parse_real3d,
+    some,
+    subfolders,
+)
 from pointad_core.errors import InputError
 from pointad_core.storage.shards import WHOLE, holds
 
 
 def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
-    """Test scans of a category; Anomaly-ShapeNet's label folder is `GT`."""
+    """Test scans of a category; label files may lie in `gt` or `GT`, or in both."""
     folder = category_folder(root, category)
-    test = folder / "test"
-    labels = folder / next((name for name in list_folder(folder) if name in ("gt", "GT")), "gt")
-    texts = {name for name in list_folder(labels) if name.endswith(".txt")} if labels.is_dir() else set()
-    stems = [name[:-4] for name in list_folder(test) if name.endswith(".pcd")]
+    test, places = folder / "test", subfolders(folder, "gt")
+    texts, clouds = by_stem(places, (".txt",)), by_stem([test], (".pcd",))
+    # What one defective scan has, each of them needs.
+    labelled = any(list_folder(place) for place in places)
     # Prototypes belong to training, wherever they lie.
-    stems = [stem for stem in stems if not re.search(r"(^|_)(temp|template|prototype)\d*(_|$)", stem, re.IGNORECASE)]
+    prototype = re.compile(r"(^|_)(temp|template|prototype)\d*(_|$)", re.IGNORECASE)
     scans: dict[str, Scan] = {}
-    for stem in stems:
-        defect, number = parse_real3d(stem)
-        name, files = f"{defect}/{number}", {"pcd": test / f"{stem}.pcd"}
+    for stem, path in clouds.items():
+        if prototype.search(stem):
+            continue
+        defect, number = parse_real3d(stem, category)
+        name, files = f"{defect}/{number}", {"pcd": path}
         if not holds(shard, name):
             continue
         # A label file may go without the suffix of its cloud, or the other way round; another scan's never counts,
         # and the reader holds its points against the cloud's.
         base = stem.removesuffix("_cut").removesuffix("_copy")
-        for label in (stem, *(other for other in (f"{base}_cut", base) if other not in stems)):
-            if f"{label}.txt" in texts:
-                files["gt"] = labels / f"{label}.txt"
+        for label in (stem, *(other for other in (f"{base}_cut", base) if other not in clouds)):
+            if label in texts:
+                files["gt"] = texts[label]
                 break
-        if "gt" not in files and defect != GOOD:
-            raise InputError(f"{labels / stem}.txt: missing, it belongs to {files['pcd']}")
+        if "gt" not in files and defect != GOOD and labelled:
+            raise missing(places[0] / f"{stem}.txt", (".txt",), path)
         if name in scans:
-            raise InputError(f"{files['pcd']}: would be called {name} like {scans[name].path}; rename one")
+            raise InputError(f"{path}: would be called {name} like {scans[name].path}; rename one")
         scans[name] = Scan(name, defect, files)
     return some(scans.values(), test, "*.pcd")
 
@@ -51,15 +66,16 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
 find_scans = find  # Names and defects stand in the files' names.
 
 
-def read(scan: Scan, missing: str | float = "auto") -> Unorganised:
-    """Read a scan: points in the data's units (about a millimetre) and their labels; a good one needs no label file.
+def read(scan: Scan, mark: float | str | None = None) -> Unorganised:
+    """Read a scan: points in the data's units (about a millimetre) and their labels; a good one needs no label file,
+    and any other without one is unlabelled.
 
     Raises InputError for a file that cannot be decoded, a cloud without points or with NaN, and labels that do not
     match their cloud.
     """
     points = read_points(scan.files["pcd"])
     if "gt" not in scan.files:
-        return Unorganised(points, np.zeros(len(points), bool))
+        return Unorganised(points, np.zeros(len(points), bool) if scan.defect == GOOD else None)
     return Unorganised(points, match_labels(points, *read_labels(scan.files["gt"]), scan.files["gt"], scan.path))
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 GOOD = "good"
+UNLABELLED = "unlabelled"
+LABEL_ROLES = ("gt", "mask.png")
+"""Roles of the files that say where a scan is defective. A scan without one is good where it is called so, else
+unlabelled: neither good nor defective."""
 
 
 @dataclass(frozen=True)
@@ -39,34 +45,45 @@ class Scan:
         """The file that holds the points."""
         return next(iter(self.files.values()))
 
+    @property
+    def has_label_file(self) -> bool:
+        return any(role in self.files for role in LABEL_ROLES)
+
 
 @dataclass(frozen=True)
 class Organised:
-    """A scan on a pixel grid: points f8[H,W,3] (zeros where not valid), valid bool[H,W], rgb u1[H,W,3], and the
-    ground truth mask bool[H,W] on the whole grid."""
+    """A scan on a pixel grid: points f8[H,W,3] (zeros where not valid), valid bool[H,W], rgb u1[H,W,3], None without
+    a photograph, and the ground truth mask bool[H,W] on the whole grid, None for a scan that nobody labelled.
+
+    notes: what a log shall say of the scan, such as how many points are missing and by which mark.
+    """
 
     points: np.ndarray
     valid: np.ndarray
-    rgb: np.ndarray
-    mask: np.ndarray
+    rgb: np.ndarray | None
+    mask: np.ndarray | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Unorganised:
-    """A scan as a set of points: points f8[N,3], labels bool[N]."""
+    """A scan as a set of points: points f8[N,3], labels bool[N], None for a scan that nobody labelled; notes as
+    above."""
 
     points: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | None
+    notes: tuple[str, ...] = ()
 
 
 def list_folder(path: Path) -> list[str]:
     """Names in a folder, sorted; InputError where there is no such folder, or for a name that cannot be shown.
 
-    Left out is what operating systems leave behind (.DS_Store, ._000.tiff, __MACOSX, @eaDir). Names go into
+    Left out is what operating systems leave behind (.DS_Store, ._000.tiff, __MACOSX, @eaDir, Thumbs.db). Names go into
     logs, stores and pictures: control characters, and bytes that are no text, stay outside.
     """
     try:
         names = sorted(name for name in os.listdir(path) if not name.startswith((".", "__", "@")))
+        names = [name for name in names if name.lower() not in ("thumbs.db", "desktop.ini")]
     except FileNotFoundError:
         raise InputError(f"{path}: no such folder") from None
     except NotADirectoryError:
@@ -99,11 +116,36 @@ def category_folder(root: str | os.PathLike[str], category: str) -> Path:
     return folder
 
 
-def partner(folder: Path, names: set[str], name: str, scan: Path) -> Path:
-    """Path of a file that a scan cannot do without; `names` are those in the folder."""
-    if name not in names:
-        raise InputError(f"{folder / name}: missing, it belongs to {scan}")
-    return folder / name
+def subfolders(folder: Path, name: str) -> list[Path]:
+    """Folders within `folder` of that name in upper, lower or mixed case: `gt` and `GT` may be there both."""
+    return [folder / found for found in list_folder(folder) if found.lower() == name and (folder / found).is_dir()]
+
+
+def by_stem(folders: Iterable[Path], ends: Sequence[str]) -> dict[str, Path]:
+    """Files that end in one of `ends`, in upper or lower case, by what stands before the end.
+
+    InputError for two of one stem, such as `000.tif` beside `000.tiff` or `000.TIFF`: one would be passed over.
+    """
+    listed = [folder / name for folder in folders for name in list_folder(folder)]
+    found: dict[str, Path] = {}
+    first: dict[str, Path] = {}
+    for end in ends:
+        for path in listed:
+            if path.name[-len(end) :].lower() == end:
+                stem = path.name[: -len(end)]
+                if (other := first.setdefault(stem.lower(), path)) != path:
+                    second = path.name if path.parent == other.parent else path
+                    raise InputError(f"{other}: the scan has {second} as well; remove one")
+                found[stem] = path
+    return found
+
+
+def missing(file: Path, ends: Sequence[str], scan: Path) -> InputError:
+    """What to say where a scan lacks a file: the name that it should have, and what stands there instead."""
+    names = list_folder(file.parent) if file.parent.is_dir() else []
+    instead = [name for name in names if name.rpartition(".")[0] == file.stem]
+    hint = f"; {instead[0]} is none of {', '.join(ends)}" if instead else ""
+    return InputError(f"{file}: missing, it belongs to {scan}{hint}")
 
 
 def some(scans: Collection[Scan], folder: Path, kind: str) -> list[Scan]:
@@ -131,14 +173,20 @@ def hash_content(root: str | os.PathLike[str], files: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def parse_real3d(stem: str) -> tuple[str, str]:
+def parse_real3d(stem: str, category: str | None = None) -> tuple[str, str]:
     """Defect and id in a file name of Real3D-AD, as its reader and the generator know them.
 
-    482_bulge_cut -> (bulge, 482_cut); "good" anywhere in it says good.
+    482_bulge_cut -> (bulge, 482_cut); the word "good" says good, and none that it is a part of, such as "notgood".
+    Anomaly-ShapeNet begins with the category's name and calls good scans positive: ashtray0_bulge3 -> (bulge, 3) and
+    ashtray0_positive3 -> (good, 3).
     """
+    if category is not None and (own := re.fullmatch(rf"{re.escape(category)}_([A-Za-z]+)(\d+)", stem)):
+        return GOOD if own[1].lower() in (GOOD, "positive") else own[1], own[2]
     parts = stem.split("_")
     kinds = [part for part in parts[1:] if not part.isdigit()]
-    defect = GOOD if "good" in stem else kinds[0] if kinds else "defect"
+    words = ["", *re.findall(r"[^\W\d_]+", stem.lower())]
+    good = any(word == GOOD and before not in ("not", "no", "non") for before, word in pairwise(words))
+    defect = GOOD if good else kinds[0] if kinds else "defect"
     if defect in parts and len(parts) > 1:
         parts.remove(defect)
     return defect, "_".join(parts)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pointad_core.rendering.views import Cloud, Renders, bounds, project, rotations
+from pointad_core.rendering.views import Cloud, Renders, bounds, find_anomalous, project, rotations
 from pointad_core.rendering.visibility import draw_squares, square_size, tolerance
 
 
@@ -40,7 +40,7 @@ def render(cloud: Cloud, options: Mapping[str, Any], device: torch.device | str 
     """
     resolution = options["resolution"]
     points = torch.as_tensor(cloud["points"], device=device)
-    anomalous = torch.as_tensor(cloud["labels"], device=device) != 0
+    anomalous = find_anomalous(cloud, device)
     rotation = rotations(angles(options["views"])).to(device)
     image, mask = torch.zeros((2, resolution, resolution), dtype=torch.uint8, device=device)
     if "grid" in cloud:

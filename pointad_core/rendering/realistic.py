@@ -173,7 +173,7 @@ def render(cloud: Cloud, options: Mapping[str, Any], device: torch.device | str 
     points = torch.as_tensor(cloud["points"], device=device)
     chosen = random_subset(len(points), POINTS).to(points.device)
     some = points[chosen]
-    anomalous = torch.as_tensor(cloud["labels"], device=device)[chosen] != 0
+    anomalous = views.find_anomalous(cloud, device)[chosen]
     images, masks, pixels, shown = project(some, anomalous, options["views"]["tilt"], options["resolution"])
     visible, unseen = fill_in(shown, some)
     by = nearest(points, some)

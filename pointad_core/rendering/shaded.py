@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from pointad_core.errors import InputError
 from pointad_core.rendering import visibility
-from pointad_core.rendering.views import Cloud, Projection, Renders, project, rotations
+from pointad_core.rendering.views import Cloud, Projection, Renders, find_anomalous, project, rotations
 
 GREY = 0.7
 """Grey level of every point before it is lit."""
@@ -49,7 +49,7 @@ def render(
         raise InputError(f"window: {window} pixels are fewer than the image's {resolution}")
     turns = rotations(angles(options["views"])).to(device)
     points, normals = (torch.as_tensor(cloud[name], device=device) for name in ("points", "normals"))
-    anomalous = torch.as_tensor(cloud["labels"], device=device) != 0
+    anomalous = find_anomalous(cloud, device)
     size, soft = int(point_size), options["visibility"] == "soft"
     square = visibility.square_size(points, size, window) if soft else 0
     drawn = []

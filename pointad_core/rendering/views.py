@@ -18,7 +18,7 @@ from pointad_core.errors import InputError
 
 Cloud = Mapping[str, np.ndarray]
 """Arrays of n points, of which a renderer takes what it needs: points and unit normals f4[n,3], labels [n], nonzero is
-anomalous, and of an organised scan grid i4[n], flat pixels."""
+anomalous, absent in a scan that nobody labelled, and of an organised scan grid i4[n], flat pixels."""
 
 ZOOM = 0.7
 HALF_ANGLE = math.radians(60) / 2
@@ -26,6 +26,13 @@ EYE = ZOOM / math.tan(HALF_ANGLE)
 """Distance of the eye from the middle of the box, in units of E."""
 STEPS = (1 << 22) - 1
 """Steps of a point's nearness as a 22-bit integer: one is E / 4,194,303, finer than float32 coordinates tell apart."""
+
+
+def find_anomalous(cloud: Cloud, device: torch.device | str) -> torch.Tensor:
+    """Which points bool[n] of a cloud are labelled anomalous; without labels none is."""
+    if "labels" not in cloud:
+        return torch.zeros(len(cloud["points"]), dtype=torch.bool, device=device)
+    return torch.as_tensor(cloud["labels"], device=device) != 0
 
 
 def rotations(angles: Sequence[Sequence[float]]) -> torch.Tensor:
@@ -45,7 +52,7 @@ class Renders:
     """What a renderer makes of a cloud of n points: K views, their ground truth and the point-pixel maps.
 
     images: u1[K,S,S], grey; the background is white, that of depth images black
-    masks: u1[K,S,S], 1 where the view shows anomalous points
+    masks: u1[K,S,S], 1 where the view shows anomalous points; without labels nowhere
     pixels: i2[K,n,2], (column, row) of each point, clipped to the image
     visible: bool[K,n]; a point that no view shows has the flags of its nearest shown neighbour
     unseen: number of such points

@@ -36,7 +36,8 @@ def make_clouds(
     root: folder of the data set, only read; layout: name, and the rest as in `datasets.registry.Layout`; options: those
     of `make_cloud` but the scene, and unit (as `units.to_unit` takes it) and missing ("auto", "none" or a number).
 
-    The store has per scan the attributes name, defective, defect, n_original and the arrays of `make_cloud`.
+    The store has per scan the attributes name, defective (null for a scan that nobody labelled), defect, n_original
+    and the arrays of `make_cloud`.
 
     Raises InputError for scans that cannot be read or used, and where most of the defective ones lose their defects;
     the message names the file, and no store is written.
@@ -50,11 +51,14 @@ def make_clouds(
         "organised": layout["scene"] is not None,
         "resolution": options["resolution"],
     }
-    missing = options.get("missing", "auto")
+    mark = options.get("missing", "auto")
+    mark = None if mark == "auto" else mark
     defective, losing = 0, []
     with stores.write(output, "clouds", provenance, attributes) as store:
         for scan in jobs.progress(scans, f"clouds {dataset}/{category}"):
-            raw = reader.read(scan, missing)
+            raw = reader.read(scan, mark)
+            for note in raw.notes:
+                logger.info("%s: %s", scan.path, note)
             raw = to_unit(raw, options.get("unit"), layout["unit"], layout["extents"], scan.path)
             cloud = make_cloud(raw, {**options, "scene": layout["scene"]}, scan.path)
             if isinstance(raw, Organised):
@@ -72,8 +76,10 @@ def make_clouds(
             raise InputError(f"{losing[0].path}: {LOST}, {many}: the object is taken for the background. {WAYS_ON}")
 
 
-def is_defective(scan: Scan, labels: np.ndarray) -> bool:
-    """Label of a scan: that of its ground truth (max y), whatever its folder, name or metadata say."""
+def is_defective(scan: Scan, labels: np.ndarray | None) -> bool | None:
+    """Label of a scan: that of its ground truth (max y), whatever its folder, name or metadata say; None without."""
+    if labels is None:
+        return None
     defective = bool(labels.any())
     if defective != (scan.defect != GOOD):
         message = "%s: called %r, but its ground truth has %s anomalous point; the ground truth counts"

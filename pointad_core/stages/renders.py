@@ -17,14 +17,14 @@ def make_renders(
     options: resolution, views {tilt, x, y} in degrees, renderer, and what that reads: point_size, visibility, window;
     the renderer as its name and the entry in `rendering.registry` that this stands for, {name, module, options}.
 
-    The store has per scan the attribute unseen and the arrays images, masks, pixels and visible of `Renders`. Raises
-    InputError as the renderer does, naming the store and the scan.
+    The store has per scan the attribute unseen and the arrays images, masks, pixels and visible of `Renders`, without
+    masks where nobody labelled the scan. Raises InputError as the renderer does, naming the store and the scan.
     """
     renderer = options["renderer"]
     module = load(renderer["module"])
     device = jobs.pick_device()
     with stores.read(clouds, "clouds") as reader:
-        names = ["points", "normals", "labels", *(["grid"] if reader.attributes["organised"] else [])]
+        wanted = {"points", "normals", "labels", "grid"}
         attributes = {
             **{key: reader.attributes[key] for key in ("dataset", "category")},
             "views": module.angles(options["views"]),
@@ -34,10 +34,11 @@ def make_renders(
         }
         with stores.write(output, "renders", {**provenance, "device": device.type}, attributes) as writer:
             for scan in jobs.progress(reader.scans, f"renders {attributes['category']}"):
-                cloud = reader.load(scan, names)
+                cloud = reader.load(scan, [name for name in reader.arrays(scan) if name in wanted])
                 try:
                     renders = module.render(cloud, options, device)
                 except InputError as error:
                     raise InputError(f"{clouds}: scan {scan}: {error}") from error
-                arrays = {name: getattr(renders, name) for name in ("images", "masks", "pixels", "visible")}
+                names = ["images", "pixels", "visible", *(["masks"] if "labels" in cloud else [])]
+                arrays = {name: getattr(renders, name) for name in names}
                 writer.add(scan, arrays, {"unseen": renders.unseen})

@@ -51,6 +51,6 @@ def make_scores(
                     except InputError as error:
                         read = reader.stores.get("features", reader.clouds)
                         raise InputError(f"{read.path}: scan {scan!r}: {error}") from error
-                    defective = bool(reader.clouds.scan_attributes(scan)["defective"])
+                    defective = reader.clouds.scan_attributes(scan)["defective"]
                     about = {"category": name, "display": category["display"], "scan": scan, "defective": defective}
                     writer.add(f"{name}/{scan}", arrays, {**about, **objects})

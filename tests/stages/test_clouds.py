@@ -118,7 +118,7 @@ def test_a_layout_is_its_module_and_its_scene(tmp_path, monkeypatch):
     points, _, _, ball = plane_and_ball()
     raw = Organised(points.astype(float), points.any(axis=2), np.ones((60, 60, 3), np.uint8), ball)
     scan = Scan("dent/7", "dent", {"points": tmp_path / "7"})
-    module = SimpleNamespace(find_scans=lambda root, category, shard: [scan], read=lambda scan, missing: raw)
+    module = SimpleNamespace(find_scans=lambda root, category, shard: [scan], read=lambda scan, mark: raw)
     monkeypatch.setitem(sys.modules, "pointad_core.datasets.another", module)
     for scene in ("plane", "ground"):
         layout = {"name": "another", "module": "datasets.another", "scene": scene, "unit": "m", "extents": [0.01, 1]}
