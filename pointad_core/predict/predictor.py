@@ -24,14 +24,17 @@ import numpy as np
 from pointad_core.detector import Detector, Seen
 from pointad_core.errors import InputError
 from pointad_core.methods.shipped import ORGANISED, POINTS, REFERENCES
+from pointad_core.predict.calibration import Calibration, check_made_by, decide, read_calibration
 from pointad_core.predict.orientation import Facing, face
 from pointad_core.predict.scan import Scan, Wanted, prepare
-from pointad_core.predict.thresholds import Threshold
+from pointad_core.storage.prompt_files import read_provenance
 
 AROUND = {"tilt": 180, "x": [-144, -108, -72, -36, 0, 36, 72, 108, 144], "y": []}
 """Views from all round, for prompts that were learnt from one side."""
 N_POINTS = 60000
 """Points at most of a scan in no order in the views; all others have the score of the nearest of them."""
+VERSION = 1
+"""Of what is done to a scan before its views; a threshold holds for scores that were made alike."""
 MANY = 300_000
 """Points from which on voxels choose them."""
 
@@ -56,20 +59,20 @@ class Prediction:
     view_names: tuple[str, ...]
     kind: str
     """"front" or "around": which of the shipped prompts, or how one's own were used."""
-    model: str
-    prompts: str
-    prompts_sha256: str
-    shipped: bool
+    made: Mapping[str, Any]
+    """What made it, as `Predictor.made` has it."""
+    prompts: Path | None
+    """File of the prompts; None for those that come with the package."""
     device: str
-    threshold: Threshold | None
+    calibration: Calibration | None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def decision(self) -> str:
         """ "defective" or "good" by the threshold, "uncalibrated" without one."""
-        if self.threshold is None:
+        if self.calibration is None:
             return "uncalibrated"
-        return "defective" if self.object > self.threshold.threshold else "good"
+        return "defective" if decide(self.object, self.calibration) else "good"
 
     @property
     def maximum(self) -> int:
@@ -80,12 +83,14 @@ class Prediction:
     def rank(self) -> dict[str, int] | None:
         """How many of the shipped reference scans have a lower object score: higher_than_good of good, and
         higher_than_defective of defective; None for prompts of one's own, whose scores are on another scale."""
-        if not self.shipped:
+        if self.prompts is not None:
             return None
         references = json.loads(REFERENCES.read_text())[self.kind].get(self.modality)
         if not references:
             return None
-        found = {f"higher_than_{kind}": sum(score < self.object for score in scores) for kind, scores in references.items()}
+        found = {
+            f"higher_than_{kind}": sum(score < self.object for score in scores) for kind, scores in references.items()
+        }
         return found | {kind: len(scores) for kind, scores in references.items()}
 
 
@@ -93,39 +98,41 @@ class Prediction:
 class Predictor:
     """Scores scans with one choice of prompts; detectors are loaded when the first scan needs them."""
 
-    prompts: Path | None = None
-    device: str | None = None
-    threshold: Threshold | None = None
-    facing: str | np.ndarray = "auto"
-    name: str = "object"
+    wanted: Wanted
+    prompts: Path | None
+    device: str | None
+    name: str
     """What the scans are of, for prompts that name it."""
+    calibration: Calibration | None = None
     _detectors: dict[tuple[bool, bool], Detector] = field(default_factory=dict)
 
     @classmethod
     def load(
         cls,
+        wanted: Wanted | None = None,
         prompts: Path | None = None,
         device: str | None = None,
-        threshold: Threshold | None = None,
-        wanted: Wanted | None = None,
         name: str = "object",
+        threshold: Path | None = None,
     ) -> Predictor:
-        """Raises InputError for prompts that cannot be read, and a threshold that was made with others."""
-        made = cls(prompts, device, threshold, wanted.facing if wanted else "auto", name)
+        """threshold: a file of `pointad calibrate`. Raises InputError for files that cannot be read, and for a
+        threshold that was made otherwise."""
+        predictor = cls(wanted or Wanted(), prompts, device, name)
         if threshold is not None:
-            threshold.check(made.prompts_sha256)
-        if prompts is not None:
-            made.detector(around=False)
-        return made
+            predictor.calibration = read_calibration(threshold)
+            check_made_by(predictor.calibration, predictor.made, threshold)
+        return predictor
 
     @cached_property
-    def prompts_sha256(self) -> str:
-        """Hash of the prompts file, or of those that come with the package taken together."""
+    def made(self) -> dict[str, Any]:
+        """What scores depend on besides the scan, as plain values: prompts_sha256, model and settings."""
         paths = [self.prompts] if self.prompts else [ORGANISED, POINTS]
-        missing = [path for path in paths if not path.is_file()]
-        if missing:
-            raise InputError(f"{missing[0]}: no such prompts")
-        return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+        provenance = read_provenance(paths[0])
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+        facing = self.wanted.facing if isinstance(self.wanted.facing, str) else self.wanted.facing.tolist()
+        asked = {"facing": facing, "name": self.name, "views": VERSION}
+        asked |= {key: getattr(self.wanted, key) for key in ("background", "stray", "rgb")}
+        return {"prompts_sha256": digest, "model": provenance.get("model"), "settings": asked}
 
     def detector(self, around: bool, voxels: bool = False) -> Detector:
         """The detector for scans that are looked at from the front or from all round.
@@ -148,9 +155,9 @@ class Predictor:
         """Score a scan; InputError, which names its file, for one that cannot be scored."""
         start = time.perf_counter()
         grid = np.where(scan.kept[..., None], scan.points, np.nan) if scan.organised else None
-        facing = face(scan.points[scan.kept], grid, self.facing)
+        facing = face(scan.points[scan.kept], grid, self.wanted.facing)
         turned = time.perf_counter()
-        detector = self.detector(facing.around, voxels=np.count_nonzero(scan.kept) > MANY)
+        detector = self.detector(facing.around, voxels=bool(np.count_nonzero(scan.kept) > MANY))
         try:
             raw = prepare(scan, facing, detector.renders.get("views", {"tilt": 180})["tilt"], detector.extent)
             seen = detector.look(raw)
@@ -171,12 +178,10 @@ class Predictor:
             maps,
             _name_views(detector.renders.get("views", {}), len(maps)),
             "around" if facing.around else "front",
-            str(detector.model["model"]),
-            str(self.prompts) if self.prompts else "shipped",
-            self.prompts_sha256,
-            self.prompts is None,
+            self.made,
+            self.prompts,
             detector.device.type,
-            self.threshold,
+            self.calibration,
             {"orientation": turned - start, "views": looked - turned, "scores": time.perf_counter() - looked},
         )
 

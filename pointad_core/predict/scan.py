@@ -180,5 +180,3 @@ def prepare(scan: Scan, facing: Facing, tilt: float, extent: float) -> Organised
     if image is not None:
         image = np.where((scan.valid & ~scan.kept)[..., None], 0, image).astype(np.uint8)
     return Organised(np.where(scan.kept[..., None], points, 0.0), scan.kept, image, None)
-
-
