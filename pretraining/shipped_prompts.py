@@ -35,9 +35,9 @@ def score_references(root: Path) -> dict[str, Any]:
     """Object scores of good and of defective scans, by their views and modality; scans are generated below `root`."""
     references: dict[str, Any] = {}
     for views, (layout, categories, modalities) in REFERENCES.items():
-        found = {modality: {"good": [], "defective": []} for modality in modalities}
+        found: dict[str, dict[str, list[float]]] = {modality: {"good": [], "defective": []} for modality in modalities}
         for category in categories:
-            generate_category(root / layout, layout, category, SCANS, SEED)
+            generate_category(root / layout, layout, category, range(SCANS), SEED)
             scans = generated_scans(layout, category, SCANS)
             for name, paths in jobs.progress(scans.items(), f"{views} {category}"):
                 path, *_ = (root / layout / file for file in paths.values())
