@@ -10,9 +10,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import own_scans as shapes
 import pytest
 import raw_files
-from predict import shapes
 
 from pointad_core.cli.main import main
 

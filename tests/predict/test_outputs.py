@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import open3d as o3d
+import own_scans as shapes
 import plyfile
 import pytest
 import raw_files
 import torch
 from PIL import Image
-from predict import shapes
 
 from pointad_core.errors import InputError
 from pointad_core.predict import outputs
@@ -212,5 +212,7 @@ def test_the_score_does_not_depend_on_unit_place_or_axes(tmp_path):
         path = shapes.write_ply(tmp_path / f"{number}.ply", points @ change.T + (1e6 if number == 3 else 0))
         found = Predictor.load(Wanted(facing="auto"), device="cpu")(read_scan(path))
         reference = reference or found
-        assert found.object == pytest.approx(reference.object, abs=2e-3)
-        assert np.corrcoef(found.scores, reference.scores)[0, 1] > 0.99
+        # Along the file's axes the front is exact, otherwise it is found to a few degrees.
+        close, alike = (0.01, 0.95) if number == 2 else (1e-3, 0.999)
+        assert found.object == pytest.approx(reference.object, abs=close), number
+        assert np.corrcoef(found.scores, reference.scores)[0, 1] > alike, number

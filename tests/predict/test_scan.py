@@ -1,9 +1,9 @@
 """A scan is cleaned with a word for everything, and turned and scaled so that axes and units play no part."""
 
 import numpy as np
+import own_scans as shapes
 import pytest
 import raw_files
-from predict import shapes
 
 from pointad_core.errors import InputError
 from pointad_core.predict import scan as scans
