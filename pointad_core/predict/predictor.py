@@ -50,8 +50,9 @@ class Prediction:
     """What was found of a scan of N points, [N] being [H, W] of an organised one.
 
     scores: f4 [N], higher is more anomalous, NaN where a point is missing or not scored; branches: f4 [N] by name,
-    what the scores are made of; objects: the part's score, as `Detection` has it; arrays: the map or the scores of the points in the views, as `Detection` has them; view_maps: f4
-    [K,S,S], what each view says before it goes to the points, and what the views are called.
+    what the scores are made of; objects: the part's score, as `Detection` has it; arrays: the map or the scores of the
+    points in the views, as `Detection` has them; view_maps: f4 [K,S,S], what each view says before it goes to the
+    points, and view_names what the views are called.
     """
 
     scan: Scan
