@@ -70,7 +70,7 @@ $(SETUP): envs/requirements.txt pyproject.toml envs/system.py
 	touch $@
 
 $(SETUP_DEV): $(SETUP) envs/requirements-dev.txt envs/requirements-pretraining.txt
-	$(BIN)/python envs/system.py --latex
+	$(BIN)/python envs/system.py --latex --browser
 	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.txt -r envs/requirements-pretraining.txt
 	touch $@
 

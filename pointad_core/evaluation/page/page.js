@@ -47,7 +47,7 @@ function readColour(name) {
 
 // Pixels that a point takes: its share of the surface and more, for few scans are of even density, times what the slider says.
 function pointSize() {
-  const size = 2.2 * (state.scan.spacing / state.scan.step) * camera.scale * 2 ** Number(find("size").value);
+  const size = 2.4 * (state.scan.spacing / state.scan.step) * camera.scale * 2 ** Number(find("size").value);
   return Math.min(Math.max(size, 1.5), 60);
 }
 

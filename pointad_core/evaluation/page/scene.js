@@ -43,6 +43,9 @@ precision mediump float;
 in vec3 colour;
 out vec4 drawn;
 void main() {
+  // A disc; the corners of the square are left out.
+  vec2 aside = gl_PointCoord - 0.5;
+  if (dot(aside, aside) > 0.25) discard;
   drawn = vec4(colour, 1.0);
 }`;
 
