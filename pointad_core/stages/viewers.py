@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -89,7 +88,9 @@ def load_shown(
         colours=cloud["rgb"].reshape(-1, 3)[cloud["grid"]] if "rgb" in cloud else None,
         truth=cloud["labels"] > 0 if "labels" in cloud else None,
         facts=said,
-        views=make_views(next(iter(values.items())), cloud, renders.load(scan, ["images", "pixels", "visible"]), angles),
+        views=make_views(
+            next(iter(values.items())), cloud, renders.load(scan, ["images", "pixels", "visible"]), angles
+        ),
         front=rotate(*angles[find_frontal(angles)]),
     )
 
@@ -105,7 +106,7 @@ def make_views(
     drawn: Mapping[str, np.ndarray],
     angles: Sequence[Sequence[float]],
 ) -> list[View]:
-    """The photograph, where there is one, and every rendered view, each with the map of one score (name, values [n])."""
+    """The photograph, where there is one, and every rendered view, with the map of one score: name and values [n]."""
     name, values = score
     views = []
     if "rgb" in cloud:

@@ -14,7 +14,7 @@ def naive_thin(points, score, most):
     step = (points.max(0) - corner).max() / 65535 or 1.0
     places = []
     for point in points:
-        steps = [int(round(value)) for value in (point - corner) / step]
+        steps = [round(float(value)) for value in (point - corner) / step]
         places.append(sum((steps[axis] >> bit & 1) << (3 * bit + axis) for bit in range(16) for axis in range(3)))
     curve = sorted(range(len(points)), key=lambda i: (places[i], i))
     kept = []

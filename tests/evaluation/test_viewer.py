@@ -85,7 +85,9 @@ def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else():
 
 def test_nothing_in_the_page_names_another_address():
     for path in viewer.PAGE.iterdir():
-        assert not re.search(r"https?:|//[a-z]+\.|@import|\burl\(|<!--|</script", path.read_text().split("<noscript>")[0])
+        assert not re.search(
+            r"https?:|//[a-z]+\.|@import|\burl\(|<!--|</script", path.read_text().split("<noscript>")[0]
+        )
     text = (viewer.PAGE / "page.js").read_text() + (viewer.PAGE / "views.js").read_text()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|Function\(", text)
 
@@ -93,7 +95,8 @@ def test_nothing_in_the_page_names_another_address():
 def test_hostile_names_stay_in_their_json():
     plain = Elements(make_viewer([shown("a", facts={"b": "c"}) for _ in HOSTILE], "d"))
     scans = [
-        shown(text, facts={text: text, "unit": text}, scores={text: np.arange(500, dtype=np.float32)}) for text in HOSTILE
+        shown(text, facts={text: text, "unit": text}, scores={text: np.arange(500, dtype=np.float32)})
+        for text in HOSTILE
     ]
     page = make_viewer(scans, "".join(HOSTILE))
     page.encode("utf-8")
@@ -147,6 +150,8 @@ def test_200000_points_with_all_scores_take_8_megabytes():
 
 
 def test_starts_without_torch_pandas_and_matplotlib():
-    code = "import sys, pointad_core.evaluation.viewer as _; print({'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
+    code = (
+        "import sys, pointad_core.evaluation.viewer as _; print({'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"

@@ -234,7 +234,8 @@ function showThreshold() {
   find("threshold").setAttribute("aria-valuetext", format(threshold));
   const input = find("threshold-value");
   if (document.activeElement !== input) input.value = format(threshold, 5);
-  const steps = stepsOf(score, threshold);
+  // Points without a score have 0 steps and are never above.
+  const steps = Math.max(stepsOf(score, threshold), 0);
   const above = countAbove(score, steps);
   find("above").textContent = countFormat.format(above);
   find("counted").textContent = countFormat.format(scan.count);
