@@ -31,7 +31,7 @@ MOST_PIXELS = 480
 """Longest side of a view in pixels; larger ones are made smaller."""
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("data.js", "regions.js", "camera.js", "scene.js", "views.js", "page.js")
+SCRIPTS = ("data.js", "regions.js", "camera.js", "scene.js", "views.js", "page.js", "threshold.js", "input.js")
 POLICY = (
     "default-src 'none'; img-src data:; script-src {script}; style-src {style}; base-uri 'none'; form-action 'none'"
 )
