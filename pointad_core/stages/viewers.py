@@ -17,8 +17,8 @@ from pointad_core.stages.heatmaps import choose_scans
 from pointad_core.storage import stores
 from pointad_core.storage.jobs import progress
 
-DEFECTIVE, GOOD = 6, 2
-"""Scans that a page shows of a category of which none are named."""
+DEFECTIVE, SCANS = 6, 8
+"""Scans that a page shows of a category of which none are named: at most so many defective ones, and in all."""
 
 
 def make_viewers(
@@ -42,8 +42,8 @@ def make_viewers(
         render_store = stack.enter_context(stores.read(renders, "renders"))
         score_stores = {label: stack.enter_context(stores.read(path, "scores")) for label, path in scores.items()}
         if scans is None:
-            defective, good = choose_scans(cloud_store, DEFECTIVE)
-            scans = [*defective, *good[:GOOD]]
+            defective, others = choose_scans(cloud_store, DEFECTIVE)
+            scans = [*defective, *others][:SCANS]
         cloud_store.check_scans(category, scans)
         if not scans:
             raise InputError(f"{cloud_store.path}: category {category!r} has no scans to show")
