@@ -77,8 +77,7 @@ def plain(browser: Browser, marked: bool = False) -> None:
 # Drawing --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["viridis", "inferno"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "scheme"), [("viridis", "light"), ("inferno", "dark")])
 def test_the_colours_are_those_of_the_scale(page: Page, name: str, scheme: str) -> None:
     browser = page(sheet(), scheme=scheme)
     plain(browser)
@@ -422,12 +421,18 @@ def test_what_the_policy_forbids_is_refused(browser: Browser, tmp_path: Path) ->
     assert all("Content Security Policy" in message for message in messages)
 
 
-def test_without_webgl_a_sentence_says_so(page: Page) -> None:
-    none = "HTMLCanvasElement.prototype.getContext = function () { return null; };"
-    browser = page(sheet(), before=none)
+@pytest.mark.parametrize(
+    ("without", "sentence"),
+    [
+        ("HTMLCanvasElement.prototype.getContext = () => null", "this browser offers no WebGL 2"),
+        ("delete window.DecompressionStream", "this browser is too old"),
+    ],
+)
+def test_a_browser_that_cannot_draw_it_says_so(page: Page, without: str, sentence: str) -> None:
+    browser = page(sheet(), before=without)
     notice = browser.find("notice")
     assert notice.is_displayed()
-    assert "this browser offers no WebGL 2" in notice.text
+    assert sentence in notice.text
 
 
 COUNT = (

@@ -107,7 +107,13 @@ function drawRing(width, height) {
 
 async function chooseScan(index) {
   find("busy").hidden = false;
-  const scan = await unpack(index);
+  let scan = null;
+  try {
+    scan = await unpack(index);
+  } catch (error) {
+    refuse(`The scan cannot be unpacked here: this browser is too old, or the file is damaged (${error.message}).`);
+    return;
+  }
   if (Number(find("scan").value) !== index) return;
   state.scan = scan;
   state.picked = -1;
