@@ -97,28 +97,32 @@ def unpack(layout, block):
         arrays["colours"] = take("u1", 3 * n).reshape(n, 3)
     if layout["truth"]:
         arrays["truth"] = take("u1", n)
-    if place < len(block):
-        arrays["kept"] = np.cumsum(take("<u4", n), dtype=np.uint32)
+    if layout["numbered"]:
+        arrays["numbers"] = np.cumsum(take("<u4", n), dtype=np.uint32)
     assert place == len(block)
     return arrays
 
 
-@pytest.mark.parametrize(("most", "coloured", "labelled"), [(200, True, True), (200, False, False), (50, True, False)])
-def test_what_is_packed_is_unpacked(most, coloured, labelled):
+@pytest.mark.parametrize(
+    ("most", "coloured", "labelled", "numbered"),
+    [(200, True, True, False), (200, False, False, True), (50, True, False, False), (50, False, True, True)],
+)
+def test_what_is_packed_is_unpacked(most, coloured, labelled, numbered):
     rng = np.random.default_rng(3)
     points = rng.normal(size=(200, 3)).astype(np.float32)
     scores = {name: rng.random(200).astype(np.float32) for name in ("score", "rgb")}
     colours = rng.integers(0, 256, (200, 3), dtype=np.uint8) if coloured else None
     truth = rng.random(200) < 0.2 if labelled else None
     kept = packing.thin(points, scores["score"], most)
-    layout, block = packing.pack(points, scores, colours, truth, kept)
+    numbers = rng.permutation(1000)[:200] if numbered else None
+    layout, block = packing.pack(points, scores, colours, truth, kept, numbers)
     arrays = unpack(layout, block)
     assert np.array_equal(np.stack([arrays[axis] for axis in "xyz"], 1), packing.quantise_points(points[kept])[0])
     for name, score in scores.items():
         assert np.array_equal(arrays[name], packing.quantise_scores(score[kept])[0])
-    assert ("kept" in arrays) == (most < 200)
-    if most < 200:
-        assert np.array_equal(arrays["kept"], kept)
+    assert ("numbers" in arrays) == (most < 200 or numbered)
+    if most < 200 or numbered:
+        assert np.array_equal(arrays["numbers"], kept if numbers is None else numbers[kept])
     if colours is not None:
         assert np.array_equal(arrays["colours"], colours[kept])
     if truth is not None:

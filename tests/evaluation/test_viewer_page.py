@@ -229,6 +229,14 @@ def test_the_numbers_are_those_of_a_naive_count(page: Page, seed: int) -> None:
     assert "Extent (mm)" in browser.text("region-table")
 
 
+def test_points_have_the_numbers_that_they_are_given(page: Page) -> None:
+    scan = blobs(numbers=np.random.default_rng(0).permutation(10**6)[:1500])
+    browser = page(scan)
+    browser.find("highest").click()
+    highest = int(np.argmax(scan.scores["score"]))
+    assert dict(browser.table("point"))["index"] == str(scan.numbers[highest])  # type: ignore[index]
+
+
 def test_a_thinned_scan_says_so_and_keeps_its_highest_score(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viewer, "MOST_POINTS", 400)
     scan = blobs()

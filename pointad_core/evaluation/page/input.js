@@ -9,7 +9,7 @@ function showPoint(i) {
   if (i >= 0) {
     const digits = Math.max(0, Math.min(9, Math.ceil(-Math.log10(scan.step))));
     const place = [scan.x[i], scan.y[i], scan.z[i]].map((steps, c) => (scan.corner[c] + steps * scan.step).toFixed(digits));
-    rows.push(["index", String(scan.kept ? scan.kept[i] : i)]);
+    rows.push(["index", String(scan.numbers ? scan.numbers[i] : i)]);
     rows.push([scan.unit ? `place (${scan.unit})` : "place", place.join(", ")]);
     for (const score of scan.scores) rows.push([score.name, format(valueOf(score, i))]);
     if (scan.colours) rows.push(["colour", [0, 1, 2].map((c) => scan.colours[3 * i + c]).join(", ")]);

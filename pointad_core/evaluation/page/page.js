@@ -130,7 +130,7 @@ async function chooseScan(index) {
   if ((state.mode === 1 && !scan.colours) || (state.mode === 2 && !scan.truth)) chooseMode(0);
   find("marked").checked = scan.threshold !== null || thresholds.size > 0;
   const facts = [...scan.facts];
-  if (scan.kept) {
+  if (scan.count < scan.total) {
     const [shown, all] = [scan.count, scan.total].map((count) => countFormat.format(count));
     facts.unshift(["shown", `${shown} of ${all} points: of each neighbourhood the one with the highest ${scan.scores[0].name}`]);
   } else facts.unshift(["points", countFormat.format(scan.count)]);
