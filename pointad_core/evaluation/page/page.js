@@ -132,8 +132,8 @@ async function chooseScan(index) {
   const facts = [...scan.facts];
   if (scan.count < scan.total) {
     const [shown, all] = [scan.count, scan.total].map((count) => countFormat.format(count));
-    facts.unshift(["shown", `${shown} of ${all} points: of each neighbourhood the one with the highest ${scan.scores[0].name}`]);
-  } else facts.unshift(["points", countFormat.format(scan.count)]);
+    facts.unshift(["points shown", `${shown} of ${all} points: of each neighbourhood the one with the highest ${scan.scores[0].name}`]);
+  } else facts.unshift(["points shown", countFormat.format(scan.count)]);
   fillTable(find("facts"), facts);
   showPoint(-1);
   chooseScore();
