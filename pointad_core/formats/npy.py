@@ -67,8 +67,9 @@ def as_array(path: Path, name: str, content: bytes) -> np.ndarray:
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = header(file)
         announced = int(np.prod(shape, dtype=object)) * kind.itemsize
-        if announced > len(content):
-            raise InputError(f"{path}: {shorten(name)} announces {announced} bytes, but has {len(content)}")
+        left = len(content) - file.tell()
+        if announced > left:
+            raise InputError(f"{path}: {shorten(name)} announces {announced} bytes, but has {left}")
         return np.load(io.BytesIO(content), allow_pickle=False)
     except InputError:
         raise

@@ -54,7 +54,7 @@ def by_hand(points: np.ndarray) -> bytes:
         gzip.compress(tiff(POINTS)),
         written(POINTS, photometric="rgb"),
         written(POINTS, photometric="minisblack"),
-        written(POINTS, byteorder=">", bigtiff=True),
+        written(POINTS, byteorder=">", bigtiff=True, photometric="rgb"),
         written(POINTS, photometric="rgb", tile=(16, 16)),
         *(
             written(POINTS, photometric="rgb", compression=compression, predictor=predictor)
@@ -107,9 +107,9 @@ def announced(height: int) -> bytes:
         (b"II*\0", "not a readable tiff"),
         (announced(100_000_000), "100000000 x 40 x 3 of float32, more than 1024 MiB"),
         (written(POINTS[..., 0]), "array of shape (30, 40) and type float32, expected height x width x 3 floats"),
-        (written(POINTS[..., :2]), "expected height x width x 3"),
-        (written(POINTS[..., [0, 1, 2, 2]]), "expected height x width x 3"),
-        (written(POINTS.astype(complex)), "expected height x width x 3"),
+        (written(POINTS[..., :2], photometric="minisblack", planarconfig="contig"), "expected height x width x 3"),
+        (written(POINTS[..., [0, 1, 2, 2]], photometric="rgb", extrasamples=[0]), "expected height x width x 3"),
+        (written(POINTS.astype(complex), photometric="minisblack"), "expected height x width x 3"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, content, message):
