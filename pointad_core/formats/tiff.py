@@ -32,6 +32,7 @@ def read(path: Path, unit: str | None = None, **_: Any) -> Reading:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             if not file.pages:
                 raise EOFError("it ends before its directory, cut short")
+            source: Any
             source = page = file.pages.first
             if len(page.shape) == 2 and len(file.series[0].shape) == 3:
                 # Planes that are a page each, or rows, as tifffile has them where it takes no pixels for colours.
