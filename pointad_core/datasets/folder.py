@@ -82,7 +82,7 @@ def read(scan: Scan, missing: str | float = "auto") -> Unorganised:
     that are not of this scan.
     """
     reading, valid, notes = read_points(scan, missing)
-    labels = read_labels(scan, reading, valid)
+    labels = read_labels(scan, reading.points, valid, reading.labels)
     points = reading.points[valid]
     return Unorganised(points, labels if labels is None else labels[valid], notes)
 
@@ -98,17 +98,27 @@ def read_points(scan: Scan, missing: str | float) -> tuple[Reading, np.ndarray, 
     return reading, found.valid, (*reading.notes, *found.notes)
 
 
-def read_labels(scan: Scan, reading: Reading, valid: np.ndarray) -> np.ndarray | None:
-    """Labels bool, of the shape of `valid`, from what lies beside a scan or its file; None where there are none."""
+def read_labels(scan: Scan, points: np.ndarray, valid: np.ndarray, own: np.ndarray | None) -> np.ndarray | None:
+    """Labels bool [N] or [H, W] from what lies beside a scan or its file; None where there are none.
+
+    points: f8 [N, 3] or [H, W, 3] as they stand in the file; valid: those that are not missing; own: labels that the
+    file itself has.
+    """
     if "gt" not in scan.files:
-        if reading.labels is not None:
-            return reading.labels
+        if own is not None:
+            return own
         return np.zeros(valid.shape, bool) if scan.defect == GOOD else None
     path = scan.files["gt"]
     if path.suffix.lower() == ".png":
         if valid.ndim != 2:
             raise InputError(f"{path}: marks pixels, but {scan.path} is a cloud without any; give a .label.txt")
         return read_mask(path, valid.shape, scan.path)
+    places, marked = read_rows(path)
     labels = np.zeros(valid.shape, bool)
-    labels[valid] = match_labels(reading.points[valid], *read_rows(path), path, scan.path)
+    if places is not None:
+        labels[valid] = match_labels(points[valid], places, marked, path, scan.path)
+    elif len(marked) == labels.size:
+        labels.flat = marked
+    else:
+        raise InputError(f"{path}: {len(marked)} labels without places, but {scan.path} has {labels.size} points")
     return labels

@@ -25,4 +25,4 @@ def read(scan: Scan, missing: str | float = "auto") -> Organised:
     if "rgb" in scan.files:
         rgb = read_rgb(scan.files["rgb"], valid.shape, scan.path)
     points = np.where(valid[..., None], reading.points, 0)
-    return Organised(points, valid, rgb, read_labels(scan, reading, valid), notes)
+    return Organised(points, valid, rgb, read_labels(scan, reading.points, valid, reading.labels), notes)

@@ -32,7 +32,9 @@ MOST_PIXELS = 480
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("data.js", "regions.js", "camera.js", "scene.js", "views.js", "page.js")
-POLICY = "default-src 'none'; img-src data:; script-src {script}; style-src {style}; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; img-src data:; script-src {script}; style-src {style}; base-uri 'none'; form-action 'none'"
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def make_viewer(scans: Sequence[Shown], title: str) -> str:
         "title": html.escape(title.encode("utf-8", "replace").decode()),
         "style": style,
         "content": to_inert_json(content),
-        "packed": "\n".join(f'<script type="text/plain" id="scan-{i}">{text}</script>' for i, text in enumerate(packed)),
+        "packed": "\n".join(
+            f'<script type="text/plain" id="scan-{i}">{text}</script>' for i, text in enumerate(packed)
+        ),
         "script": script,
     }
     template = (PAGE / "page.html").read_text(encoding="utf-8")
@@ -190,7 +194,9 @@ def _encode(image: np.ndarray, kind: str, **options: Any) -> str:
     picture = Image.fromarray(image)
     if (longest := max(picture.size)) > MOST_PIXELS:
         size = [max(1, side * MOST_PIXELS // longest) for side in picture.size]
-        picture = picture.resize((size[0], size[1]), Image.Resampling.BOX if image.ndim == 3 else Image.Resampling.NEAREST)
+        picture = picture.resize(
+            (size[0], size[1]), Image.Resampling.BOX if image.ndim == 3 else Image.Resampling.NEAREST
+        )
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
