@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +118,9 @@ class Detector:
         restored = restore(entry, prompts, settings, parts["model"], place)
         return cls(entry, restored, settings, extent=extent, device=place, **parts)
 
-    @cached_property
+    @property
     def _clip(self) -> Clip:
-        return load_model(self.model, self.device)
+        return _load_model(tuple(self.model.items()), self.device)
 
     def __call__(self, points: np.ndarray, rgb: np.ndarray | None = None, name: str = "object") -> Detection:
         """Score a scan.
@@ -201,6 +201,12 @@ class Detector:
             alpha = float(self.aggregation["alpha"])
         features = whole.cpu().numpy(), patches.cpu().numpy()
         return views, make_sample(*features, pixels, visible, resolution, prepared, alpha)
+
+
+@lru_cache(maxsize=1)
+def _load_model(model: tuple[tuple[str, Any], ...], device: torch.device) -> Clip:
+    """The CLIP of several detectors, which is the same for most."""
+    return load_model(dict(model), device)
 
 
 def as_raw(points: np.ndarray, rgb: np.ndarray | None) -> Organised | Unorganised:

@@ -19,8 +19,10 @@ from pointad_core.clip.models_index import (
     bundled_weights,
     check_deep_blocks,
     check_model,
+    choose_quick_gelu,
     describe,
     model_files,
+    quick_gelu_of,
 )
 from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
@@ -52,7 +54,8 @@ def _shorten(value: object) -> str:
 def _expected(schema: Mapping[str, Any]) -> str:
     """What a schema allows, e.g. "integer >= 1"."""
     if "enum" in schema:
-        return "one of " + ", ".join(map(str, schema["enum"]))
+        further = [schema["$comment"]] if "$comment" in schema else []
+        return "one of " + ", ".join(map(str, [*schema["enum"], *further]))
     if "const" in schema:
         return str(schema["const"])
     types = schema.get("type", "another value")
@@ -217,8 +220,11 @@ def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Ite
         hint = _similar(model, known)
         yield f"config: {key}.model is {model!r}{hint}, expected one of open_clip's or of the package's"
         return
+    description, given = describe(model) or {}, features.get("quick_gelu")
     try:
-        check_model(model, describe(model) or {}, features["vv_blocks"], resolution)
+        check_model(model, description, features["vv_blocks"], resolution)
+        if "checkpoint" in features and os.path.exists(file := os.path.expanduser(features["checkpoint"])):
+            choose_quick_gelu(model, description, given, quick_gelu_of(file), f"the file {file}", known)
     except InputError as error:
         yield f"config: {key}: {error}"
     if known[model].parent == MODELS and "pretrained" in features:

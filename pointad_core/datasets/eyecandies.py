@@ -77,7 +77,7 @@ def find_defect(scan: Scan) -> str:
     return UNLABELLED
 
 
-def read(scan: Scan) -> Organised:
+def read(scan: Scan, mark: float | str | None = None) -> Organised:
     """Read a sample: points f8[512,512,3] in metres in the world's frame; a pixel of no depth is not valid.
 
     Raises InputError for files that cannot be decoded or hold something else than the layout says.

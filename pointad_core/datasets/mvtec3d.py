@@ -65,7 +65,7 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
 find_scans = find  # Names and defects stand in the files' places.
 
 
-def read(scan: Scan) -> Organised:
+def read(scan: Scan, mark: float | str | None = None) -> Organised:
     """Read a scan: points in metres in the camera's frame (z away from it), a missing one being exactly (0, 0, 0).
 
     Raises InputError for a file that cannot be decoded, NaN or infinite coordinates, a scan without any point, and

@@ -66,7 +66,7 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
 find_scans = find  # Names and defects stand in the files' names.
 
 
-def read(scan: Scan) -> Unorganised:
+def read(scan: Scan, mark: float | str | None = None) -> Unorganised:
     """Read a scan: points in the data's units (about a millimetre) and their labels; a good one needs no label file,
     and any other without one is unlabelled.
 

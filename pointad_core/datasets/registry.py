@@ -28,12 +28,18 @@ class Layout:
     scene: Literal["plane", "ground"] | None
     """Of organised scans what lies behind the object: a plane that the camera looks at, or the ground that it stands
     on. None for unorganised clouds."""
+    unit: str = "m"
+    """Unit of its coordinates, by its name in `clouds.units`."""
+    extents: tuple[float, float] = (0.003, 2)
+    """Least and greatest extent that a scan can have in that unit: any other, and the file is in another unit."""
 
 
+# Of published scans the extents are 0.09 to 0.2 m, some 2 m (the ground with it) and 21 to 38 mm; of Anomaly-ShapeNet,
+# whose clouds are normalised and have no unit, 1 to 2.
 LAYOUTS = {
     "mvtec3d": Layout("datasets.mvtec3d", scene="plane"),
-    "eyecandies": Layout("datasets.eyecandies", scene="ground"),
-    "real3d": Layout("datasets.real3d", scene=None),
+    "eyecandies": Layout("datasets.eyecandies", scene="ground", extents=(0.05, 100)),
+    "real3d": Layout("datasets.real3d", scene=None, unit="mm", extents=(3, 1000)),
     "folder": Layout("datasets.folder", scene=None),
     "folder_organised": Layout("datasets.folder_organised", scene="plane"),
 }

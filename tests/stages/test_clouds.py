@@ -118,10 +118,10 @@ def test_a_layout_is_its_module_and_its_scene(tmp_path, monkeypatch):
     points, _, _, ball = plane_and_ball()
     raw = Organised(points.astype(float), points.any(axis=2), np.ones((60, 60, 3), np.uint8), ball)
     scan = Scan("dent/7", "dent", {"points": tmp_path / "7"})
-    module = SimpleNamespace(find_scans=lambda root, category, shard: [scan], read=lambda scan: raw)
+    module = SimpleNamespace(find_scans=lambda root, category, shard: [scan], read=lambda scan, mark: raw)
     monkeypatch.setitem(sys.modules, "pointad_core.datasets.another", module)
     for scene in ("plane", "ground"):
-        layout = {"name": "another", "module": "datasets.another", "scene": scene}
+        layout = {"name": "another", "module": "datasets.another", "scene": scene, "unit": "m", "extents": [0.01, 1]}
         make_clouds(tmp_path, tmp_path / "clouds.zarr.zip", "ours", layout, "bolt", OPTIONS, {})
         expected = make_cloud(raw, OPTIONS | {"scene": scene}, scan.path)
         cloud = load(tmp_path / "clouds.zarr.zip", "dent/7")
@@ -333,7 +333,7 @@ def nan(points, rgb, gt):
     [
         (nothing, "the scan is empty"),
         (bare_ring, "40 points in the outer 10 rows and columns, at least 50"),
-        (one_place, "plane|no object found"),
+        (one_place, "lie all in one place"),
         (only_plane, "no object found"),
         (nan, "1 points are NaN"),
     ],
