@@ -17,6 +17,7 @@ from pointad_core.errors import InputError
 
 COMMANDS = {
     "predict": "heat maps of scans of one's own",
+    "train": "prompts learnt on scans of one's own",
     "export": "scores as files that other evaluations read",
 }
 """Subcommands by name, and what the list of them says."""
