@@ -67,7 +67,7 @@ def _usual_scale(extent: float, metres: float | None) -> float:
 
 
 def _share_on_grid(points: np.ndarray, valid: np.ndarray, extent: float, seed: int, path: Path) -> float:
-    """Share of the points on the plane of the outer ring of pixels; 0 where the ring has none or it is no background."""
+    """Share of the points on the plane of the outer ring of pixels; 0 where it is no background."""
     ring = valid.copy()
     ring[RING:-RING, RING:-RING] = False
     if np.count_nonzero(ring) < max(RING_POINTS, 0.3 * ring.size * (1 - _inner(valid.shape))):

@@ -45,7 +45,8 @@ class Prediction:
 
     scores: f4 [N], higher is more anomalous, NaN where a point is missing or not scored; branches: f4 [N] by name,
     what the scores are made of; object: the part's score, and `modality`, what it is of: "3d", or "m3d" with a
-    photograph; views: u1 [K,S,S] images, f4 [K,S,S] maps, and their names.
+    photograph; arrays: the map or the scores of the points in the views, as `Detection` has them; view_maps: f4
+    [K,S,S], what each view says before it goes to the points, and what the views are called.
     """
 
     scan: Scan
@@ -54,6 +55,7 @@ class Prediction:
     branches: Mapping[str, np.ndarray]
     object: float
     modality: str
+    arrays: Mapping[str, np.ndarray]
     seen: Seen
     view_maps: np.ndarray
     view_names: tuple[str, ...]
@@ -174,6 +176,7 @@ class Predictor:
             {name: _spread(part, scan) for name, part in branches.items()},
             found.object,
             "m3d" if seen.photograph is not None else "3d",
+            found.arrays,
             seen,
             maps,
             _name_views(detector.renders.get("views", {}), len(maps)),
