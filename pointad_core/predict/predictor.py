@@ -24,7 +24,7 @@ import numpy as np
 from pointad_core.detector import Detector, Seen
 from pointad_core.errors import InputError
 from pointad_core.methods.shipped import ORGANISED, POINTS, REFERENCES
-from pointad_core.predict.calibration import Calibration, check_made_by, decide, read_calibration
+from pointad_core.predict.calibration import Calibration, check_made_by, decide, misfit, read_calibration
 from pointad_core.predict.orientation import Facing, face
 from pointad_core.predict.scan import Scan, Wanted, prepare
 from pointad_core.storage.prompt_files import read_provenance
@@ -169,22 +169,26 @@ class Predictor:
             maps = detector.view_maps(seen, self.name)
         except InputError as error:
             raise InputError(f"{scan.path}: {error}") from error
+        modality, kind = "m3d" if seen.photograph is not None else "3d", "around" if facing.around else "front"
+        calibration = self.calibration
+        if calibration is not None and (reason := misfit(calibration, modality, kind)):
+            calibration, scan = None, replace(scan, notes=(*scan.notes, reason))
         return Prediction(
             scan,
             facing,
             _spread(found.points, scan),
             {name: _spread(part, scan) for name, part in branches.items()},
             found.object,
-            "m3d" if seen.photograph is not None else "3d",
+            modality,
             found.arrays,
             seen,
             maps,
             _name_views(detector.renders.get("views", {}), len(maps)),
-            "around" if facing.around else "front",
+            kind,
             self.made,
             self.prompts,
             detector.device.type,
-            self.calibration,
+            calibration,
             {"orientation": turned - start, "views": looked - turned, "scores": time.perf_counter() - looked},
         )
 
