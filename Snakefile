@@ -15,6 +15,8 @@
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
 #   results/heatmaps/gallery.png                                               the methods side by side
+#   results/predictions/{prediction}{shard}/...                                a folder of the user's own scans
+#   results/predictions/{prediction}.csv                                       and the table of all of them
 #   results/summary/{dataset}/{auxiliary}.csv                                  one auxiliary split, one-vs-rest
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
@@ -42,6 +44,7 @@ include: "workflow/rules/metrics.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/heatmaps.smk"
+include: "workflow/rules/predictions.smk"
 include: "workflow/rules/targets.smk"
 
 

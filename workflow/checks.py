@@ -28,6 +28,7 @@ from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from workflow.plan import complete_variants, pairs_of, tested_by
+from workflow.predictions import check as check_predictions
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -324,6 +325,7 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
         if method["published"] is not None:
             yield from _refer(f"methods.{name}.published", method["published"], published, "one of the paper's rows")
         yield from _check_method(name, method, config)
+    yield from check_predictions(config)
     experiments = config["experiments"]
     for position, name in enumerate(experiments["one_vs_rest"]):
         key = f"experiments.one_vs_rest[{position}]"

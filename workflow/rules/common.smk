@@ -15,6 +15,7 @@ from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
 from pointad_core.storage.locks import enter, hold
 from workflow import inputs, plan, tables
+from workflow import predictions as own
 from workflow.checks import complete
 
 try:
@@ -68,6 +69,7 @@ wildcard_constraints:
     method=any_of(config["methods"]),
     seed=any_of([0, *config["seeds"]]),
     number="[1-4]",
+    prediction=any_of(config["predictions"]),
 
 
 def in_place(function):

@@ -4,6 +4,7 @@
 localrules:
     all_tables,
     all_heatmaps,
+    all_predictions,
 
 
 rule all_tables:
@@ -20,3 +21,9 @@ rule all_heatmaps:
     input:
         tables.heatmaps(config),
         tables.nothing_to_show(config),
+
+
+rule all_predictions:
+    """Heat maps of every folder of the user's own scans, and a table of each."""
+    input:
+        own.targets(config),
