@@ -2,6 +2,7 @@
 # make test          the tests
 # make test-cluster  the tests that take long, or start a Slurm on this machine
 # make figure        the README's picture, from the embedded default
+# make shipped_prompts  the prompts that come with the package, and their reference scores, from the embedded default
 # make pocket_clip   the small CLIP of the embedded default, trained anew (hours)
 # make lint          formatting, types, workflow
 # make benchmark     what the speed and memory claims rest on
@@ -18,7 +19,7 @@ SETUP_CLUSTER := .venv/setup-cluster.stamp
 # The one pin that is installed by itself, see below.
 TORCH = $(shell grep '^torch==' envs/requirements.txt)
 
-.PHONY: tables heatmaps figure pocket_clip test test-cluster lint benchmark setup setup-dev setup-cluster
+.PHONY: tables heatmaps figure shipped_prompts pocket_clip test test-cluster lint benchmark setup setup-dev setup-cluster
 
 tables: setup
 	$(BIN)/snakemake --cores $(CORES) all_tables
@@ -30,6 +31,12 @@ figure: setup
 	$(BIN)/snakemake --cores $(CORES) results/heatmaps/gallery.png
 	mkdir -p docs
 	cp results/heatmaps/gallery.png docs/heatmaps.png
+
+PROMPTS := results/prompts/pointad_plus
+
+shipped_prompts: setup
+	$(BIN)/snakemake --cores $(CORES) $(PROMPTS)/mvtec3d/carrot/111.safetensors $(PROMPTS)/real3d/shell/111.safetensors
+	$(BIN)/python -m pretraining.shipped_prompts $(PROMPTS)
 
 pocket_clip: setup
 	$(BIN)/python -m pip install --quiet -r envs/requirements-pretraining.txt

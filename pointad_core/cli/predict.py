@@ -57,6 +57,7 @@ def add_preparation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stray", choices=("remove", "keep"), default="remove", help="points far from all others (default: remove)"
     )
+    parser.add_argument("--point-size", type=int, metavar="PIXELS", help="of a drawn point (default: closes the gaps)")
     parser.add_argument("--no-rgb", action="store_true", help="leave photographs out")
     parser.add_argument(
         "--intrinsics", metavar="FX,FY,CX,CY", help="of the camera, in pixels: png files are depth images then"
@@ -97,6 +98,7 @@ def load_predictor(arguments: argparse.Namespace) -> Predictor:
         background=arguments.background,
         stray=arguments.stray,
         rgb=not arguments.no_rgb,
+        point_size=arguments.point_size,
         intrinsics=parse_intrinsics(arguments.intrinsics),
     )
     threshold = getattr(arguments, "threshold", None)  # `pointad calibrate` has none yet

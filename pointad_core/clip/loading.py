@@ -4,13 +4,14 @@ import difflib
 import logging
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from pointad_core.clip.checkpoints import read_checkpoint
 from pointad_core.clip.models_index import (
@@ -134,19 +135,28 @@ def _close_names(name: str, known: Collection[str]) -> str:
 
 def _build(open_clip: ModuleType, model: str, quick_gelu: bool, seed: int | None) -> nn.Module:
     """The network, with weights drawn from the seed alone, or to be filled from a file where there is no seed."""
-    # Drawing weights that a file replaces costs 14 s for a ViT-L; on the meta device nothing is drawn.
-    device = "cpu" if seed is not None else "meta"
-    with torch.random.fork_rng(devices=[]), torch.device(device), _quiet():
+    with torch.random.fork_rng(devices=[]), _Undrawn() if seed is None else nullcontext(), _quiet():
         if seed is not None:
             torch.default_generator.manual_seed(seed)
-        network = open_clip.create_model(
-            model, precision="fp32", device=device, force_quick_gelu=quick_gelu, pretrained_text=False
+        return open_clip.create_model(
+            model, precision="fp32", device="cpu", force_quick_gelu=quick_gelu, pretrained_text=False
         )
-    if seed is None:
-        network.to_empty(device="cpu")
-        # The causal mask is the one tensor that no checkpoint holds.
-        getattr(network, "text", network).attn_mask.fill_(float("-inf")).triu_(1)
-    return network
+
+
+class _Undrawn(TorchFunctionMode):
+    """Within it no random number is drawn: tensors that would hold some hold whatever is in memory.
+
+    Drawing weights that a file replaces costs 14 s for a ViT-L. The meta device draws nothing either, but the first
+    number that a tensor on it is multiplied with imports torch's compiler, which takes more than a second.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is torch.randn:
+            return torch.empty(*args, **kwargs)
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return function(*args, **kwargs)
 
 
 def _download(open_clip: ModuleType, model: str, tag: str, config: dict[str, Any]) -> str:

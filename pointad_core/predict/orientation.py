@@ -203,11 +203,6 @@ def find_front(points: np.ndarray) -> Facing:
     # The area that a direction shows: each point's share of the surface, as it is inclined.
     area = ((before | behind) * np.abs(normals @ ways.T).T).mean(axis=1)
     way = ways[area.argmax()]
-    sides = {1: int(before[area.argmax()].sum()), -1: int(behind[area.argmax()].sum())}
-    # Where one side shows clearly more, as of a cup, that side is it.
-    side = (
-        max(sides, key=lambda key: sides[key]) if abs(sides[1] - sides[-1]) > 0.1 * len(sample) else bulge(sample, way)
-    )
-    front = side * way
+    front = bulge(sample, way) * way
     told = ",".join(f"{number:.2f}" for number in front + 0.0)
     return Facing(level_frame(points, front), False, f"its front is {told}, the side that shows most of its surface")

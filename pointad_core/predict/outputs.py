@@ -19,7 +19,7 @@ import numpy as np
 
 from pointad_core.evaluation.viewer import Shown, View, find_range, write_viewer
 from pointad_core.formats.unit import describe, metres_of
-from pointad_core.predict.picture import draw_picture, to_colours
+from pointad_core.predict.picture import draw_picture, find_silhouette, to_colours
 from pointad_core.predict.predictor import Prediction
 
 MOST_ROWS = 500_000
@@ -151,8 +151,9 @@ def to_shown(found: Prediction, summary: Mapping[str, Any], most: int | None = N
     }
     renders, views = found.seen.renders, []
     if renders is not None and most is None:
-        for name, image, scored in zip(found.view_names, renders.images, found.view_maps, strict=False):
-            views.append(View(name, np.repeat(image[..., None], 3, axis=2), np.where(image < 255, scored, np.nan)))
+        for number, (name, scored) in enumerate(zip(found.view_names, found.view_maps, strict=True)):
+            image = np.repeat(renders.images[number][..., None], 3, axis=2)
+            views.append(View(name, image, np.where(find_silhouette(renders, number), scored, np.nan)))
     frame = found.facing.frame
     return Shown(
         summary["name"],

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,12 +22,14 @@ from typing import Any
 
 import numpy as np
 
+from pointad_core.clouds.background import pad_square
 from pointad_core.detector import Detector, Seen
 from pointad_core.errors import InputError
 from pointad_core.methods.shipped import ORGANISED, POINTS, REFERENCES
 from pointad_core.predict.calibration import Calibration, check_made_by, decide, misfit, read_calibration
 from pointad_core.predict.orientation import Facing, face
-from pointad_core.predict.scan import Scan, Wanted, prepare
+from pointad_core.predict.scan import Scan, Wanted, prepare, spacing
+from pointad_core.rendering.views import footprint
 from pointad_core.storage.prompt_files import read_provenance
 
 AROUND = {"tilt": 180, "x": [-144, -108, -72, -36, 0, 36, 72, 108, 144], "y": []}
@@ -35,6 +38,9 @@ N_POINTS = 60000
 """Points at most of a scan in no order in the views; all others have the score of the nearest of them."""
 VERSION = 1
 """Of what is done to a scan before its views; a threshold holds for scores that were made alike."""
+COVER = 2.1
+"""Side of a point's square in distances between points: as the data sets' categories have it in the config."""
+POINT_SIZES = 5, 40
 MANY = 300_000
 """Points from which on voxels choose them."""
 
@@ -133,7 +139,7 @@ class Predictor:
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
         facing = self.wanted.facing if isinstance(self.wanted.facing, str) else self.wanted.facing.tolist()
         asked = {"facing": facing, "name": self.name, "views": VERSION}
-        asked |= {key: getattr(self.wanted, key) for key in ("background", "stray", "rgb")}
+        asked |= {key: getattr(self.wanted, key) for key in ("background", "stray", "rgb", "point_size")}
         return {"prompts_sha256": digest, "model": provenance.get("model"), "settings": asked}
 
     def detector(self, around: bool, voxels: bool = False) -> Detector:
@@ -153,6 +159,23 @@ class Predictor:
             self._detectors[key] = detector
         return self._detectors[key]
 
+    def _with_point_size(self, detector: Detector, scan: Scan) -> Detector:
+        """A detector that draws points as large as it takes to close the gaps between them."""
+        if "point_size" not in detector.renders:
+            return detector
+        size = self.wanted.point_size
+        if size is None:
+            count = np.count_nonzero(scan.kept)
+            if scan.organised:
+                side = pad_square(scan.kept).shape[0]
+                drawn = count * min(1.0, (detector.clouds["resolution"] / side) ** 2)
+            else:
+                drawn = min(count, detector.clouds["n_points"])
+            gap = spacing(scan.points[scan.kept]) * math.sqrt(count / drawn)
+            low, high = POINT_SIZES
+            size = round(min(max(COVER * gap / footprint(1, detector.renders["window"]), low), high))
+        return replace(detector, renders={**detector.renders, "point_size": size})
+
     def __call__(self, scan: Scan) -> Prediction:
         """Score a scan; InputError, which names its file, for one that cannot be scored."""
         start = time.perf_counter()
@@ -162,7 +185,7 @@ class Predictor:
         detector = self.detector(facing.around, voxels=bool(np.count_nonzero(scan.kept) > MANY))
         try:
             raw = prepare(scan, facing, detector.renders.get("views", {"tilt": 180})["tilt"], detector.extent)
-            seen = detector.look(raw)
+            seen = self._with_point_size(detector, scan).look(raw)
             looked = time.perf_counter()
             found = detector.judge(seen, self.name)
             branches = detector.branches(seen, self.name)

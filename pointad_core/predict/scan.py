@@ -43,6 +43,8 @@ class Wanted:
     """Take a photograph in where there is one."""
     intrinsics: tuple[float, float, float, float] | None = None
     """fx, fy, cx, cy of depth images."""
+    point_size: int | None = None
+    """Side of a point's square when drawn, in window pixels; None for one that closes the gaps between points."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,17 @@ def find_photograph(path: Path | None, colours: np.ndarray | None, valid: np.nda
             return np.array(image.convert("RGB")), f"with the photograph {path} (--no-rgb leaves it out)"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a readable photograph ({error})") from error
+
+
+def spacing(points: np.ndarray) -> float:
+    """Median distance from one of points [n,3] to the nearest other, in units of the longest side of their box."""
+    from scipy.spatial import KDTree
+
+    from pointad_core.clouds.subsets import random_subset
+
+    some = points[random_subset(len(points), 2000).numpy()]
+    distances, _ = KDTree(points).query(some, k=2)
+    return float(np.median(distances[:, 1]) / np.ptp(points, axis=0).max())
 
 
 def prepare(scan: Scan, facing: Facing, tilt: float, extent: float) -> Organised | Unorganised:
