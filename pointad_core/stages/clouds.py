@@ -45,6 +45,7 @@ def make_clouds(
         "organised": layout["scene"] is not None,
         "resolution": options["resolution"],
     }
+    unlabelled, without_rgb = 0, 0
     with stores.write(output, "clouds", provenance, attributes) as store:
         for scan in jobs.progress(scans, f"clouds {dataset}/{category}"):
             raw = reader.read(scan)
@@ -52,11 +53,16 @@ def make_clouds(
                 logger.info("%s: %s", scan.path, note)
             cloud = make_cloud(raw, {**options, "scene": layout["scene"]}, scan.path)
             if isinstance(raw, Organised):
+                without_rgb += raw.rgb is None
                 labels, original = raw.mask, int(np.count_nonzero(raw.valid))
             else:
                 labels, original = raw.labels, len(raw.points)
             about = {"defective": is_defective(scan, labels), "defect": scan.defect, "n_original": original}
+            unlabelled += labels is None
             store.add(scan.name, cloud, about)
+    for count, what in ((unlabelled, "labels, neither good nor defective"), (without_rgb, "a photograph, without M3D")):
+        if count:
+            logger.info("%d of %d scans are without %s", count, len(scans), what)
 
 
 def is_defective(scan: Scan, labels: np.ndarray | None) -> bool | None:
