@@ -153,6 +153,8 @@ def _draw_row(panels: Sequence[Axes], picture: Picture, columns: Sequence[str], 
     for panel, column in zip(panels, columns, strict=True):
         if (image := images.get(column)) is not None:
             panel.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        elif column == "Ground truth":
+            panel.text(0.5, 0.5, STATES[None], transform=panel.transAxes, ha="center", va="center", fontsize=8)
         elif column in picture.maps:
             low, high = limits[column]
             panel.imshow(picture.maps[column], cmap="turbo", vmin=low, vmax=high, interpolation="nearest")
@@ -179,12 +181,11 @@ def draw_sheet(pictures: Sequence[Picture], title: str) -> Figure:
 
 
 def draw_gallery(rows: Sequence[tuple[str, Picture]]) -> Figure:
-    """A row a scan, after its label: render, ground truth where there is and a map per method.
+    """A row a scan, after its label: render, ground truth and a map per method.
 
     Methods are calibrated differently, so every map has its own range of colours, from its low to its high scores.
     """
     limits = [{name: _limits([image]) for name, image in picture.maps.items()} for _, picture in rows]
-    truth = ["Ground truth"] if any(picture.truth is not None for _, picture in rows) else []
-    columns = ["Render", *truth, *dict.fromkeys(name for _, picture in rows for name in picture.maps)]
+    columns = ["Render", "Ground truth", *dict.fromkeys(name for _, picture in rows for name in picture.maps)]
     named = [(f"{label}\n{picture.scan}", picture) for label, picture in rows]
     return _draw(named, columns, limits, extra_width=0.6)[0]
