@@ -15,7 +15,7 @@ from pointad_core.datasets.scans import hash_content
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import plain
 from pointad_core.storage.fingerprints import fingerprint
-from workflow import plan
+from workflow import plan, tables
 from workflow.plan import Config
 
 # Clouds, renders, features --------------------------------------------------------------------------------------------
@@ -76,6 +76,7 @@ def checkpoint(config: Config, wildcards: Any) -> list[str]:
 
 def training_stores(config: Config, wildcards: Any) -> dict[str, list[str]]:
     plan.check_auxiliary(config, wildcards.dataset, wildcards.auxiliary)
+    plan.check_labelled(config, wildcards.dataset, wildcards.auxiliary)
     shards = plan.shards_of(config, wildcards.dataset, wildcards.auxiliary)
     return plan.stores_of(config, wildcards.method, wildcards.dataset, shards)
 
@@ -187,7 +188,12 @@ def counted_scans(config: Config, wildcards: Any) -> dict[str, list[str]]:
 def picture_renders(config: Config, wildcards: Any) -> list[str]:
     dataset, category = wildcards.dataset, wildcards.category
     plan.check_tested(config, wildcards.source, wildcards.auxiliary, dataset, category)
-    return plan.picture_renders(config, dataset, category)
+    return tables.picture_renders(config, dataset, category)
+
+
+def picture_scores(config: Config, wildcards: Any) -> list[str]:
+    run = wildcards.method, wildcards.source, wildcards.auxiliary, wildcards.seed, wildcards.dataset
+    return tables.picture_scores(config, run, wildcards.category)
 
 
 def drawn_scans(config: Config, wildcards: Any) -> list[str] | None:

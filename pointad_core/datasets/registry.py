@@ -5,7 +5,8 @@ Only test splits are read: PointAD trains on the test split of one category and 
 
 * find(root, category, shard): the `Scan`s of a category, or of a shard of it, by their files alone, under the names
   that shards go by. Names come first: the files of another shard's scans may be just about to be written. InputError
-  for a missing root, category or partner file (gt, rgb, ...); the message names its path;
+  for a missing root, category or partner file (gt, rgb, ...) where another scan of the category has one; the message
+  names its path. Without any the category has no labels or no photographs;
 * find_scans(root, category, shard): the same with the names and defects that they have in results, sorted by name;
 * read(scan): its content, `Organised` or `Unorganised`; InputError, with the file's name, where it is anything else.
 """
@@ -50,6 +51,11 @@ def reader(layout: str) -> ModuleType:
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r} is unknown; known are {', '.join(LAYOUTS)}")
     return importlib.import_module(f"pointad_core.{LAYOUTS[layout].module}")
+
+
+def has_label_files(layout: str, root: str | os.PathLike[str], category: str) -> bool:
+    """Whether anybody has labelled a scan of a category, so that there is something to learn; errors are `find`'s."""
+    return any(scan.has_label_file for scan in reader(layout).find(root, category))
 
 
 def list_scans(layout: str, root: str | os.PathLike[str], category: str) -> dict[str, list[str]]:

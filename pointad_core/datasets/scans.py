@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 GOOD = "good"
 UNLABELLED = "unlabelled"
+UNNAMED = "defect"
+"""Of a file of labels that does not name its defect."""
 LABEL_ROLES = ("gt", "mask.png")
 """Roles of the files that say where a scan is defective. A scan without one is good where it is called so, else
 unlabelled: neither good nor defective."""
@@ -186,7 +188,7 @@ def parse_real3d(stem: str, category: str | None = None) -> tuple[str, str]:
     kinds = [part for part in parts[1:] if not part.isdigit()]
     words = ["", *re.findall(r"[^\W\d_]+", stem.lower())]
     good = any(word == GOOD and before not in ("not", "no", "non") for before, word in pairwise(words))
-    defect = GOOD if good else kinds[0] if kinds else "defect"
+    defect = GOOD if good else kinds[0] if kinds else UNNAMED
     if defect in parts and len(parts) > 1:
         parts.remove(defect)
     return defect, "_".join(parts)

@@ -54,6 +54,7 @@ def make_clouds(
     mark = options.get("missing", "auto")
     mark = None if mark == "auto" else mark
     defective, losing = 0, []
+    unlabelled, without_rgb = 0, 0
     with stores.write(output, "clouds", provenance, attributes) as store:
         for scan in jobs.progress(scans, f"clouds {dataset}/{category}"):
             raw = reader.read(scan, mark)
@@ -62,10 +63,12 @@ def make_clouds(
             raw = to_unit(raw, options.get("unit"), layout["unit"], layout["extents"], scan.path)
             cloud = make_cloud(raw, {**options, "scene": layout["scene"]}, scan.path)
             if isinstance(raw, Organised):
+                without_rgb += raw.rgb is None
                 labels, original = raw.mask, int(np.count_nonzero(raw.valid))
             else:
                 labels, original = raw.labels, len(raw.points)
             about = {"defective": is_defective(scan, labels), "defect": scan.defect, "n_original": original}
+            unlabelled += labels is None
             store.add(scan.name, cloud, about)
             defective += bool(about["defective"])
             if loses_defect(cloud):
@@ -74,6 +77,9 @@ def make_clouds(
         if 2 * len(losing) > defective and options.get("background", "remove") == "remove":
             many = f"and so in {len(losing)} of {defective} defective scans"
             raise InputError(f"{losing[0].path}: {LOST}, {many}: the object is taken for the background. {WAYS_ON}")
+    for count, what in ((unlabelled, "labels, neither good nor defective"), (without_rgb, "a photograph, without M3D")):
+        if count:
+            logger.info("%d of %d scans are without %s", count, len(scans), what)
 
 
 def is_defective(scan: Scan, labels: np.ndarray | None) -> bool | None:

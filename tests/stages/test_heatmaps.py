@@ -161,7 +161,7 @@ def test_gallery_sets_methods_side_by_side(tmp_path):
     image = read_image(tmp_path / "gallery.png")
     assert image.shape[0] == pytest.approx((3 * pictures.CELL + 0.75) * pictures.DPI, abs=2)
     assert image.shape[1] == pytest.approx((4 * pictures.CELL + 0.6) * pictures.DPI, abs=2)
-    with pytest.raises(InputError, match="no defective scan has M3D scores"):
+    with pytest.raises(InputError, match="no defective or unlabelled scan has M3D scores"):
         heatmaps.make_gallery(entries[1:], tmp_path / "none.png", modality="m3d")
     assert not (tmp_path / "none.png").exists()
 
