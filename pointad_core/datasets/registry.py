@@ -41,7 +41,7 @@ LAYOUTS = {
     "mvtec3d": Layout("datasets.mvtec3d", scene="plane"),
     "eyecandies": Layout("datasets.eyecandies", scene="ground", extents=(0.05, 100)),
     "real3d": Layout("datasets.real3d", scene=None, unit="mm", extents=(3, 1000)),
-    "folder": Layout("datasets.folder", scene=None, unit="mm", extents=(3, 3000)),
+    "folder": Layout("datasets.folder", scene=None, unit="mm", extents=(3, 1000)),
     "folder_organised": Layout("datasets.folder_organised", scene="plane"),
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pointad_core.datasets.registry import LAYOUTS
 from pointad_core.errors import InputError
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, System
@@ -94,7 +95,7 @@ def test_manual_describes_no_other_key() -> None:
     known = {part for path, _ in KEYS for part in path}
     # Named in the manual's tables as values, layouts or files.
     rows = re.findall(r"^\| `(\w+)` \|", MANUAL, flags=re.MULTILINE)
-    assert set(rows) - {"mvtec3d", "eyecandies", "real3d", *SYSTEMS} <= known
+    assert set(rows) - {*LAYOUTS, *SYSTEMS} <= known
 
 
 def test_unknown_keys_are_refused_everywhere() -> None:
@@ -193,6 +194,13 @@ def test_defaults_follow_the_layout() -> None:
     assert [datasets[name].get("background") for name in datasets] == ["remove", "remove", None]
 
 
+def with_run(**values: Any) -> dict[str, Any]:
+    """An entry of `predictions` that takes the prompts of a run; `prompts` stands beside the run."""
+    own = {key: values.pop(key) for key in ("prompts",) if key in values}
+    run = {"method": "pointad_plus", "source": "mvtec3d", "auxiliary": "carrot", **values}
+    return {"predictions": {"a": {"folder": "x", "run": run, **own}}}
+
+
 def with_data(**values: Any) -> dict[str, Any]:
     return {"datasets": {"mvtec3d": values}}
 
@@ -248,6 +256,25 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(shard_size=0), "config: datasets.mvtec3d.shard_size is 0, expected null or integer >= 1"),
     (with_data(shard_size=-3), "config: datasets.mvtec3d.shard_size is -3, expected null or integer >= 1"),
     # Ours.
+    (with_data(layout="folder"), "config: datasets.mvtec3d.layout is 'folder', expected one that can be generated: "),
+    ({"predictions": {"a": {}}}, "config: predictions.a lacks the key 'folder'"),
+    (
+        {"predictions": {"a": {"folder": "x", "unit": "ell"}}},
+        "config: predictions.a.unit is 'ell', expected one of m, ",
+    ),
+    (with_run(prompts="p.safetensors"), "config: predictions.a has both of the keys 'prompts' and 'run', expected one"),
+    (with_run(method="pointad_minus"), "config: predictions.a.run.method is 'pointad_minus', expected one of: "),
+    (with_run(method="anomalyclip"), "config: predictions.a.run.method is 'anomalyclip', expected one that is trained"),
+    (
+        with_run(source="mine"),
+        "config: predictions.a.run.source is 'mine', expected one of: mvtec3d, eyecandies, real3d",
+    ),
+    (with_run(auxiliary="bagel"), "config: predictions.a.run.auxiliary is 'bagel', expected one of: carrot, cookie"),
+    (with_run(seed=5), "config: predictions.a.run.seed is 5, expected one of: 111"),
+    (
+        {"predictions": {"a": {"folder": "x", "facing": "up"}}},
+        "config: predictions.a: facing is 'up', expected auto, camera, around",
+    ),
     (
         {"datasets": {"two": {"variant_of": "mvtec"}}},
         "config: datasets.two.variant_of is 'mvtec', expected another of datasets: eyecandies, mvtec3d, real3d",
