@@ -43,8 +43,8 @@ def make_predictions(
     folder's `summary.csv`; options: an entry of the config's `predictions` (unit, facing, background, stray, rgb,
     intrinsics, name); prompts, threshold: files, None for what comes with the package and for none.
 
-    A scan that cannot be read is named in the log and in the summary, and the others go on. Raises InputError where
-    none can be read, for a scan that the folder lacks, and for prompts and thresholds that cannot be used.
+    A scan that cannot be read is named in the log and in the summary, and the others go on. Raises InputError for a
+    scan that the folder lacks, and for prompts and thresholds that cannot be used.
     """
     intrinsics = options["intrinsics"]
     wanted = Wanted(
@@ -61,6 +61,7 @@ def make_predictions(
     device = str(jobs.pick_device())
     given = [None if path is None else Path(path) for path in (prompts, threshold)]
     predictor = Predictor.load(wanted, given[0], device, options["name"], given[1])
+    logger.info("prompts %s", predictor.made["prompts_sha256"])  # read here, so that bad ones end the job
     watch = partial(jobs.progress, label="predictions")
     place = Path(output).parent
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -71,9 +72,6 @@ def make_predictions(
         part = Path(partial_folder) / place.name
         scans = [found[name] for name in names]
         done = predict_files(predictor, scans, part, watch, logger.info, logger.warning, overview=True)
-        if not done.summaries:
-            reasons = "; ".join(list(done.failures.values())[:3])
-            raise InputError(f"{folder}: none of {len(names)} scans could be scored: {reasons}")
         if done.failures:
             logger.warning("%d of %d scans could not be scored", len(done.failures), len(names))
         # Scans that an earlier run found here and that are gone shall not stay.
@@ -83,7 +81,10 @@ def make_predictions(
 
 
 def join_predictions(tables: Sequence[str | Path], output: str | Path) -> int:
-    """Put the summaries of an entry's shards together, by the scans' names; returns how many scans failed."""
+    """Put the summaries of an entry's shards together, by the scans' names; returns how many scans failed.
+
+    Raises InputError where all have.
+    """
     rows: dict[str, list[str]] = {}
     head: list[str] = []
     for table in tables:
@@ -92,10 +93,13 @@ def join_predictions(tables: Sequence[str | Path], output: str | Path) -> int:
         rows |= {line[0]: line for line in lines}
     if not head:
         raise InputError(f"{tables[0]}: is empty; delete it and run again")
+    failed = [line for line in rows.values() if line[head.index("failure")]]
+    if len(failed) == len(rows):
+        reason = failed[0][head.index("failure")] if failed else "there is none"
+        raise InputError(f"{tables[0]}: none of {len(rows)} scans could be scored: {reason}")
     with files.replacing(output) as place, open(place, "w", newline="", encoding="utf-8") as file:
         table_file = csv.writer(file, lineterminator="\n")
         table_file.writerows([head, *(rows[name] for name in sorted(rows))])
-    failed = [line for line in rows.values() if line[head.index("failure")]]
     for line in failed:
         logger.warning("%s: %s", line[0], line[head.index("failure")])
     return len(failed)
