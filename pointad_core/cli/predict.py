@@ -92,6 +92,7 @@ def load_predictor(arguments: argparse.Namespace) -> Predictor:
 
     if arguments.unit is not None:
         metres_of(arguments.unit)
+    check_device(arguments.device)
     wanted = Wanted(
         unit=arguments.unit,
         facing=orientation.parse(arguments.facing),
@@ -103,6 +104,19 @@ def load_predictor(arguments: argparse.Namespace) -> Predictor:
     )
     threshold = getattr(arguments, "threshold", None)  # `pointad calibrate` has none yet
     return Predictor.load(wanted, arguments.prompts, arguments.device, arguments.name, threshold)
+
+
+def check_device(device: str | None) -> None:
+    """InputError for a device that torch does not know or this machine does not have."""
+    if device is None:
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device is {device!r}, which cannot be used ({reason}); expected cpu or cuda") from None
 
 
 def parse_intrinsics(text: str | None) -> tuple[float, float, float, float] | None:

@@ -51,9 +51,8 @@ def write_all(found: Prediction, name: str, folder: Path) -> dict[str, Any]:
             for file in sorted(part.iterdir()):
                 os.replace(file, folder / file.name)
     except OSError as error:
-        if error.filename is None:
-            error.filename = str(folder)
-        raise
+        # The file's own place, which is gone, tells nothing.
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     return summary
 
 

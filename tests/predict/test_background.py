@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import own_scans as shapes
 import pytest
-from predict import shapes
 
 from pointad_core.errors import InputError
 from pointad_core.predict.background import find_background

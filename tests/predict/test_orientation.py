@@ -1,8 +1,8 @@
 """The front of a scan: found from its surface whatever its axes are, or as it is asked for."""
 
 import numpy as np
+import own_scans as shapes
 import pytest
-from predict import shapes
 
 from pointad_core.errors import InputError
 from pointad_core.predict.orientation import camera_frame, face, parse, principal_frame
