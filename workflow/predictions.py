@@ -18,7 +18,7 @@ from pointad_core.storage.shards import split
 from workflow import plan
 from workflow.plan import Config
 
-KEYS = ("unit", "facing", "background", "stray", "rgb", "intrinsics", "name")
+KEYS = ("unit", "facing", "background", "stray", "point_size", "rgb", "intrinsics", "name")
 """Keys of an entry that say how its scans are scored."""
 SHIPPED = tuple(
     path.relative_to(PACKAGE).as_posix()

@@ -159,23 +159,6 @@ class Predictor:
             self._detectors[key] = detector
         return self._detectors[key]
 
-    def _with_point_size(self, detector: Detector, scan: Scan) -> Detector:
-        """A detector that draws points as large as it takes to close the gaps between them."""
-        if "point_size" not in detector.renders:
-            return detector
-        size = self.wanted.point_size
-        if size is None:
-            count = np.count_nonzero(scan.kept)
-            if scan.organised:
-                side = pad_square(scan.kept).shape[0]
-                drawn = count * min(1.0, (detector.clouds["resolution"] / side) ** 2)
-            else:
-                drawn = min(count, detector.clouds["n_points"])
-            gap = spacing(scan.points[scan.kept]) * math.sqrt(count / drawn)
-            low, high = POINT_SIZES
-            size = round(min(max(COVER * gap / footprint(1, detector.renders["window"]), low), high))
-        return replace(detector, renders={**detector.renders, "point_size": size})
-
     def __call__(self, scan: Scan) -> Prediction:
         """Score a scan; InputError, which names its file, for one that cannot be scored."""
         start = time.perf_counter()
@@ -185,7 +168,7 @@ class Predictor:
         detector = self.detector(facing.around, voxels=bool(np.count_nonzero(scan.kept) > MANY))
         try:
             raw = prepare(scan, facing, detector.renders.get("views", {"tilt": 180})["tilt"], detector.extent)
-            seen = self._with_point_size(detector, scan).look(raw)
+            seen = with_point_size(detector, scan, self.wanted.point_size).look(raw)
             looked = time.perf_counter()
             found = detector.judge(seen, self.name)
             branches = detector.branches(seen, self.name)
@@ -214,6 +197,24 @@ class Predictor:
             calibration,
             {"orientation": turned - start, "views": looked - turned, "scores": time.perf_counter() - looked},
         )
+
+
+def with_point_size(detector: Detector, scan: Scan, size: int | None = None) -> Detector:
+    """A detector that draws a scan's points with this size, None for as large as it takes to close the gaps between
+    them."""
+    if "point_size" not in detector.renders:
+        return detector
+    if size is None:
+        count = np.count_nonzero(scan.kept)
+        if scan.organised:
+            side = pad_square(scan.kept).shape[0]
+            drawn = count * min(1.0, (detector.clouds["resolution"] / side) ** 2)
+        else:
+            drawn = min(count, detector.clouds["n_points"])
+        gap = spacing(scan.points[scan.kept]) * math.sqrt(count / drawn)
+        low, high = POINT_SIZES
+        size = round(min(max(COVER * gap / footprint(1, detector.renders["window"]), low), high))
+    return replace(detector, renders={**detector.renders, "point_size": size})
 
 
 def _spread(scores: np.ndarray, scan: Scan) -> np.ndarray:

@@ -27,7 +27,7 @@ from pointad_core.methods.shipped import ORGANISED, POINTS
 from pointad_core.methods.targets import PointTargets, cloud_label, make_targets
 from pointad_core.methods.training import Example, train
 from pointad_core.predict.orientation import Facing, face
-from pointad_core.predict.predictor import N_POINTS
+from pointad_core.predict.predictor import MANY, N_POINTS, with_point_size
 from pointad_core.predict.scan import Scan, Wanted, prepare, read_scan
 from pointad_core.storage import jobs, stores
 from pointad_core.storage.prompt_files import read_provenance, write_curve, write_prompts
@@ -65,6 +65,13 @@ def read_labelled(files: Files, wanted: Wanted) -> Labelled | None:
 def are_closed(scans: Sequence[Labelled]) -> bool:
     """Whether scans are to be looked at from all round: most of them are closed."""
     return 2 * sum(found.facing.around for found in scans) > len(scans)
+
+
+def suit(detector: Detector, scan: Scan, wanted: Wanted) -> Detector:
+    """The detector as `predictor.Predictor` has it for one scan."""
+    if np.count_nonzero(scan.kept) > MANY:
+        detector = replace(detector, clouds={**detector.clouds, "sampling": "voxel"})
+    return with_point_size(detector, scan, wanted.point_size)
 
 
 def to_raw(found: Labelled, detector: Detector, around: bool) -> Raw:
@@ -114,13 +121,12 @@ def train_folder(
     base = POINTS if around else ORGANISED
     detector = learning_detector(base, system, options, model)
     examples = []
-    for scan in jobs.progress(list(found), "looking at"):
+    for label, scan in zip(found, jobs.progress(list(found.values()), "looking at"), strict=True):
         try:
-            examples.append(
-                make_example(detector, to_raw(found[scan], detector, around), scan in told["defective"], scan)
-            )
+            raw, suited = to_raw(scan, detector, around), suit(detector, scan.scan, wanted)
+            examples.append(make_example(suited, raw, label in told["defective"], label))
         except InputError as error:
-            raise InputError(f"{found[scan].scan.path}: {error}") from error
+            raise InputError(f"{scan.scan.path}: {error}") from error
     learner, rows = learn(detector, examples, seed, name)
     about = {"seed": seed, "category": folder.name, "display": name or None, "scans": sorted(found)}
     told["curve"] = save(output, base, detector, learner, rows, about)

@@ -40,8 +40,8 @@ def make_predictions(
     """Score some scans of a folder, and put what was found in the place of the folder that `output` lies in.
 
     folder: as `inputs.find_inputs` looks through it; names: of the scans to score, as it names them; output: the
-    folder's `summary.csv`; options: an entry of the config's `predictions` (unit, facing, background, stray, rgb,
-    intrinsics, name); prompts, threshold: files, None for what comes with the package and for none.
+    folder's `summary.csv`; options: an entry of the config's `predictions` (unit, facing, background, stray,
+    point_size, rgb, intrinsics, name); prompts, threshold: files, None for what comes with the package and for none.
 
     A scan that cannot be read is named in the log and in the summary, and the others go on. Raises InputError for a
     scan that the folder lacks, and for prompts and thresholds that cannot be used.
@@ -54,6 +54,7 @@ def make_predictions(
         stray=options["stray"],
         rgb=options["rgb"],
         intrinsics=None if intrinsics is None else tuple(intrinsics),
+        point_size=options["point_size"],
     )
     found = {scan.name: scan for scan in find_inputs([folder], Path("results"), intrinsics is not None)}
     if lost := sorted(set(names) - set(found)):

@@ -15,6 +15,7 @@ OPTIONS = {
     "facing": "auto",
     "background": "none",
     "stray": "remove",
+    "point_size": None,
     "rgb": True,
     "intrinsics": None,
     "name": "object",
