@@ -68,7 +68,7 @@ def find_in(folder: Path, defect: str, shard: str = WHOLE) -> list[Scan]:
         path = next(iter(beside[lost[0]].values()))
         raise InputError(f"{path}: belongs to no scan; one of its name, {lost[0]}.ply or the like, is missing")
     return [
-        Scan(f"{defect}/{stem}", defect, {"points": path, **beside.get(stem, {})})
+        Scan(f"{defect}/{stem}", defect, {"points": path, **beside.get(stem, {})}, known=True)
         for stem, path in points
         if holds(shard, f"{defect}/{stem}")
     ]
@@ -118,7 +118,7 @@ def read_labels(scan: Scan, points: np.ndarray, valid: np.ndarray, own: np.ndarr
     if places is not None:
         labels[valid] = match_labels(points[valid], places, marked, path, scan.path)
     elif len(marked) == labels.size:
-        labels.flat = marked
+        labels = marked.reshape(valid.shape)
     else:
         raise InputError(f"{path}: {len(marked)} labels without places, but {scan.path} has {labels.size} points")
     return labels

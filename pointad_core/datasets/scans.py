@@ -35,12 +35,14 @@ class Scan:
     """One scan of a category, by its files.
 
     name: "<defect>/<id>", unique in its category; files: path by role ("xyz", "rgb", "gt", ...), the first one being
-    the file that holds the points; defect: what folder, metadata or file name say it is, "good" for none.
+    the file that holds the points; defect: what folder, metadata or file name say it is, "good" for none; known: where
+    nobody has marked its defects, `defect` still says whether it has some.
     """
 
     name: str
     defect: str
     files: dict[str, Path]
+    known: bool = False
 
     @property
     def path(self) -> Path:

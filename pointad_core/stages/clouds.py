@@ -36,7 +36,7 @@ def make_clouds(
     root: folder of the data set, only read; layout: name, and the rest as in `datasets.registry.Layout`; options: those
     of `make_cloud` but the scene, and unit (as `units.to_unit` takes it) and missing ("auto", "none" or a number).
 
-    The store has per scan the attributes name, defective (null for a scan that nobody labelled), defect, n_original
+    The store has per scan the attributes name, defective (null where it is not known), defect, n_original
     and the arrays of `make_cloud`.
 
     Raises InputError for scans that cannot be read or used, and where most of the defective ones lose their defects;
@@ -68,7 +68,7 @@ def make_clouds(
             else:
                 labels, original = raw.labels, len(raw.points)
             about = {"defective": is_defective(scan, labels), "defect": scan.defect, "n_original": original}
-            unlabelled += labels is None
+            unlabelled += about["defective"] is None
             store.add(scan.name, cloud, about)
             defective += bool(about["defective"])
             if loses_defect(cloud):
@@ -83,9 +83,10 @@ def make_clouds(
 
 
 def is_defective(scan: Scan, labels: np.ndarray | None) -> bool | None:
-    """Label of a scan: that of its ground truth (max y), whatever its folder, name or metadata say; None without."""
+    """Label of a scan: that of its ground truth (max y), whatever its folder, name or metadata say; without any, None,
+    or what is known of it otherwise (`Scan.known`)."""
     if labels is None:
-        return None
+        return scan.defect != GOOD if scan.known else None
     defective = bool(labels.any())
     if defective != (scan.defect != GOOD):
         message = "%s: called %r, but its ground truth has %s anomalous point; the ground truth counts"

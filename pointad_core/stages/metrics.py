@@ -86,6 +86,13 @@ def _category_rows(
                 scored_in = {key for values in attributes.values() for key in values}
                 return [{**about, "modality": name} for name in MODALITIES if f"object_{name}" in scored_in]
         attributes = {name: attributes[name] for name in scans.values()}
+        # Of others it is known that they are defective, and not where.
+        marked = [
+            scan for scan in scans if ("mask" if clouds.attributes["organised"] else "labels") in clouds.arrays(scan)
+        ]
+        if len(marked) < len(scans):
+            told = "%s: %d of %d scans have no labels of points; they count for I-AUROC and AP alone"
+            logger.info(told, category, len(scans) - len(marked), len(scans))
         _require_both(clouds.path, category, "scans", n_good, n_defective)
         for modality in MODALITIES:
             key = f"object_{modality}"
@@ -98,17 +105,19 @@ def _category_rows(
             objects = np.array([values[key] for values in attributes.values()], dtype=np.float64)
             row = {"category": category, "modality": modality, "n_good": n_good, "n_defective": n_defective}
             protocols = {"paper": PointScores(), "object": PointScores()}
-            for scan in progress(scans, f"{category} {modality}"):
+            for scan in progress(marked, f"{category} {modality}"):
                 parts = _load_points(scored, scans[scan], clouds, scan, modality)
                 for points, part in zip(protocols.values(), parts, strict=True):
                     points.add(*part)
             row["i_auroc"], row["ap"] = object_metrics(objects, defective)
             for protocol, points in protocols.items():
+                if len(marked) < len(scans) and not any(map(len, points.positives)):
+                    continue
                 counts = [sum(map(len, part)) for part in (points.negatives, points.positives)]
                 _require_both(clouds.path, category, f"points ({protocol} protocol)", *counts)
                 row[f"p_auroc_{protocol}"] = points.auroc()
                 row[f"aupro_{protocol}"] = points.aupro() if points.weights else None
-            found = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if row[name] is not None)
+            found = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if row.get(name) is not None)
             logger.info("%s %s: %s", category, modality, found)
             rows.append(row)
     return rows

@@ -54,7 +54,7 @@ def make_prompts(
         clouds = reader.clouds
         category = str(clouds.attributes["category"])
         stated = {scan: clouds.scan_attributes(scan)["defective"] for scan in reader.scans}
-        scans = [scan for scan, defective in stated.items() if defective is not None]
+        scans = [scan for scan in stated if "labels" in clouds.arrays(scan)]
         if left_out := len(stated) - len(scans):
             logger.warning(
                 "category %s: %d of %d scans have no labels and are left out", category, left_out, len(stated)
