@@ -15,8 +15,7 @@ from pointad_core.predict.calibration import read_calibration
 from pointad_core.predict.predictor import Predictor
 
 
-SINK = "005_sink"
-"""A scan with a deep defect."""
+DEFECTIVE = "005_sink"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def scans(tmp_path_factory) -> Path:
     for scan in module.find_scans(folder / "raw", "diamond"):
         good = scan.defect == "good"
         path = folder / ("good" if good else "bad") / f"{scan.path.stem}.pcd"
-        if good or scan.path.stem == SINK:
+        if good or scan.path.stem == DEFECTIVE:
             raw_files.write(path, raw_files.pcd(module.read(scan).points[::8], "binary"))
     return folder
 
@@ -55,14 +54,17 @@ def test_the_threshold_is_the_highest_of_as_few_scans_as_are_enough(scans, thres
 
 
 def test_a_prediction_says_yes_or_no_by_it(scans, threshold, tmp_path, capsys):
-    words = ["--out", str(tmp_path), "--threshold", str(threshold)]
-    assert main(["predict", str(scans / "good"), str(scans / "bad"), *words]) == 0
-    for path in scans.glob("*/*.pcd"):
-        summary = json.loads((tmp_path / path.stem / f"{path.stem}.json").read_text())
-        above = summary["object_score"] > read_calibration(threshold).threshold
-        assert summary["decision"] == ("defective" if above else "good")
-        assert above == (path.parent.name == "bad")
-    assert "defective (defective above" in capsys.readouterr().out
+    (path,) = (scans / "bad").iterdir()
+    score = predict_file(Predictor.load(), path).object
+    for number, (limit, decision) in enumerate([(score, "good"), (score - 1e-9, "defective")]):
+        content = json.loads(threshold.read_text()) | {"threshold": limit}
+        other = raw_files.write(tmp_path / f"{number}.json", json.dumps(content))
+        out = tmp_path / str(number)
+        assert main(["predict", str(path), "--out", str(out), "--threshold", str(other)]) == 0
+        summary = json.loads((out / path.stem / f"{path.stem}.json").read_text())
+        assert summary["decision"] == decision
+        assert summary["threshold"]["false_alarm_rate"] == 0.2
+        assert f"{decision} (defective above" in capsys.readouterr().out
 
 
 def test_it_is_refused_for_scores_that_are_made_otherwise(scans, threshold, tmp_path, capsys):
