@@ -14,7 +14,6 @@ from pointad_core.predict.batch import predict_file
 from pointad_core.predict.calibration import read_calibration
 from pointad_core.predict.predictor import Predictor
 
-
 DEFECTIVE = "005_sink"
 
 
