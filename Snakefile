@@ -17,6 +17,7 @@
 #   results/heatmaps/gallery.png                                               the methods side by side
 #   results/predictions/{prediction}{shard}/...                                a folder of the user's own scans
 #   results/predictions/{prediction}.csv                                       and the table of all of them
+#   results/viewers/{dataset}/{category}.html                                  every method's scores on scans to turn
 #   results/summary/{dataset}/{auxiliary}.csv                                  one auxiliary split, one-vs-rest
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
@@ -45,6 +46,7 @@ include: "workflow/rules/summary.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/predictions.smk"
+include: "workflow/rules/viewers.smk"
 include: "workflow/rules/targets.smk"
 
 

@@ -22,9 +22,9 @@ from pointad_core.storage import files, jobs
 
 SOURCES = {shipped.ORGANISED: "mvtec3d/carrot", shipped.POINTS: "real3d/shell"}
 """Where the run has each file's prompts."""
-REFERENCES: dict[str, tuple[str, tuple[str, ...], dict[str, Wanted]]] = {
-    "front": ("mvtec3d", ("bagel", "cable_gland", "cookie"), {"3d": Wanted(rgb=False), "m3d": Wanted()}),
-    "around": ("real3d", ("diamond", "starfish", "toffees"), {"3d": Wanted(facing="around")}),
+REFERENCES = {
+    "front": ("mvtec3d", ("bagel", "cable_gland", "cookie"), Wanted()),
+    "around": ("real3d", ("diamond", "starfish", "toffees"), Wanted(facing="around")),
 }
 """By the views, the layout and the categories of the scans, and how they are looked at."""
 SCANS = 10
@@ -34,18 +34,19 @@ SEED = 2
 def score_references(root: Path) -> dict[str, Any]:
     """Object scores of good and of defective scans, by their views and modality; scans are generated below `root`."""
     references: dict[str, Any] = {}
-    for views, (layout, categories, modalities) in REFERENCES.items():
-        found: dict[str, dict[str, list[float]]] = {modality: {"good": [], "defective": []} for modality in modalities}
+    for views, (layout, categories, wanted) in REFERENCES.items():
+        predictor = Predictor.load(wanted)
+        found: dict[str, dict[str, list[float]]] = {}
         for category in categories:
             generate_category(root / layout, layout, category, range(SCANS), SEED)
             scans = generated_scans(layout, category, SCANS)
             for name, paths in jobs.progress(scans.items(), f"{views} {category}"):
                 path, *_ = (root / layout / file for file in paths.values())
                 photograph = root / layout / paths["rgb"] if "rgb" in paths else None
-                for modality, wanted in modalities.items():
-                    score = Predictor.load(wanted)(read_scan(path, photograph, wanted)).object
-                    kind = "good" if name.startswith("good") else "defective"
-                    found[modality][kind].append(round(score, 6))
+                kind = "good" if name.startswith("good") else "defective"
+                for key, score in predictor(read_scan(path, photograph, wanted)).objects.items():
+                    kinds = found.setdefault(key.removeprefix("object_"), {"good": [], "defective": []})
+                    kinds[kind].append(round(score, 6))
         references[views] = {
             modality: {kind: sorted(scores) for kind, scores in kinds.items()} for modality, kinds in found.items()
         }

@@ -91,11 +91,13 @@ def pack(
     colours: np.ndarray | None,
     truth: np.ndarray | None,
     kept: np.ndarray,
+    numbers: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], bytes]:
     """What the page needs to unpack the kept points, and their arrays, deflated.
 
     In this order: x, y, z u2 [n] each, every score u2 [n], all as differences; where there are, colours u1 [n, 3] and
-    truth u1 [n]; and, where points were left out, the kept ones' indices u4 [n] as differences. Little-endian.
+    truth u1 [n]; and their numbers u4 [n] as differences, where these are not 0, 1, 2, ... Little-endian. numbers [N]:
+    those of all points; None, their places.
     """
     shown = points[kept]
     steps, corner, step = quantise_points(shown)
@@ -110,8 +112,11 @@ def pack(
         blocks.append(np.ascontiguousarray(colours[kept], np.uint8).tobytes())
     if truth is not None:
         blocks.append((truth[kept] != 0).astype(np.uint8).tobytes())
-    if len(kept) < len(points):
-        blocks.append(np.diff(kept, prepend=0).astype("<u4").tobytes())
+    shown_numbers = kept if numbers is None else numbers[kept].astype(np.int64)
+    numbered = not np.array_equal(shown_numbers, np.arange(len(kept)))
+    if numbered:
+        # Wrapping around as above, for numbers need not rise.
+        blocks.append(np.diff(shown_numbers, prepend=0).astype("<u4").tobytes())
     layout = {
         "count": len(kept),
         "corner": corner.tolist(),
@@ -120,5 +125,6 @@ def pack(
         "scores": described,
         "colours": colours is not None,
         "truth": truth is not None,
+        "numbered": numbered,
     }
     return layout, zlib.compress(b"".join(blocks), 6)

@@ -31,7 +31,7 @@ MOST_PIXELS = 480
 """Longest side of a view in pixels; larger ones are made smaller."""
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("data.js", "regions.js", "camera.js", "scene.js", "views.js", "page.js")
+SCRIPTS = ("data.js", "regions.js", "camera.js", "scene.js", "views.js", "page.js", "threshold.js", "input.js")
 POLICY = (
     "default-src 'none'; img-src data:; script-src {script}; style-src {style}; base-uri 'none'; form-action 'none'"
 )
@@ -62,10 +62,12 @@ class Shown:
     threshold: float | None = None
     """Where the threshold of the first score starts; points above it are then marked."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What a table says of the scan; `unit`, where it is among them, is that of lengths."""
+    """What a table says of the scan; `unit`, where it is among them and not "unknown", is that of lengths."""
     views: Sequence[View] = ()
     front: np.ndarray | None = None
     """f8 [3, 3], the rotation that turns the scan to face the viewer (x right, y up, z near); None: as it lies."""
+    numbers: np.ndarray | None = None
+    """i8 [n], what the page calls the points, such as their rows in a file; None: 0, 1, 2, ..."""
 
 
 def write_viewer(path: str | os.PathLike[str], scans: Sequence[Shown], title: str) -> None:
@@ -126,7 +128,7 @@ def _check(scan: Shown) -> None:
     if not scan.scores:
         raise InputError(f"scan {scan.name!r}: there is no score to show")
     n = len(scan.points)
-    arrays = {**scan.scores, "colours": scan.colours, "truth": scan.truth}
+    arrays = {**scan.scores, "colours": scan.colours, "truth": scan.truth, "numbers": scan.numbers}
     shapes = {"colours": (n, 3)}
     for name, array in arrays.items():
         if array is not None and array.shape != (expected := shapes.get(name, (n,))):
@@ -140,12 +142,12 @@ def _describe(scan: Shown) -> tuple[dict[str, Any], bytes]:
     """What the page is told of a scan, and its packed arrays."""
     first = next(iter(scan.scores.values()))
     kept = thin(scan.points, first, MOST_POINTS)
-    layout, arrays = pack(scan.points, scan.scores, scan.colours, scan.truth, kept)
+    layout, arrays = pack(scan.points, scan.scores, scan.colours, scan.truth, kept, scan.numbers)
     return {
         "name": scan.name,
         "total": len(scan.points),
         "facts": [[str(key), str(value)] for key, value in scan.facts.items()],
-        "unit": str(scan.facts.get("unit", "")),
+        "unit": str(scan.facts.get("unit", "")).replace("unknown", ""),
         "threshold": None if scan.threshold is None else float(scan.threshold),
         "front": None if scan.front is None else np.asarray(scan.front, float).ravel().tolist(),
         **layout,

@@ -50,17 +50,16 @@ class Prediction:
     """What was found of a scan of N points, [N] being [H, W] of an organised one.
 
     scores: f4 [N], higher is more anomalous, NaN where a point is missing or not scored; branches: f4 [N] by name,
-    what the scores are made of; object: the part's score, and `modality`, what it is of: "3d", or "m3d" with a
-    photograph; arrays: the map or the scores of the points in the views, as `Detection` has them; view_maps: f4
-    [K,S,S], what each view says before it goes to the points, and what the views are called.
+    what the scores are made of; objects: the part's score, as `Detection` has it; arrays: the map or the scores of the
+    points in the views, as `Detection` has them; view_maps: f4 [K,S,S], what each view says before it goes to the
+    points, and view_names what the views are called.
     """
 
     scan: Scan
     facing: Facing
     scores: np.ndarray
     branches: Mapping[str, np.ndarray]
-    object: float
-    modality: str
+    objects: Mapping[str, float]
     arrays: Mapping[str, np.ndarray]
     seen: Seen
     view_maps: np.ndarray
@@ -74,6 +73,16 @@ class Prediction:
     device: str
     calibration: Calibration | None
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def modality(self) -> str:
+        """What the scores are of: "3d", or "m3d" with a photograph."""
+        return "m3d" if self.seen.photograph is not None else "3d"
+
+    @property
+    def object(self) -> float:
+        """The part's score."""
+        return self.objects[f"object_{self.modality}"]
 
     @property
     def decision(self) -> str:
@@ -184,8 +193,7 @@ class Predictor:
             facing,
             _spread(found.points, scan),
             {name: _spread(part, scan) for name, part in branches.items()},
-            found.object,
-            modality,
+            found.objects,
             found.arrays,
             seen,
             maps,

@@ -153,7 +153,11 @@ def test_the_file_says_how_its_scans_were_prepared(toy, tmp_path):
         output, _ = cases.learn(system, paths, tmp_path / "p.safetensors", {"epochs": 1, "deep_blocks": 3})
         with safe_open(output, framework="np") as file:
             provenance = json.loads(file.metadata()["provenance"])
-        assert provenance["inputs"] == {**{stage: {"of": stage} for stage in stages}, "layout": "mvtec3d"}
+        with stores.read(paths["clouds"], "clouds") as clouds:
+            extents = [np.ptp(clouds.load(scan, ["points"])["points"], axis=0).max() for scan in clouds.scans]
+        made = provenance["inputs"]
+        assert made.pop("extent") == pytest.approx(np.median(extents), rel=5e-3)
+        assert made == {**{stage: {"of": stage} for stage in stages}, "layout": "mvtec3d"}
 
 
 def test_losses_that_leave_something_at_its_start_are_refused_and_nothing_is_written(toy, tmp_path):

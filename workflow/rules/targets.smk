@@ -5,6 +5,7 @@ localrules:
     all_tables,
     all_heatmaps,
     all_predictions,
+    all_viewers,
 
 
 rule all_tables:
@@ -20,6 +21,13 @@ rule all_heatmaps:
     """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
     input:
         tables.heatmaps(config),
+        tables.nothing_to_show(config),
+
+
+rule all_viewers:
+    """A page to turn the scans on for every category that a data set's experiment tested."""
+    input:
+        tables.viewers(config),
         tables.nothing_to_show(config),
 
 

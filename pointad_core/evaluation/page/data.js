@@ -2,7 +2,7 @@
 
 const content = JSON.parse(document.getElementById("content").textContent);
 
-// Arrays of scan number `index` as packing.py stored them: x, y, z and scores as Uint16Array, colours, truth, kept.
+// Arrays of scan number `index` as packing.py stored them: x, y, z and scores as Uint16Array, colours, truth, numbers.
 async function unpack(index) {
   const layout = content.scans[index];
   const text = atob(document.getElementById(`scan-${index}`).textContent);
@@ -30,7 +30,7 @@ async function unpack(index) {
   });
   scan.colours = layout.colours ? take(Uint8Array, 3 * n) : null;
   scan.truth = layout.truth ? take(Uint8Array, n) : null;
-  scan.kept = n < layout.total ? takeSums(Uint32Array) : null;
+  scan.numbers = layout.numbered ? takeSums(Uint32Array) : null;
   return scan;
 }
 

@@ -26,7 +26,7 @@ void main() {
   float share = clamp((score - range.x) / (range.y - range.x), 0.0, 1.0);
   vec3 heat = scored ? texture(colours, vec2((share * 255.0 + 0.5) / 256.0, 0.5)).rgb : muted;
   if (mode == 0) {
-    colour = marked && !above ? mix(muted, heat, 0.15) : heat;
+    colour = marked && !above ? mix(muted, heat, 0.3) : heat;
   } else if (mode == 1) {
     colour = marked && above ? heat : own.rgb;
   } else {
@@ -43,6 +43,9 @@ precision mediump float;
 in vec3 colour;
 out vec4 drawn;
 void main() {
+  // A disc; the corners of the square are left out.
+  vec2 aside = gl_PointCoord - 0.5;
+  if (dot(aside, aside) > 0.25) discard;
   drawn = vec4(colour, 1.0);
 }`;
 

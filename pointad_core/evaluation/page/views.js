@@ -49,8 +49,11 @@ class Views {
   }
 
   async take(scan, colours) {
-    const views = await Promise.all(scan.views.map(readView));
+    this.scan = scan;
     this.colours = colours;
+    const views = await Promise.all(scan.views.map(readView));
+    // Another scan may have been chosen meanwhile.
+    if (this.scan !== scan) return;
     this.section.hidden = !views.length;
     this.overlay.parentElement.hidden = !views.some((view) => view.grey);
     const [low, high] = scan.view_range;
