@@ -22,11 +22,13 @@ from pointad_core.clip.models_index import (
     choose_quick_gelu,
     describe,
     model_files,
+    open_clip_tags,
     quick_gelu_of,
 )
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from workflow.plan import complete_variants, pairs_of, tested_by
+from workflow.tables import labels_of
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -173,11 +175,16 @@ def check_values(config: Any, path: tuple[str | int, ...] = ()) -> None:
     elif isinstance(config, list):
         for position, value in enumerate(config):
             check_values(value, (*path, position))
+    elif isinstance(config, int) and abs(config) > LARGEST:
+        raise InputError(f"config: {_key(path)} is {config}, expected at most {LARGEST}")
     elif isinstance(config, float) and not math.isfinite(config):
         raise InputError(f"config: {_key(path)} is {config}, expected a finite number")
     elif isinstance(config, float) and config.is_integer() and path and _name(path) in INTEGERS:
         raise InputError(f"config: {_key(path)} is {config}, expected integer: {int(config)}")
 
+
+LARGEST = 2**32 - 1
+"""Of any number without a fraction: those that a generator takes as its seed go so far."""
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
@@ -224,9 +231,12 @@ def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Ite
             choose_quick_gelu(model, description, given, quick_gelu_of(file), f"the file {file}", known)
     except InputError as error:
         yield f"config: {key}: {error}"
-    if known[model].parent == MODELS and "pretrained" in features:
-        own = [str(tag) for tag in bundled_weights(model)]
-        yield from _refer(f"{key}.pretrained", features["pretrained"], own, "one of its weights here")
+    if "pretrained" in features:
+        # To open_clip a tag's case and dashes are the same.
+        tags = [*map(str, bundled_weights(model)), *(open_clip_tags(model) if known[model].parent != MODELS else ())]
+        tag = features["pretrained"]
+        if tag.lower().replace("-", "_") not in tags:
+            yield from _refer(f"{key}.pretrained", tag, tags, "one of its weights")
 
 
 def _check_prompts(name: str, method: Mapping[str, Any], features: Mapping[str, Any]) -> Iterator[str]:
@@ -272,6 +282,13 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
     if system.aggregates:
         aggregation = method.get("aggregation", "standard")
         yield from _refer(f"methods.{name}.aggregation", aggregation, config["aggregations"], "one of aggregations")
+        neighbours = config["aggregations"].get(aggregation, {}).get("neighbours", 0)
+        for dataset, settings in config["datasets"].items():
+            if neighbours >= settings.get("n_points", math.inf):
+                yield (
+                    f"config: aggregations.{aggregation}.neighbours is {neighbours}, but clouds of "
+                    f"datasets.{dataset} have {settings['n_points']} points (n_points)"
+                )
     given = method.get("loss_weights", {})
     for loss in given:
         what = f"a loss of system {method['system']!r}"
@@ -311,8 +328,10 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config: systems.{name} is the name of a system of the package, expected another name"
         elif name in config["systems"] and not os.path.isfile(system.module):
             yield f"config: systems.{name}.module is {system.module!r}, expected a Python file; there is no such file"
-    for section in ("datasets", "methods"):
-        labels = [entry["label"] for entry in config[section].values() if "label" in entry]
+    names = {"datasets": [dataset.get("label", name) for name, dataset in datasets.items()]}
+    if all(method["system"] in systems_of(config) for method in config["methods"].values()):
+        names["methods"] = list(labels_of(config).values())
+    for section, labels in names.items():
         for label in sorted({label for label in labels if labels.count(label) > 1}):
             yield f"config: several {section} have the label {label!r}, expected one for each"
     with open(_PAPER_NUMBERS, newline="", encoding="utf-8") as file:
