@@ -20,7 +20,7 @@ CLUSTER_POINTS = 30
 
 # Bounds of `check_kept`, far from what scans have: of published and generated ones nothing that is kept reaches into
 # the ring, and at most half of it lies as near to a plane.
-MOST_OF_RING = 0.5
+MOST_OF_RING = 0.4
 FLAT_POINTS = 0.95
 FLAT_EXTENTS = 0.01
 MOST_OF_SCAN = 0.5
