@@ -7,7 +7,6 @@ choices between keys are checked here. Every message names the key, what was fou
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -29,108 +28,15 @@ from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from workflow.plan import complete_variants, pairs_of, tested_by
 from workflow.tables import labels_of
+from workflow.words import explain, name_key, similar
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
-_TYPES = {"object": "a mapping", "array": "a list", "null": "null", "boolean": "true or false", "number": "number"}
 _PAPER_NUMBERS = Path(__file__).parents[1] / "pointad_core/evaluation/paper_numbers.csv"
 _SCHEMA = Path(__file__).with_name("schemas") / "config.schema.yaml"
 _WEIGHTS = ("pretrained", "checkpoint", "random_seed")
 _ADVICE = {"the geometry prompts": ", or take the system that has none, pointad or pointad_coop"}
-
-
-def _key(path: Collection[str | int]) -> str:
-    name = ""
-    for part in path:
-        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else str(part)
-    return name or "the top level"
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _expected(schema: Mapping[str, Any]) -> str:
-    """What a schema allows, e.g. "integer >= 1"."""
-    if "enum" in schema:
-        further = [schema["$comment"]] if "$comment" in schema else []
-        return "one of " + ", ".join(map(str, [*schema["enum"], *further]))
-    if "const" in schema:
-        return str(schema["const"])
-    types = schema.get("type", "another value")
-    words = " or ".join(_TYPES.get(name, name) for name in ([types] if isinstance(types, str) else types))
-    limits = [
-        f"{sign} {schema[keyword]}"
-        for keyword, sign in (
-            ("minimum", ">="),
-            ("exclusiveMinimum", ">"),
-            ("maximum", "<="),
-            ("exclusiveMaximum", "<"),
-        )
-        if keyword in schema
-    ]
-    entries = [
-        f"{word} {schema[keyword]}"
-        for keyword, word in (
-            ("minItems", "of at least"),
-            ("maxItems", "of at most"),
-            ("minProperties", "of at least"),
-            ("minLength", "of length at least"),
-        )
-        if keyword in schema
-    ]
-    if schema.get("uniqueItems"):
-        entries.append("without repeats")
-    text = " and ".join([" ".join([words, *limits[:1]]), *limits[1:]])
-    return ", ".join([text, *entries])
-
-
-def _known(schema: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
-    """Keys that a schema knows in this mapping, in the branch for the layout or system that it names as well."""
-    known = set(schema.get("properties", ()))
-    if "if" in schema:
-        ((key, condition),) = schema["if"]["properties"].items()
-        values = condition["enum"] if "enum" in condition else [condition["const"]]
-        branch = "then" if found.get(key) in values else "else"
-        if branch in schema:
-            known |= _known(schema[branch], found)
-    return known
-
-
-def _similar(name: str, allowed: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, list(allowed), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def explain(error: ValidationError) -> str:
-    """Put an error of JSON schema into one sentence: the key, what was found, what was expected."""
-    key, found, schema = _key(error.absolute_path), error.instance, error.schema
-    if error.validator in ("additionalProperties", "unevaluatedProperties"):
-        allowed = sorted(_known(schema, found))
-        wrong = sorted(name for name in map(str, found) if name not in allowed)
-        if "layout" in found:
-            hint = f" in a data set of layout {found['layout']!r}"
-        elif "system" in found:
-            hint = f" in a method of system {found['system']!r}"
-        else:
-            hint = ""
-        unknown = ", ".join(repr(name) + _similar(name, allowed) for name in wrong)
-        return f"config: {key} has the unknown key {unknown}; known{hint}: {', '.join(allowed)}"
-    if error.validator == "required":
-        missing = [name for name in schema["required"] if name not in found]
-        return f"config: {key} lacks the key {', '.join(map(repr, missing))}"
-    if error.validator == "pattern":
-        return f"config: the name {found!r} in {key} is not allowed, expected {schema['description']}"
-    hint = ""
-    if isinstance(found, str) and error.validator_value in ("number", "integer"):
-        try:
-            float(found)
-            hint = " (text; a number stands without quotes and with a point before an exponent: 1.0e-3)"
-        except ValueError:
-            pass
-    return f"config: {key} is {_shorten(found)}{hint}, expected {_expected(schema)}"
 
 
 def refuse_repeats(path: str | os.PathLike[str]) -> None:
@@ -168,7 +74,7 @@ def check_values(config: Any, path: tuple[str | int, ...] = ()) -> None:
         for key, value in config.items():
             if not isinstance(key, str):
                 raise InputError(
-                    f"config: {_key(path)} has the name {key!r}, which YAML reads as {type(key).__name__} and not as "
+                    f"config: {name_key(path)} has the name {key!r}, which YAML reads as {type(key).__name__} and not as "
                     "text; put it in quotes"
                 )
             check_values(value, (*path, key))
@@ -176,11 +82,11 @@ def check_values(config: Any, path: tuple[str | int, ...] = ()) -> None:
         for position, value in enumerate(config):
             check_values(value, (*path, position))
     elif isinstance(config, int) and abs(config) > LARGEST:
-        raise InputError(f"config: {_key(path)} is {config}, expected at most {LARGEST}")
+        raise InputError(f"config: {name_key(path)} is {config}, expected at most {LARGEST}")
     elif isinstance(config, float) and not math.isfinite(config):
-        raise InputError(f"config: {_key(path)} is {config}, expected a finite number")
+        raise InputError(f"config: {name_key(path)} is {config}, expected a finite number")
     elif isinstance(config, float) and config.is_integer() and path and _name(path) in INTEGERS:
-        raise InputError(f"config: {_key(path)} is {config}, expected integer: {int(config)}")
+        raise InputError(f"config: {name_key(path)} is {config}, expected integer: {int(config)}")
 
 
 LARGEST = 2**32 - 1
@@ -201,7 +107,7 @@ def _name(path: tuple[str | int, ...]) -> str:
 def _refer(key: str, name: str, allowed: Collection[str], what: str) -> Iterator[str]:
     if name not in allowed:
         there = ", ".join(sorted(allowed)) or "none"
-        yield f"config: {key} is {name!r}{_similar(name, allowed)}, expected {what}: {there}"
+        yield f"config: {key} is {name!r}{similar(name, allowed)}, expected {what}: {there}"
 
 
 def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[str]) -> Iterator[str]:
@@ -221,7 +127,7 @@ def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Ite
     model, known = features["model"], model_files()
     key = f"features.{name}"
     if model not in known:
-        hint = _similar(model, known)
+        hint = similar(model, known)
         yield f"config: {key}.model is {model!r}{hint}, expected one of open_clip's or of the package's"
         return
     description, given = describe(model) or {}, features.get("quick_gelu")

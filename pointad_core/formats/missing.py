@@ -19,9 +19,12 @@ part whose sides the camera does not see counts as missing, as the ground of suc
 What a caller knows better overrules all but the first rule.
 """
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
+
+from pointad_core.errors import InputError
 
 MARKS = (0.0, -1.0, 65535.0, 65536.0, 32767.0, -32768.0, 1e4, -1e4, 9999.0, -9999.0, 99999.0, -99999.0, 1e5, -1e5)
 """Constants that sensors and programs are known to write; so is whatever is 1e9 or more in size (3.4e38, 2^31)."""
@@ -69,6 +72,14 @@ def find_missing(points: np.ndarray, mark: float | str | None = None) -> Missing
     marks = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
     notes = (f"{lost} of {len(flat)} points are missing ({marks})",) if lost else ()
     return Missing(valid.reshape(np.shape(points)[:-1]), notes)
+
+
+def check_missing(path: str | os.PathLike[str], points: np.ndarray, mark: float | str | None = None) -> Missing:
+    """The same for the points of a file; InputError where none is left."""
+    missing = find_missing(points, mark)
+    if not missing.valid.any():
+        raise InputError(f"{path}: the scan is empty; {missing.notes[0] if missing.notes else 'it has no points'}")
+    return missing
 
 
 def show(triple: np.ndarray) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 
 from pointad_core.errors import InputError
 from pointad_core.formats.colours import join_colours, unpack_colours
-from pointad_core.formats.reading import Reading, load, seems, shorten
+from pointad_core.formats.columns import as_labels
+from pointad_core.formats.reading import BYTE_ORDER_MARK, Reading, load, seems, shorten
 from pointad_core.formats.rows import lines_of, parse_rows
 
 TYPES = {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}
@@ -51,6 +52,7 @@ def read(path: Path, unit: str | None = None, **_: Any) -> Reading:
     number of an ASCII row is none.
     """
     content, notes = load(path)
+    content = content.removeprefix(BYTE_ORDER_MARK)
     header, body = read_header(path, content)
     if header.data == "ascii":
         columns = read_ascii(path, header, body)
@@ -73,7 +75,7 @@ def read(path: Path, unit: str | None = None, **_: Any) -> Reading:
             colours = join_colours(path, [columns[name] for name in names])
     labels = None
     if "label" in columns:
-        labels = columns["label"].astype(np.float64) > 0
+        labels = as_labels(path, columns["label"], lambda row: f"label of point {row}")
     return Reading(
         points.reshape(*shape, 3),
         None if colours is None else colours.reshape(*shape, 3),
@@ -121,7 +123,7 @@ def understand(path: Path, said: dict[str, list[str]], n_lines: int, size: int) 
         if not length.isdecimal() or int(length) not in TYPES.get(kind, ()):
             raise InputError(f"{path}: TYPE {shorten(kind)} of SIZE {shorten(length)}, expected F 4 8, I or U 1 2 4 8")
         types.append(f"<{kind.lower()}{int(length)}")
-    counts = tuple(number(path, "COUNT", word, 1, 1 << 20) for word in said.get("COUNT", ["1"] * len(fields)))
+    counts = tuple(number(path, "COUNT", word, 0, 1 << 20) for word in said.get("COUNT", ["1"] * len(fields)))
     if any(count != 1 for name, count in zip(fields, counts, strict=True) if name in "xyz"):
         raise InputError(f"{path}: COUNT of x, y and z must be 1, found {' '.join(map(str, counts))}")
     width, height, n_points = (
@@ -234,7 +236,10 @@ def read_compressed(path: Path, header: Header, body: memoryview) -> dict[str, n
     try:
         data = imagecodecs.lzf_decode(bytes(body[8 : 8 + size]), out=expected)
     except Exception as error:
-        raise InputError(f"{path}: its compressed data are damaged ({error})") from None
+        if size != expected:
+            raise InputError(f"{path}: its compressed data are damaged ({error})") from None
+        # Some programs write what compression would make longer as it is.
+        data = bytes(body[8 : 8 + size])
     if len(data) != expected:
         raise InputError(f"{path}: its compressed data unpack to {len(data)} bytes, expected {expected}")
     columns, at = {}, 0

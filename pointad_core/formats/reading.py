@@ -13,6 +13,9 @@ from pointad_core.errors import InputError
 LARGEST_UNZIPPED = 2 << 30
 """Bytes that a gzipped file may hold: more is unpacked by its owner, who then knows of it."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What editors put before text in UTF-8."""
+
 STARTS = {
     b"ply\n": "a ply",
     b"ply\r": "a ply",

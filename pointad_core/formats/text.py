@@ -14,34 +14,20 @@ import numpy as np
 
 from pointad_core.errors import InputError
 from pointad_core.formats.colours import join_colours
-from pointad_core.formats.reading import Reading, load, seems, shorten
+from pointad_core.formats.columns import COORDINATES, RGB, as_labels, canonical
+from pointad_core.formats.reading import BYTE_ORDER_MARK, Reading, load, seems, shorten
 from pointad_core.formats.rows import is_number, lines_of, parse_rows
 from pointad_core.formats.unit import UNITS
-
-SYNONYMS = {
-    "x": ("x", "px", "pos_x", "position_x", "coord_x", "xcoord", "x_coordinate"),
-    "y": ("y", "py", "pos_y", "position_y", "coord_y", "ycoord", "y_coordinate"),
-    "z": ("z", "pz", "pos_z", "position_z", "coord_z", "zcoord", "z_coordinate"),
-    "red": ("red", "r", "diffuse_red"),
-    "green": ("green", "g", "diffuse_green"),
-    "blue": ("blue", "b", "diffuse_blue"),
-    "label": ("label", "labels", "scalar_label", "gt", "ground_truth", "mask", "anomaly", "defect", "is_defect"),
-}
-"""Names of columns as programs write them, in lower case and without units ("x [mm]", "//X")."""
-
 
 REMARKS = ("#", "//", "%", "!")
 """What lines begin with that are no rows."""
 
-HUGE = 1e9
-"""Above it a label is none, but a constant for "no value"."""
-
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a text file: values f8[M,C]; names of the columns by `SYNONYMS`, else as they stand in lower case, None
-    where the file has none; is_pts: whether a line with the number of points stood above the rows; unit: that of the
-    names ("x [mm]")."""
+    """Rows of a text file: values f8[M,C]; names of the columns by `columns.SYNONYMS`, else as they stand in lower
+    case, None where the file has none; is_pts: whether a line with the number of points stood above the rows; unit:
+    that of the names ("x [mm]")."""
 
     values: np.ndarray
     names: tuple[str, ...] | None
@@ -62,22 +48,8 @@ class Table:
         return int(lines_of(self.text, self.first_line)[row])
 
     def labels(self, at: int) -> np.ndarray:
-        """Labels bool[M] of the column `at`: 0 is good, any other whole number above it, as 1 or 255, a defect.
-
-        Raises InputError with line and column for what is neither, and for kinds of points among which none is 0.
-        """
-        column = self.values[:, at]
-        fine = (column >= 0) & (column == np.trunc(column)) & (column < HUGE)
-        if not fine.all():
-            row = int(np.argmin(fine))
-            raise InputError(
-                f"{self.path}: line {self.line(row)}, column {at + 1}: label {column[row]:g}, expected 0 for a good "
-                "point and a whole number above it for a defect"
-            )
-        if (column > 0).all() and (column != column[0]).any():
-            found = ", ".join(f"{value:g}" for value in np.unique(column)[:5])
-            raise InputError(f"{self.path}: column {at + 1}: labels are {found}, and none is 0, which says good")
-        return column > 0
+        """Labels bool[M] of the column `at`; InputError with line and column as for `as_labels`."""
+        return as_labels(self.path, self.values[:, at], lambda row: f"line {self.line(row)}, column {at + 1}")
 
 
 def read(path: Path, unit: str | None = None, **_: Any) -> Reading:
@@ -93,11 +65,10 @@ def read(path: Path, unit: str | None = None, **_: Any) -> Reading:
         if missing := [name for name in "xyz" if name not in table.names]:
             found = printable(", ".join(table.names))
             raise InputError(f"{path}: columns are named {found}; expected x, y and z, {missing[0]} is missing")
-        points = table.columns("x", "y", "z")
-        rgb = ("red", "green", "blue")
-        colours = join_colours(path, list(table.columns(*rgb).T)) if set(rgb) <= set(table.names) else None
+        points = table.columns(*COORDINATES)
+        colours = join_colours(path, list(table.columns(*RGB).T)) if set(RGB) <= set(table.names) else None
         labels = table.labels(table.names.index("label")) if "label" in table.names else None
-        if unread := [name for name in table.names if name not in SYNONYMS]:
+        if unread := [name for name in table.names if name not in (*COORDINATES, *RGB, "label")]:
             notes += (f"columns that are not read: {', '.join(map(printable, unread))}",)
         return Reading(points, colours, labels, unit or table.unit, notes)
     if n_columns < 3:
@@ -174,7 +145,7 @@ def decode(path: Path, content: bytes) -> bytes:
         raise InputError(f"{path}: a text in UTF-16; save it as UTF-8")
     if b"\0" in head:
         raise InputError(f"{path}: not a text{seems(content)}; byte {content.index(0) + 1} is zero")
-    text = content.removeprefix(b"\xef\xbb\xbf")
+    text = content.removeprefix(BYTE_ORDER_MARK)
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
@@ -212,18 +183,17 @@ def understand_head(path: Path, lines: list[str]) -> tuple[tuple[str, ...] | Non
             names, is_remark = words, remark
             units = {word.lower() for word in re.findall(r"[\[(] *(\w+) *[\])]", line)} & UNITS.keys()
             unit = units.pop() if len(units) == 1 else None
-    if names is not None and (twice := [name for name in SYNONYMS if names.count(name) > 1]):
+    if names is not None and (twice := [name for name in (*COORDINATES, *RGB, "label") if names.count(name) > 1]):
         raise InputError(f"{path}: two columns are named {twice[0]}; found {printable(', '.join(names))}")
     return names, is_remark, unit, count
 
 
 def split_names(line: str) -> tuple[str, ...]:
-    """Names in a line, those of `SYNONYMS` as there."""
+    """Names in a line, those of `columns.SYNONYMS` as there."""
     line = re.sub(r"[\[(][^\])]*[\])]", "", line.strip().strip(",;"))
     separator = next((sign for sign in (";", ",", "\t") if sign in line), None)
-    words = [word.strip(" \"'/").lower().replace(" ", "_") for word in line.split(separator)]
-    known = {other: name for name, others in SYNONYMS.items() for other in others}
-    return tuple(known.get(word, word) for word in words)
+    words = [word.strip(" \"'/").replace(" ", "_") for word in line.split(separator)]
+    return tuple(map(canonical, words))
 
 
 def find_separator(path: Path, line: str, number: int) -> str:

@@ -87,13 +87,13 @@ def relief(side: int = 100) -> np.ndarray:
     return np.stack([x, y, 0.6 + 0.3 * x - np.sqrt(np.maximum(0.03**2 - x**2 - y**2, 0))], axis=2)
 
 
-@pytest.mark.parametrize(("rows", "refused"), [(0, False), (30, False), (70, True), (100, True)])
+@pytest.mark.parametrize(("rows", "refused"), [(0, False), (5, False), (30, True), (100, True)])
 def test_what_fills_the_outer_ring_is_no_object(rows, refused):
     points, valid = relief(), np.ones((100, 100), bool)
     kept = np.hypot(*points[..., :2].transpose(2, 0, 1)) < 0.03
     kept[:rows] = True
     share = kept[outer_ring(valid)].mean()
-    assert (share > 0.4) == refused
+    assert (share > 0.2) == refused
     if not refused:
         return check_kept(points, valid, kept, Path("a.tiff"))
     with pytest.raises(

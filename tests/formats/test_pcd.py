@@ -197,6 +197,25 @@ def test_a_field_of_several_numbers_and_crlf_and_gzip_and_labels(tmp_path):
     assert reading.notes == ("gzipped",)
 
 
+def test_oddities_of_other_programs(tmp_path):
+    """As public threads show them."""
+    points = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    ascii, binary = pcd(points), pcd(points, "binary")
+    lower = ascii.replace(b"TYPE F F F", b"TYPE f f f")
+    empty = binary.replace(b"x y z", b"x _ y z _").replace(b"4 4 4", b"4 1 4 4 2").replace(b"F F F", b"F U F F U")
+    empty = empty.replace(b"COUNT 1 1 1", b"COUNT 1 0 1 1 0")
+    upper = binary.replace(b"x y z", b"X Y Z")
+    # Packed data that were written as they are, for they would have become longer.
+    plain = points.T.tobytes()
+    unpacked = binary[: binary.index(b"DATA")] + b"DATA binary_compressed\n" + struct.pack("<II", 600, 600) + plain
+    for content in (lower, empty, upper, unpacked, b"\xef\xbb\xbf" + ascii):
+        np.testing.assert_allclose(read(write(tmp_path / "a.pcd", content)).points, points, rtol=1e-6)
+    # A first number whose bytes spell a key of the header.
+    points[0, 0] = 13.265933990478516
+    assert points[0, 0].tobytes() == b"DATA"
+    np.testing.assert_array_equal(read(write(tmp_path / "a.pcd", pcd(points, "binary"))).points, points)
+
+
 POINTS = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 ASCII, BINARY = pcd(POINTS), pcd(POINTS, "binary")
 
