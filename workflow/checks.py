@@ -73,10 +73,8 @@ def check_values(config: Any, path: tuple[str | int, ...] = ()) -> None:
     if isinstance(config, Mapping):
         for key, value in config.items():
             if not isinstance(key, str):
-                raise InputError(
-                    f"config: {name_key(path)} has the name {key!r}, which YAML reads as {type(key).__name__} and not as "
-                    "text; put it in quotes"
-                )
+                told = f"which YAML reads as {type(key).__name__} and not as text; put it in quotes"
+                raise InputError(f"config: {name_key(path)} has the name {key!r}, {told}")
             check_values(value, (*path, key))
     elif isinstance(config, list):
         for position, value in enumerate(config):
