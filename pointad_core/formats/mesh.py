@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pointad_core.errors import InputError
+from pointad_core.formats.colours import join_colours
 from pointad_core.formats.reading import BYTE_ORDER_MARK, Reading, load, seems, shorten
 from pointad_core.formats.rows import lines_of, parse_rows
 from pointad_core.formats.surface import FEW_VERTICES, as_triangles, sample, spread
@@ -69,10 +70,7 @@ def read_obj(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray | None,
         raise InputError(f"{path}: no obj with vertices; lines v have {rows.shape[1]} numbers, expected 3, 4, 6 or 7")
     colours = None
     if rows.shape[1] >= 6:
-        rgb = rows[:, -3:]
-        colours = (
-            np.round(np.clip(rgb, 0, 1) * 255).astype(np.uint8) if rgb.max() <= 1 else np.round(rgb).astype(np.uint8)
-        )
+        colours = join_colours(path, list(rows[:, -3:].T))
     return rows[:, :3].copy(), colours, as_triangles(read_faces(path, text, len(rows)))
 
 

@@ -4,11 +4,11 @@ Sensors write a point that they did not see as NaN, as (0, 0, 0), or as a consta
 z alone. A point is missing where
 
 1. it is NaN or infinite;
-2. it is a triple that the scan repeats. On a grid: (0, 0, 0), however often, as MVTec 3D-AD has it; any that at
+2. it is a triple that the scan repeats. On a grid: (0, 0, 0), however often, as MVTec 3D-AD has it; and any that at
    least 10 pixels, and more than 10 times as many as any other, share exactly. Everywhere: three equal numbers, such
-   as (0, 0, 0) or (-1, -1, -1), at least twice and more often than any triple of unequal ones, outside of the box of
-   the other points, or 10 times as often and by 1% of the points, for meshes repeat their corners too. So one point
-   at the origin of a set is a point;
+   as (0, 0, 0) or (-1, -1, -1), at least twice and more often than any triple of unequal ones, where they lie outside
+   of the box of the other points, or stand there 10 times and 10 times as often, for meshes repeat their corners too.
+   So one point at the origin of a set is a point;
 3. on a grid, its z is a constant far from the rest: shared exactly by a thousandth of the pixels (at least 4), and
    apart from all others by a gap, which is more than a tenth of their spread (from their 1% to their 99% quantile) for
    0 and -1, more than their spread for the other numbers in MARKS, and more than 10 times their spread for any other.
@@ -46,12 +46,13 @@ def find_missing(points: np.ndarray, mark: float | str | None = None) -> Missing
     mark: None to find the constant; a number for which alone a point is missing, besides NaN, where its z is it (also
     as rounded to 4 bytes); "none" for no constant at all. That none is left is the caller's error to raise.
     """
-    flat = np.asarray(points).reshape(-1, 3)
-    valid = np.isfinite(flat).all(axis=1)
+    flat = np.asarray(points, np.float64).reshape(-1, 3)
+    x, y, z = flat.T
+    valid = np.isfinite(x) & np.isfinite(y) & np.isfinite(z)
     counts: dict[str, int] = {}
     if not valid.all():
-        counts["NaN"] = int(np.isnan(flat).any(axis=1).sum())
-        counts["infinite"] = len(flat) - int(valid.sum()) - counts["NaN"]
+        counts["NaN"] = int(np.count_nonzero(np.isnan(x) | np.isnan(y) | np.isnan(z)))
+        counts["infinite"] = len(flat) - int(np.count_nonzero(valid)) - counts["NaN"]
 
     def drop(which: np.ndarray, name: str) -> None:
         which &= valid
@@ -61,13 +62,13 @@ def find_missing(points: np.ndarray, mark: float | str | None = None) -> Missing
     if mark is None:
         on_grid = np.ndim(points) == 3
         while (triple := find_triple(flat, valid, on_grid)) is not None:
-            drop((flat == triple).all(axis=1), show(triple))
-        while on_grid and (z := find_constant(flat[valid, 2], len(flat))) is not None:
-            drop(flat[:, 2] == z, f"z = {z:g}")
+            drop((x == triple[0]) & (y == triple[1]) & (z == triple[2]), show(triple))
+        while on_grid and (constant := find_constant(z[valid], len(flat))) is not None:
+            drop(z == constant, f"z = {constant:g}")
     elif mark != "none":
         with np.errstate(over="ignore"):
             numbers = [float(mark), float(np.float32(mark))]
-        drop(np.isin(flat[:, 2], numbers), f"z = {float(mark):g}")
+        drop(np.isin(z, numbers), f"z = {float(mark):g}")
     lost = len(flat) - int(valid.sum())
     marks = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
     notes = (f"{lost} of {len(flat)} points are missing ({marks})",) if lost else ()
@@ -88,43 +89,54 @@ def show(triple: np.ndarray) -> str:
 
 def find_triple(points: np.ndarray, valid: np.ndarray, on_grid: bool) -> np.ndarray | None:
     """A triple of rule 2 among the valid points [N,3]; None where there is none (any more)."""
-    rows = np.flatnonzero(valid)
-    zeros = rows[(points[rows] == 0).all(axis=1)]
-    if len(zeros) and (on_grid or len(zeros) == len(rows) > 1):
+    x, y, z = points.T
+    is_equal = valid & (x == y) & (y == z)
+    numbers, copies = np.unique(x[is_equal], return_counts=True)
+    n_valid = int(np.count_nonzero(valid))
+    if 0 in numbers and (on_grid or int(copies.max()) == n_valid > 1):
         return np.zeros(3)
-    if len(rows) == 0:
+    # Few sets have a triple of equal numbers twice, and need no more than this look.
+    if not on_grid and copies.max(initial=0) < 2:
         return None
-    if not on_grid:
-        # Only three equal numbers can be a mark here: most sets have hardly any, and need no more than this look.
-        equal = (points[rows, 0] == points[rows, 1]) & (points[rows, 1] == points[rows, 2])
-        if np.count_nonzero(equal) < 2:
-            return None
-    keys = hash_triples(points[rows])
-    _, first, copies = np.unique(keys, return_index=True, return_counts=True)
-    triples = points[rows[first]]
-    is_equal = (triples == triples[:, :1]).all(axis=1)
-    ordinary = int(copies[~is_equal].max(initial=0))
-    frequent = np.flatnonzero(is_equal & (copies >= 2) & (copies > ordinary) & (ordinary > 0))
+    others = points[valid & ~is_equal]
+    ordinary, next_ordinary, place = count_copies(others)
     # A scan has one mark, or a few.
-    for at in frequent[np.argsort(-copies[frequent], kind="stable")][:8]:
-        others = np.delete(triples, at, axis=0)
-        outside = ((triples[at] < others.min(axis=0)) | (triples[at] > others.max(axis=0))).any()
-        if outside or (copies[at] > 10 * ordinary and copies[at] >= 0.01 * len(rows)):
-            return triples[at]
-    most = int(np.argmax(copies))
-    next_most = int(np.delete(copies, most).max(initial=0))
-    if on_grid and copies[most] >= 10 and copies[most] > 10 * next_most > 0:
-        return triples[most]
+    for at in np.argsort(-copies, kind="stable")[:8]:
+        number, count = numbers[at], int(copies[at])
+        if count < 2 or count <= ordinary or ordinary == 0:
+            break
+        rest = np.delete(numbers, at)
+        low = float(np.minimum(others.min(axis=0), rest.min(initial=np.inf)).max())
+        high = float(np.maximum(others.max(axis=0), rest.max(initial=-np.inf)).min())
+        if number < low or number > high or (count >= 10 and count > 10 * ordinary):
+            return np.full(3, number)
+    if on_grid and ordinary >= 10 and ordinary > 10 * max(next_ordinary, int(copies.max(initial=0))) > 0:
+        return others[place]
     return None
 
 
+def count_copies(points: np.ndarray) -> tuple[int, int, int]:
+    """How often the most frequent of points [N,3] stands there, the next most frequent, and where the first is."""
+    if len(points) == 0:
+        return 0, 0, 0
+    keys = hash_triples(points)
+    ordered = np.sort(keys)
+    starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
+    copies = np.diff(starts, append=len(keys))
+    most = int(np.argmax(copies))
+    rest = np.delete(copies, most).max(initial=0)
+    return int(copies[most]), int(rest), int(np.argmax(keys == ordered[starts[most]]))
+
+
 def hash_triples(points: np.ndarray) -> np.ndarray:
-    """A number u8[N] for each point [N,3], equal for equal ones."""
-    # -0 equals 0.
-    bits = np.ascontiguousarray(points.astype(np.float64) + 0.0).view(np.uint64)
-    factors = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
-    mixed = (bits ^ (bits >> np.uint64(29))) * factors
-    return (mixed ^ (mixed >> np.uint64(32))).sum(axis=1, dtype=np.uint64)
+    """A number u8[N] for each point f8[N,3], equal for equal ones."""
+    total = np.zeros(len(points), np.uint64)
+    for column, factor in zip(points.T, (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9), strict=True):
+        # -0 equals 0.
+        bits = (column + 0.0).view(np.uint64)
+        mixed = (bits ^ (bits >> np.uint64(29))) * np.uint64(factor)
+        total += mixed ^ (mixed >> np.uint64(32))
+    return total
 
 
 def find_constant(z: np.ndarray, n_points: int) -> float | None:

@@ -172,7 +172,7 @@ def understand_head(path: Path, lines: list[str]) -> tuple[tuple[str, ...] | Non
     for at, line in enumerate(lines, 1):
         if line.isdecimal():
             count = int(line)
-        elif line:
+        elif line and not re.fullmatch(r"sep=.", line, re.IGNORECASE):
             remark = line.startswith(REMARKS)
             words = split_names(line.lstrip("#/%! "))
             # A remark names columns where it names x, y and z; any other line does.

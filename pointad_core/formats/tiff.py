@@ -32,12 +32,15 @@ def read(path: Path, unit: str | float | None = None, **_: Any) -> Reading:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             if not file.pages:
                 raise EOFError("it ends before its directory, cut short")
-            # Planes are a page each, or all in one.
-            source = file.series[0] if len(file.pages) == 3 and file.series[0].shape[0] == 3 else file.pages.first
+            source: Any
+            source = page = file.pages.first
+            if len(page.shape) == 2 and len(file.series[0].shape) == 3:
+                # Planes that are a page each, or rows, as tifffile has them where it takes no pixels for colours.
+                source = file.series[0]
             shape, kind = source.shape, np.dtype(source.dtype)
             if kind.itemsize * int(np.prod(shape, dtype=object)) > LARGEST:
                 raise InputError(f"{path}: {' x '.join(map(str, shape))} of {kind}, more than {LARGEST >> 20} MiB")
-            is_planar = len(shape) == 3 and source.axes[0] in "SQIC"
+            is_planar = len(shape) == 3 and (source.axes[0] == "S" if source is page else shape[2] != 3)
             points = source.asarray()
     except InputError:
         raise

@@ -78,6 +78,10 @@ def test_colours_of_an_obj(tmp_path):
     text = OBJ.format("f 1 2 3\nf 1 3 4\n").replace(" 5\n", " 5 1.0 0.5 0\n")
     reading = read(write(tmp_path / "a.obj", text), n_samples=50)
     np.testing.assert_array_equal(reading.colours, np.tile(np.uint8([255, 128, 0]), (50, 1)))
+    # Colours of 0 to 255, and such that are none.
+    text = OBJ.format("f 1 2 3\nf 1 3 4\n").replace(" 5\n", " 5 nan 7 255\n")
+    reading = read(write(tmp_path / "a.obj", text), n_samples=50)
+    np.testing.assert_array_equal(reading.colours, np.tile(np.uint8([0, 7, 255]), (50, 1)))
 
 
 def test_many_vertices_are_points(tmp_path):

@@ -32,7 +32,7 @@ def naive(points: np.ndarray) -> list[bool]:
                     row[axis] < min(other[axis] for other in others) or row[axis] > max(other[axis] for other in others)
                     for axis in range(3)
                 )
-                if outside or (count > 10 * ordinary and count >= 0.01 * len(present)):
+                if outside or (count > 10 * ordinary and count >= 10):
                     gone = {row}
         for row, count in copies.items():
             rest = [other for key, other in copies.items() if key != row]
