@@ -217,7 +217,9 @@ def test_the_docs_name_every_change_and_every_stage() -> None:
     edited = {match[1] for change in changes if (match := re.match(r"code: `(.*?)\.py`", change))}
     stages = {"clouds", "renders", "features", "aggregation", "prompts", "scores", "metrics", "summary", "tables"}
     assert {f"stages/{stage}" for stage in stages} <= edited
-    rooms = {path.parent.name for path in (REPOSITORY / "pointad_core").glob("*/__init__.py")} - {"clip"}
+    rooms = {path.parent.name for path in (REPOSITORY / "pointad_core").glob("*/__init__.py")}
+    # The last two make nothing for a stage.
+    rooms -= {"clip", "predict", "cli"}
     assert {name.partition("/")[0] for name in edited} >= rooms
 
 
