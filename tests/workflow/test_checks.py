@@ -248,6 +248,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(unit=0), "datasets.mvtec3d.unit is 0, expected string or number > 0"),
     (with_data(unit=math.inf), "datasets.mvtec3d.unit is inf, expected a finite number"),
     (with_data(missing="zeros"), "datasets.mvtec3d.missing is 'zeros', expected one of auto, none, or a number"),
+    ({"datasets": {"eyecandies": {"missing": 0}}}, "datasets.eyecandies.missing is 0; missing points of this layout"),
     (with_data(outliers="mark"), "datasets.mvtec3d.outliers is 'mark', expected one of none, remove"),
     (
         {"experiments": {"cross_dataset": 2 * [{"source": "mvtec3d", "targets": ["real3d"]}]}},
