@@ -116,7 +116,7 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
     if "published" in dataset and "generated" in dataset:
         yield f"config: {key}.published is set for a generated data set; the paper's numbers are of the real ones"
     if dataset["layout"] == "eyecandies" and not isinstance(dataset["missing"], str):
-        yield f"config: {key}.missing is {dataset['missing']}; missing points of this layout have no depth, and no value"
+        yield f"config: {key}.missing is {dataset['missing']}; missing points of this layout have no depth"
     for position, category in enumerate(dataset["auxiliary"]):
         yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
