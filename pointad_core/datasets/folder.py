@@ -74,22 +74,25 @@ def find_in(folder: Path, defect: str, shard: str = WHOLE) -> list[Scan]:
     ]
 
 
-def read(scan: Scan, mark: float | str | None = None) -> Unorganised:
+def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Unorganised:
     """Read a scan as points, in the units of the file: of an organised one those that are not missing.
 
     mark: of missing points, as in `formats.missing.find_missing`. Labels are None of a scan in another folder
     than `good` that nobody has labelled. Raises InputError for a file that cannot be read or has no point, and labels
     that are not of this scan.
     """
-    reading, valid, notes = read_points(scan, mark)
+    reading, valid, notes = read_points(scan, mark, unit)
     labels = read_labels(scan, reading.points, valid, reading.labels)
     points = reading.points[valid]
     return Unorganised(points, labels if labels is None else labels[valid], notes)
 
 
-def read_points(scan: Scan, mark: float | str | None) -> tuple[Reading, np.ndarray, tuple[str, ...]]:
+def read_points(
+    scan: Scan, mark: float | str | None, unit: str | float | None
+) -> tuple[Reading, np.ndarray, tuple[str, ...]]:
     """What a scan's file holds, which of its points are there, bool [N] or [H, W], and what a log should say of it."""
-    reading = formats.read(scan.path)
+    # Depths in whole numbers are read only where somebody says of what.
+    reading = formats.read(scan.path, **({} if unit is None else {"unit": unit}))
     found = find_missing(reading.points, mark)
     if not found.valid.any():
         raise InputError(

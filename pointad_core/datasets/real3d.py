@@ -71,11 +71,11 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
 find_scans = find  # Names and defects stand in the files' names.
 
 
-def read(scan: Scan, mark: float | str | None = None) -> Unorganised:
+def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Unorganised:
     """Read a scan: the points that are there, in the data's units (about a millimetre), and their labels; a good one
     needs no label file, and any other without one is unlabelled.
 
-    mark: the value of missing points, as in `formats.missing`.
+    mark: the value of missing points, as in `formats.missing`; unit: read without.
 
     Raises InputError for a file that cannot be decoded, a cloud without any point, and labels that do not match their
     cloud.

@@ -10,7 +10,7 @@ import numpy as np
 
 from pointad_core.clouds.background import WAYS_ON, loses_defect
 from pointad_core.clouds.cloud import make_cloud
-from pointad_core.clouds.units import to_unit
+from pointad_core.clouds.frame import to_unit
 from pointad_core.datasets.scans import GOOD, Organised, Scan
 from pointad_core.errors import InputError
 from pointad_core.storage import jobs, stores
@@ -34,7 +34,7 @@ def make_clouds(
     """Read every test scan of a category, or of a shard of it, and write its clouds to the store `output`.
 
     root: folder of the data set, only read; layout: name, and the rest as in `datasets.registry.Layout`; options: those
-    of `make_cloud` but the scene, and unit (as `units.to_unit` takes it) and missing ("auto", "none" or a number).
+    of `make_cloud` but the scene, and unit (as `frame.to_unit` takes it) and missing ("auto", "none" or a number).
 
     The store has per scan the attributes name, defective (null where it is not known), defect, n_original
     and the arrays of `make_cloud`.
@@ -51,16 +51,16 @@ def make_clouds(
         "organised": layout["scene"] is not None,
         "resolution": options["resolution"],
     }
-    mark = options.get("missing", "auto")
+    mark, unit = options.get("missing", "auto"), options.get("unit")
     mark = None if mark == "auto" else mark
     defective, losing = 0, []
     unlabelled, without_rgb = 0, 0
     with stores.write(output, "clouds", provenance, attributes) as store:
         for scan in jobs.progress(scans, f"clouds {dataset}/{category}"):
-            raw = reader.read(scan, mark)
+            raw = reader.read(scan, mark, unit)
             for note in raw.notes:
                 logger.info("%s: %s", scan.path, note)
-            raw = to_unit(raw, options.get("unit"), layout["unit"], layout["extents"], scan.path)
+            raw = to_unit(raw, unit, layout["unit"], layout["extents"], scan.path)
             cloud = make_cloud(raw, {**options, "scene": layout["scene"]}, scan.path)
             if isinstance(raw, Organised):
                 without_rgb += raw.rgb is None
