@@ -7,7 +7,10 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "pointad_core"
-ORDER = ["errors", "storage", "datasets", "clouds", "rendering", "clip", "methods", "evaluation", "detector", "stages"]
+ORDER = [
+    *("errors", "storage", "formats", "datasets", "clouds", "rendering", "clip", "methods", "evaluation", "detector"),
+    *("predict", "stages", "cli"),
+]
 """A room imports from itself and from those before it."""
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

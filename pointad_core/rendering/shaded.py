@@ -73,7 +73,14 @@ def shrink(images: torch.Tensor, resolution: int) -> torch.Tensor:
     if images.shape[-1] == resolution:
         return images
     if images.device.type != "cpu":
-        # CUDA has no byte version of it; the rounding between its two passes makes a grey level's difference at most.
-        images = images.to(torch.float32)
-    small = F.interpolate(images, size=(resolution, resolution), mode="bicubic", antialias=True)
-    return small.round_().clamp_(0, 255).to(torch.uint8)
+        return shrink_in_floats(images, resolution)
+    return F.interpolate(images, size=(resolution, resolution), mode="bicubic", antialias=True)
+
+
+def shrink_in_floats(images: torch.Tensor, resolution: int) -> torch.Tensor:
+    """What `shrink` gives on a CPU, to a grey level, where there is no byte version of it: rounded and clamped after
+    each of its two passes, since the first one's overshoot at a border must not reach the second."""
+    small = images.to(torch.float32)
+    for height in (images.shape[-2], resolution):
+        small = F.interpolate(small, size=(height, resolution), mode="bicubic", antialias=True).round_().clamp_(0, 255)
+    return small.to(torch.uint8)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pointad_core.errors import InputError
-from pointad_core.rendering import open3d, splat
+from pointad_core.rendering import open3d, shaded, splat
 from pointad_core.rendering.shaded import angles
 from pointad_core.rendering.views import project, rotations
 
@@ -229,6 +229,15 @@ def test_a_cloud_without_a_shape_is_refused(points, message, visibility):
 def test_options_that_are_not_allowed_are_named(renderer, changes, message):
     with pytest.raises(InputError, match=message):
         rendered(draw_cloud(), renderer, **changes)
+
+
+def test_shrinking_in_floats_gives_what_bytes_give():
+    drawn = torch.as_tensor(np.random.default_rng(3).integers(0, 256, (2, 3, 97, 97)), dtype=torch.uint8)
+    drawn[..., 20:60] = 255  # borders, at which a bicubic overshoots
+    drawn[..., 40:50, :] = 0
+    one, other = shaded.shrink(drawn, 42), shaded.shrink_in_floats(drawn, 42)
+    assert (one.int() - other.int()).abs().max() <= 1
+    assert (one != other).float().mean() < 0.01
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

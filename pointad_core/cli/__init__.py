@@ -1,0 +1,1 @@
+"""What a shell calls: `pointad` and its subcommands, a module each."""

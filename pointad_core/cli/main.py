@@ -1,0 +1,100 @@
+"""The command `pointad`: picks the subcommand, and says in one line what went wrong.
+
+A subcommand is a module of this folder with `add_arguments(parser)` and `run(arguments) -> int`, whose docstring is its
+help. It is imported when it is chosen, and imports what is heavy when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from pointad_core.errors import InputError
+
+COMMANDS = {
+    "predict": "heat maps of scans of one's own",
+}
+"""Subcommands by name, and what the list of them says."""
+
+EPILOG = """\
+example:
+  pointad predict part.ply        a heat map of one scan: open results/predictions/part/part.html
+
+pointad COMMAND --help says more. Exit codes: 0 all right, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C.
+"""
+
+
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"pointad {version('pointad_core')}")
+        parser.exit()
+
+
+def make_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser of all subcommands, of which the chosen one alone knows its arguments."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "pointad", description="Find defects on 3-D scans.", epilog=EPILOG, formatter_class=raw, allow_abbrev=False
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in COMMANDS.items():
+        module = import_module(f"pointad_core.cli.{name}") if name == chosen else None
+        description = module.__doc__ if module else None
+        # Descriptions hold a percent sign now and then, which argparse would expand.
+        command = commands.add_parser(
+            name, help=text, description=(description or "").replace("%", "%%"), formatter_class=raw, allow_abbrev=False
+        )
+        if module:
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = make_parser(next((word for word in given if not word.startswith("-")), None)).parse_args(given)
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _fail("stopped by Ctrl-C", 130)
+    except BrokenPipeError:
+        # What is still to be written would fail again, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail("whoever read the output has closed it", 1)
+    except InputError as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        return _fail(describe(error), 1)
+    except MemoryError as error:
+        return _fail(f"not enough memory ({error})" if str(error) else "not enough memory", 1)
+
+
+def describe(error: OSError) -> str:
+    """What the system refused, the file first."""
+    reason = error.strerror or str(error)
+    if error.errno == errno.EACCES:
+        reason = "no permission"
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _fail(message: str, code: int) -> int:
+    from pointad_core.storage.jobs import printable
+
+    print(f"pointad: {printable(message)}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

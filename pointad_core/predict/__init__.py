@@ -1,0 +1,1 @@
+"""Scans of one's own: from a file to heat maps, pages and scores."""
