@@ -69,9 +69,10 @@ $(SETUP): envs/requirements.txt pyproject.toml envs/system.py
 	$(BIN)/python -c 'import open3d' || { echo 'Open3D cannot be imported: install the libraries named above.'; exit 1; }
 	touch $@
 
-$(SETUP_DEV): $(SETUP) envs/requirements-dev.txt envs/requirements-pretraining.txt
+$(SETUP_DEV): $(SETUP) envs/requirements-dev.txt envs/requirements-pretraining.txt envs/requirements-e57.txt envs/requirements-las.txt
 	$(BIN)/python envs/system.py --latex
-	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.txt -r envs/requirements-pretraining.txt
+	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.txt -r envs/requirements-pretraining.txt \
+		-r envs/requirements-e57.txt -r envs/requirements-las.txt
 	touch $@
 
 $(SETUP_CLUSTER): $(SETUP_DEV) envs/requirements-slurm.txt

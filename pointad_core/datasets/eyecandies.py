@@ -77,12 +77,16 @@ def find_defect(scan: Scan) -> str:
     return UNLABELLED
 
 
-def read(scan: Scan) -> Organised:
+def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Organised:
     """Read a sample: points f8[512,512,3] in metres in the world's frame; a pixel of no depth is not valid.
+
+    mark: only None or "none", for the layout marks a missing point by no depth and by nothing else; unit: read without.
 
     Raises InputError for files that cannot be decoded or hold something else than the layout says.
     """
     path = scan.files["depth.png"]
+    if mark not in (None, "none"):
+        raise InputError(f"{path}: missing points of this layout have no depth, none of them has the value {mark}")
     pixels = read_image(path)
     # Pillow gives 16-bit grey as uint16 or, from other modes, int32.
     if pixels.ndim != 2 or pixels.dtype == np.uint8 or pixels.dtype.kind not in "iu":
@@ -96,11 +100,13 @@ def read(scan: Scan) -> Organised:
     if not valid.any():
         raise InputError(f"{path}: no pixel has a depth above 0; the scan is empty")
     points[~valid] = 0
+    n_missing = valid.size - np.count_nonzero(valid)
+    notes = (f"{n_missing} of {valid.size} points are missing (no depth: {n_missing})",) if n_missing else ()
     rgb = read_rgb(scan.files["image_0.png"], depth.shape, path) if "image_0.png" in scan.files else None
     mask = np.zeros(depth.shape, bool) if scan.defect == GOOD else None
     if "mask.png" in scan.files:
         mask = read_mask(scan.files["mask.png"], depth.shape, path)
-    return Organised(points, valid, rgb, mask)
+    return Organised(points, valid, rgb, mask, notes)
 
 
 def unproject(depth: np.ndarray, pose: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from pointad_core.datasets.images import describe, read_mask, read_rgb
+from pointad_core.datasets.images import read_mask, read_rgb
 from pointad_core.datasets.scans import (
     GOOD,
     Organised,
@@ -22,6 +22,8 @@ from pointad_core.datasets.scans import (
     subfolders,
 )
 from pointad_core.errors import InputError
+from pointad_core.formats import tiff
+from pointad_core.formats.missing import check_missing
 from pointad_core.storage.shards import WHOLE, holds
 
 ENDS = {"xyz": (".tiff", ".tif"), "rgb": (".png", ".jpg", ".jpeg", ".bmp"), "gt": (".png", ".bmp")}
@@ -65,33 +67,22 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
 find_scans = find  # Names and defects stand in the files' places.
 
 
-def read(scan: Scan) -> Organised:
-    """Read a scan: points in metres in the camera's frame (z away from it), a missing one being exactly (0, 0, 0).
+def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Organised:
+    """Read a scan: points as they stand in the file, in the camera's frame (z away from it); in MVTec 3D-AD in metres,
+    a missing one being exactly (0, 0, 0).
 
-    Raises InputError for a file that cannot be decoded, NaN or infinite coordinates, a scan without any point, and
-    an rgb or gt of another size.
+    mark: the value of missing points, as in `formats.missing`; unit: what the file's numbers count, which points as
+    integers cannot do without.
+
+    Raises InputError for a file that cannot be decoded, a scan without any point, and an rgb or gt of another size.
     """
-    import tifffile
-
     path = scan.files["xyz"]
-    try:
-        with tifffile.TiffFile(path) as file:
-            if not file.pages:
-                raise EOFError("it ends before its directory, cut short")
-            points = file.pages.first.asarray()
-    except Exception as error:
-        # A damaged tiff makes the decoder fail in any way, from struct.error to a division by zero.
-        raise InputError(f"{path}: not a readable tiff ({type(error).__name__}: {error})") from error
-    if points.ndim != 3 or points.shape[2] != 3 or points.dtype.kind != "f":
-        raise InputError(f"{path}: {describe(points)}, expected height x width x 3 floats")
-    bad = np.count_nonzero(~np.isfinite(points).all(axis=2))
-    if bad:
-        raise InputError(f"{path}: {bad} points are NaN or infinite; a missing point is written as (0, 0, 0)")
-    valid = (points != 0).any(axis=2)
-    if not valid.any():
-        raise InputError(f"{path}: all points are (0, 0, 0), which stands for a missing one; the scan is empty")
-    rgb = read_rgb(scan.files["rgb"], valid.shape, path) if "rgb" in scan.files else None
-    mask = np.zeros(valid.shape, bool) if scan.defect == GOOD else None
+    reading = tiff.read(path, unit)
+    missing = check_missing(path, reading.points, mark)
+    points = np.where(missing.valid[..., None], reading.points, 0)
+    shape = missing.valid.shape
+    rgb = read_rgb(scan.files["rgb"], shape, path) if "rgb" in scan.files else None
+    mask = np.zeros(shape, bool) if scan.defect == GOOD else None
     if "gt" in scan.files:
-        mask = read_mask(scan.files["gt"], valid.shape, path)
-    return Organised(points.astype(np.float64), valid, rgb, mask)
+        mask = read_mask(scan.files["gt"], shape, path)
+    return Organised(points, missing.valid, rgb, mask, reading.notes + missing.notes)
