@@ -8,7 +8,7 @@ import pytest
 from snakemake.utils import validate
 
 from pointad_core.errors import InputError
-from workflow import plan, tables
+from workflow import inputs, plan, tables
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -240,13 +240,13 @@ def test_a_category_that_nobody_labelled_is_not_trained_on(tmp_path: Path) -> No
     (tmp_path / "duck/test").mkdir(parents=True)
     (tmp_path / "duck/test/1_bulge.pcd").touch()
     with pytest.raises(InputError, match=r"datasets.own.auxiliary: .*duck has no file of labels"):
-        plan.check_labelled(config, "own", "duck")
-    plan.check_labelled(config, "own", "gone")
-    plan.check_labelled(config, "parts", "carrot")
-    plan._has_label_files.cache_clear()
+        inputs.check_labelled(config, "own", "duck")
+    inputs.check_labelled(config, "own", "gone")
+    inputs.check_labelled(config, "parts", "carrot")
+    inputs._has_label_files.cache_clear()
     (tmp_path / "duck/gt").mkdir()
     (tmp_path / "duck/gt/1_bulge.txt").touch()
-    plan.check_labelled(config, "own", "duck")
+    inputs.check_labelled(config, "own", "duck")
 
 
 def test_planning_does_not_need_snakemake_or_anything_heavy() -> None:
