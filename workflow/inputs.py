@@ -6,11 +6,13 @@ wants functions and rules in different files.)
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
 from snakemake.logging import logger
 
+from pointad_core.datasets.registry import has_label_files
 from pointad_core.datasets.scans import hash_content
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import plain
@@ -74,9 +76,26 @@ def checkpoint(config: Config, wildcards: Any) -> list[str]:
 # Prompts --------------------------------------------------------------------------------------------------------------
 
 
+_has_label_files = cache(has_label_files)
+
+
+def check_labelled(config: Config, dataset: str, auxiliary: str) -> None:
+    """Refuse to train on a category whose scans nobody labelled, where its folder can be looked at."""
+    settings, root = config["datasets"][dataset], plan.root_of(config, dataset)
+    try:
+        labelled = "generated" in settings or _has_label_files(settings["layout"], root, auxiliary)
+    except InputError:
+        return  # What is not there is told where clouds are made of it.
+    if not labelled:
+        raise InputError(
+            f"datasets.{dataset}.auxiliary: {os.path.join(root, auxiliary)} has no file of labels, so that nothing can "
+            "be learnt from it; name a category in which defects are marked"
+        )
+
+
 def training_stores(config: Config, wildcards: Any) -> dict[str, list[str]]:
     plan.check_auxiliary(config, wildcards.dataset, wildcards.auxiliary)
-    plan.check_labelled(config, wildcards.dataset, wildcards.auxiliary)
+    check_labelled(config, wildcards.dataset, wildcards.auxiliary)
     shards = plan.shards_of(config, wildcards.dataset, wildcards.auxiliary)
     return plan.stores_of(config, wildcards.method, wildcards.dataset, shards)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pointad_core.clip.models_index import MODELS
 from pointad_core.datasets.generator.catalogue import generated_files, generated_scans
-from pointad_core.datasets.registry import LAYOUTS, has_label_files, list_scans
+from pointad_core.datasets.registry import LAYOUTS, list_scans
 from pointad_core.datasets.scans import refuse_links
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import System, systems_of
@@ -287,23 +287,6 @@ def scoring_options(config: Config, method: str) -> dict[str, Any]:
 def check_auxiliary(config: Config, dataset: str, auxiliary: str) -> None:
     if dataset not in config["datasets"] or auxiliary not in config["datasets"][dataset]["auxiliary"]:
         raise InputError(f"{auxiliary!r} is no auxiliary class of data set {dataset!r}")
-
-
-_has_label_files = cache(has_label_files)
-
-
-def check_labelled(config: Config, dataset: str, auxiliary: str) -> None:
-    """Refuse to train on a category whose scans nobody labelled, where its folder can be looked at."""
-    settings, root = config["datasets"][dataset], root_of(config, dataset)
-    try:
-        labelled = "generated" in settings or _has_label_files(settings["layout"], root, auxiliary)
-    except InputError:
-        return  # What is not there is told where clouds are made of it.
-    if not labelled:
-        raise InputError(
-            f"datasets.{dataset}.auxiliary: {os.path.join(root, auxiliary)} has no file of labels, so that nothing can "
-            "be learnt from it; name a category in which defects are marked"
-        )
 
 
 def seen_by(config: Config, source: str, auxiliary: str, target: str) -> str | None:

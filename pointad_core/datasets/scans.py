@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 GOOD = "good"
 UNLABELLED = "unlabelled"
+POINTS = {
+    *(".pcd", ".ply", ".tif", ".tiff", ".npy", ".npz", ".xyz", ".asc", ".pts"),
+    *(".stl", ".obj", ".las", ".laz", ".e57", ".exr", ".gz", ".zip"),
+}
+"""Endings of files that people keep scans in, whatever a layout reads."""
 UNNAMED = "defect"
 """Of a file of labels that does not name its defect."""
 LABEL_ROLES = ("gt", "mask.png")
@@ -128,7 +133,8 @@ def subfolders(folder: Path, name: str) -> list[Path]:
 def by_stem(folders: Iterable[Path], ends: Sequence[str]) -> dict[str, Path]:
     """Files that end in one of `ends`, in upper or lower case, by what stands before the end.
 
-    InputError for two of one stem, such as `000.tif` beside `000.tiff` or `000.TIFF`: one would be passed over.
+    InputError for two of one stem, such as `000.tif` beside `000.tiff` or `000.TIFF`, and for points in a file of
+    another kind alone: one would be passed over.
     """
     listed = [folder / name for folder in folders for name in list_folder(folder)]
     found: dict[str, Path] = {}
@@ -141,6 +147,9 @@ def by_stem(folders: Iterable[Path], ends: Sequence[str]) -> dict[str, Path]:
                     second = path.name if path.parent == other.parent else path
                     raise InputError(f"{other}: the scan has {second} as well; remove one")
                 found[stem] = path
+    for path in listed:
+        if path.suffix.lower() in POINTS and path.stem not in found and path not in found.values():
+            raise InputError(f"{path}: expected {' or '.join(ends)} here; convert it, or take it away")
     return found
 
 

@@ -53,8 +53,7 @@ def make_clouds(
     }
     mark, unit = options.get("missing", "auto"), options.get("unit")
     mark = None if mark == "auto" else mark
-    defective, losing = 0, []
-    unlabelled, without_rgb = 0, 0
+    defective, losing, unlabelled, without_rgb = 0, [], 0, 0
     with stores.write(output, "clouds", provenance, attributes) as store:
         for scan in jobs.progress(scans, f"clouds {dataset}/{category}"):
             raw = reader.read(scan, mark, unit)

@@ -113,7 +113,7 @@ def test_a_folder_without_scans_is_refused(tmp_path):
 
 def test_a_mask_of_pixels_does_not_go_with_a_cloud(bracket):
     raw_files.write(bracket / "Dent/e.label.png", raw_files.png(np.zeros((20, 20), np.uint8)))
-    with pytest.raises(InputError, match="marks pixels, but .* is a cloud without any"):
+    with pytest.raises(InputError, match=r"marks pixels, but .* is a cloud without any"):
         folder.read(folder.find(bracket.parent, "bracket")[0])
 
 

@@ -196,6 +196,21 @@ def test_files_of_another_kind_do_not_count_as_missing(tmp_path):
         names_of("mvtec3d", tmp_path, "bolt")
 
 
+def test_points_of_another_kind_are_not_passed_over(tmp_path):
+    write_mvtec(tmp_path, "bent/000")
+    write(tmp_path / "bolt/test/bent/xyz/000.npy", "the same scan")
+    assert names_of("mvtec3d", tmp_path, "bolt") == ["bent/000"]
+    write(tmp_path / "bolt/test/bent/xyz/001.npy", "another scan")
+    with pytest.raises(InputError, match=r"xyz/001.npy: expected .tiff or .tif here; convert it, or take it away"):
+        names_of("mvtec3d", tmp_path, "bolt")
+    write(tmp_path / "duck/test/1_good.pcd", pcd(CLOUD))
+    write(tmp_path / "duck/test/readme.txt", "no scan")
+    assert names_of("real3d", tmp_path, "duck") == ["good/1"]
+    write(tmp_path / "duck/test/2_good.pcd.gz", "gzipped")
+    with pytest.raises(InputError, match=r"test/2_good.pcd.gz: expected .pcd here"):
+        names_of("real3d", tmp_path, "duck")
+
+
 def test_real3d_without_labels_knows_good_scans_alone(tmp_path):
     write(tmp_path / "duck/test/1_bulge.pcd", pcd(CLOUD))
     write(tmp_path / "duck/test/scan_17.pcd", pcd(CLOUD))
