@@ -373,14 +373,6 @@ def clouds_of(config: Config, dataset: str, category: str) -> list[str]:
     return [f"results/clouds/{dataset}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
 
 
-def picture_renders(config: Config, dataset: str, category: str) -> list[str]:
-    """Renders that pictures show: shaded ones, whatever a method itself reads."""
-    used = [rendering_of(config, method["features"]) for method in config["methods"].values()]
-    shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
-    folder = f"results/renders/{(shaded or ['standard'])[0]}/{dataset}"
-    return [f"{folder}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
-
-
 def metrics_of(runs: Iterable[Run]) -> list[str]:
     # Every source has the same run of an untrained system: once is enough.
     return list(dict.fromkeys(f"results/metrics/{'/'.join(map(str, run))}.csv" for run in runs))

@@ -18,6 +18,8 @@ from pointad_core.errors import InputError
 
 COMMANDS = {
     "predict": "heat maps of scans of one's own",
+    "calibrate": "a threshold from good scans, for a yes or no",
+    "train": "prompts learnt on scans of one's own",
     "export": "scores as files that other evaluations read",
 }
 """Subcommands by name, and what the list of them says."""

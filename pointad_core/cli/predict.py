@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be said of the scans, and of what shall come out."""
     parser.add_argument("scans", nargs="+", metavar="SCAN", help="files, or folders of files and folders")
     parser.add_argument("--out", default=OUT, metavar="DIR", help=f"results go to DIR/<name>/ (default: {OUT})")
+    parser.add_argument("--threshold", type=Path, metavar="FILE", help="what pointad calibrate wrote: a yes or no")
     add_preparation(parser)
 
 
@@ -39,7 +40,6 @@ def add_preparation(parser: argparse.ArgumentParser) -> None:
     """What every command takes that scores scans of one's own."""
     parser.add_argument("--prompts", type=Path, metavar="FILE", help="prompts of your own (default: the package's)")
     parser.add_argument("--name", default="object", help="what the scans are of, for prompts that name it")
-    parser.add_argument("--threshold", type=Path, metavar="FILE", help="what pointad calibrate wrote: a yes or no")
     parser.add_argument("--unit", help="of the files: m, cm, mm, um or inch (default: found from the size)")
     parser.add_argument(
         "--facing",
@@ -102,7 +102,8 @@ def load_predictor(arguments: argparse.Namespace) -> Predictor:
         point_size=arguments.point_size,
         intrinsics=parse_intrinsics(arguments.intrinsics),
     )
-    return Predictor.load(wanted, arguments.prompts, arguments.device, arguments.name, arguments.threshold)
+    threshold = getattr(arguments, "threshold", None)  # `pointad calibrate` has none yet
+    return Predictor.load(wanted, arguments.prompts, arguments.device, arguments.name, threshold)
 
 
 def check_device(device: str | None) -> None:

@@ -4,6 +4,7 @@ A description is open_clip's (embed_dim, vision_cfg, text_cfg). Needs the standa
 checked before anything is imported or built.
 """
 
+import ast
 import json
 import os
 import struct
@@ -23,6 +24,10 @@ OPENAI_NUMBERS = {"input_resolution", "context_length", "vocab_size"}
 """These stand beside the weights in OpenAI's own archives alone."""
 
 
+QUICK = "-quickgelu"
+"""What the name of a model ends in that exists with GELU as well."""
+
+
 def model_files() -> dict[str, Path]:
     """Descriptions by model: this package's, and open_clip's where it is installed."""
     spec = find_spec("open_clip")
@@ -33,6 +38,31 @@ def model_files() -> dict[str, Path]:
 def bundled_weights(model: str) -> dict[str | None, Path]:
     """Weights of a model that come with this package, by their tag."""
     return {path.stem.removeprefix(f"{model}-"): path for path in MODELS.glob(f"{model}-*.safetensors")}
+
+
+def open_clip_tags(model: str) -> list[str]:
+    """Tags of the weights that open_clip can download for a model, read from its source: it imports torch itself."""
+    spec = find_spec("open_clip")
+    sources = [Path(folder) / "pretrained.py" for folder in (spec and spec.submodule_search_locations) or ()]
+    plain = model.removesuffix(QUICK)
+    tables: dict[str, ast.expr] = {}
+    entries: dict[str, ast.expr] = {}
+    for node in (node for path in sources for node in ast.parse(path.read_text(encoding="utf-8")).body):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            tables[node.targets[0].id] = node.value
+            if isinstance(node.value, ast.Dict) and node.targets[0].id == "_PRETRAINED":
+                named = zip(node.value.keys, node.value.values, strict=True)
+                entries = {str(key.value): value for key, value in named if isinstance(key, ast.Constant)}
+    found = entries.get(model, entries.get(plain))
+    table = tables.get(found.id) if isinstance(found, ast.Name) else found
+    tags = table.keywords if isinstance(table, ast.Call) else []
+    if model not in entries:
+        # Under the name with QuickGELU there are those that were trained with it.
+        quick = [
+            {word.arg for word in tag.value.keywords} if isinstance(tag.value, ast.Call) else set() for tag in tags
+        ]
+        tags = [tag for tag, words in zip(tags, quick, strict=True) if "quick_gelu" in words]
+    return [str(tag.arg) for tag in tags]
 
 
 def describe(model: str) -> dict[str, Any] | None:
@@ -68,10 +98,6 @@ def check_model(model: str, config: Mapping[str, Any], vv_blocks: int, resolutio
         raise InputError(f"vv_blocks is {vv_blocks}, model {model!r} with {depth} blocks allows 1 to {depth - 1}")
     if resolution is not None and size not in (resolution, [resolution, resolution]):
         raise InputError(f"resolution is {resolution}, but model {model!r} takes images of {size} pixels")
-
-
-QUICK = "-quickgelu"
-"""What the name of a model ends in that exists with GELU as well."""
 
 
 def quick_gelu_of(checkpoint: str | os.PathLike[str]) -> bool | None:

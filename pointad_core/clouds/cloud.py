@@ -5,7 +5,7 @@ validity, ground truth and RGB alike: resampled each in its own way, they would 
 Unorganised ones are sampled to a number of points, with the map back to all original points.
 
 Points keep the units and the orientation of the data; tilting them before the camera is the renderer's business. Only
-a scan that lies far from the origin is moved to it (`units.to_origin`).
+a scan that lies far from the origin is moved to it (`frame.to_origin`).
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from pointad_core.clouds.background import check_kept, crop_ground, crop_plane, index_map, pad_square, upright
+from pointad_core.clouds.frame import to_origin
 from pointad_core.clouds.normals import estimate_normals
 from pointad_core.clouds.outliers import report_stray
 from pointad_core.clouds.sampling import sample_farthest, sample_voxels
-from pointad_core.clouds.units import to_origin
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError, printed
 

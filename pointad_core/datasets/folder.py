@@ -68,29 +68,32 @@ def find_in(folder: Path, defect: str, shard: str = WHOLE) -> list[Scan]:
         path = next(iter(beside[lost[0]].values()))
         raise InputError(f"{path}: belongs to no scan; one of its name, {lost[0]}.ply or the like, is missing")
     return [
-        Scan(f"{defect}/{stem}", defect, {"points": path, **beside.get(stem, {})})
+        Scan(f"{defect}/{stem}", defect, {"points": path, **beside.get(stem, {})}, known=True)
         for stem, path in points
         if holds(shard, f"{defect}/{stem}")
     ]
 
 
-def read(scan: Scan, missing: str | float = "auto") -> Unorganised:
+def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Unorganised:
     """Read a scan as points, in the units of the file: of an organised one those that are not missing.
 
-    missing: as in `formats.missing.find_missing`, "auto" for what is found. Labels are None of a scan in another folder
+    mark: of missing points, as in `formats.missing.find_missing`. Labels are None of a scan in another folder
     than `good` that nobody has labelled. Raises InputError for a file that cannot be read or has no point, and labels
     that are not of this scan.
     """
-    reading, valid, notes = read_points(scan, missing)
-    labels = read_labels(scan, reading, valid)
+    reading, valid, notes = read_points(scan, mark, unit)
+    labels = read_labels(scan, reading.points, valid, reading.labels)
     points = reading.points[valid]
     return Unorganised(points, labels if labels is None else labels[valid], notes)
 
 
-def read_points(scan: Scan, missing: str | float) -> tuple[Reading, np.ndarray, tuple[str, ...]]:
+def read_points(
+    scan: Scan, mark: float | str | None, unit: str | float | None
+) -> tuple[Reading, np.ndarray, tuple[str, ...]]:
     """What a scan's file holds, which of its points are there, bool [N] or [H, W], and what a log should say of it."""
-    reading = formats.read(scan.path)
-    found = find_missing(reading.points, None if missing == "auto" else missing)
+    # Depths in whole numbers are read only where somebody says of what.
+    reading = formats.read(scan.path, **({} if unit is None else {"unit": unit}))
+    found = find_missing(reading.points, mark)
     if not found.valid.any():
         raise InputError(
             f"{scan.path}: all points are missing; the scan is empty ({', '.join(found.notes) or 'no point'})"
@@ -98,17 +101,27 @@ def read_points(scan: Scan, missing: str | float) -> tuple[Reading, np.ndarray, 
     return reading, found.valid, (*reading.notes, *found.notes)
 
 
-def read_labels(scan: Scan, reading: Reading, valid: np.ndarray) -> np.ndarray | None:
-    """Labels bool, of the shape of `valid`, from what lies beside a scan or its file; None where there are none."""
+def read_labels(scan: Scan, points: np.ndarray, valid: np.ndarray, own: np.ndarray | None) -> np.ndarray | None:
+    """Labels bool [N] or [H, W] from what lies beside a scan or its file; None where there are none.
+
+    points: f8 [N, 3] or [H, W, 3] as they stand in the file; valid: those that are not missing; own: labels that the
+    file itself has.
+    """
     if "gt" not in scan.files:
-        if reading.labels is not None:
-            return reading.labels
+        if own is not None:
+            return own
         return np.zeros(valid.shape, bool) if scan.defect == GOOD else None
     path = scan.files["gt"]
     if path.suffix.lower() == ".png":
         if valid.ndim != 2:
             raise InputError(f"{path}: marks pixels, but {scan.path} is a cloud without any; give a .label.txt")
         return read_mask(path, valid.shape, scan.path)
+    places, marked = read_rows(path)
     labels = np.zeros(valid.shape, bool)
-    labels[valid] = match_labels(reading.points[valid], *read_rows(path), path, scan.path)
+    if places is not None:
+        labels[valid] = match_labels(points[valid], places, marked, path, scan.path)
+    elif len(marked) == labels.size:
+        labels = marked.reshape(valid.shape)
+    else:
+        raise InputError(f"{path}: {len(marked)} labels without places, but {scan.path} has {labels.size} points")
     return labels

@@ -13,16 +13,16 @@ from pointad_core.errors import InputError
 __all__ = ["find", "find_scans", "read"]
 
 
-def read(scan: Scan, missing: str | float = "auto") -> Organised:
+def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Organised:
     """Read a scan on its grid, in the units of the file; arguments and errors as in `folder.read`.
 
     rgb: the photograph beside it, or the colours that the file has of its points; None where there are neither.
     """
-    reading, valid, notes = read_points(scan, missing)
+    reading, valid, notes = read_points(scan, mark, unit)
     if valid.ndim != 2:
         raise InputError(f"{scan.path}: is a cloud of points and not organised; take the layout `folder`")
     rgb = reading.colours
     if "rgb" in scan.files:
         rgb = read_rgb(scan.files["rgb"], valid.shape, scan.path)
     points = np.where(valid[..., None], reading.points, 0)
-    return Organised(points, valid, rgb, read_labels(scan, reading, valid), notes)
+    return Organised(points, valid, rgb, read_labels(scan, reading.points, valid, reading.labels), notes)

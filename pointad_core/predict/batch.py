@@ -48,13 +48,16 @@ def predict_files(
     watch: Callable[[Sequence[Input]], Iterable[Input]] = iter,
     say: Callable[[str], None] = lambda _: None,
     complain: Callable[[str], None] = lambda _: None,
+    overview: bool = False,
 ) -> Done:
     """Score scans and write each one's files to `out/<name>/`; of several also `index.html` and `summary.csv`.
 
     watch: passes the scans through, and shows how far it is; say: is told of each scan what was found, and
-    complain why one failed. Raises OSError where results cannot be written.
+    complain why one failed; overview: write these two of a single scan as well. Raises OSError where
+    results cannot be written.
     """
     done, shown = Done(), list["Shown"]()
+    overview = overview or len(inputs) > 1
     most = max(5_000, min(100_000, POINTS_OF_PAGE // max(1, len(inputs))))
     for scan in watch(inputs):
         try:
@@ -70,9 +73,9 @@ def predict_files(
         say(f"{scan.name}: {outputs.tell(found)}")
         for note in summary["notes"]:
             say(f"    {note}")
-        if len(inputs) > 1 and len(shown) < MOST_SCANS_OF_PAGE:
+        if overview and len(shown) < MOST_SCANS_OF_PAGE:
             shown.append(outputs.to_shown(found, summary, most))
-    if len(inputs) > 1:
+    if overview:
         _write_overview(done, shown, inputs, out)
     return done
 

@@ -43,6 +43,10 @@ class Calibration:
     prompts_sha256: str = ""
     model: Any = None
     settings: Any = None
+    modality: str = ""
+    """"3d", or "m3d" of scans with a photograph, whose scores are others."""
+    views: str = ""
+    """"front", or "around" of closed scans, whose scores are others."""
     version: str = ""
     notes: tuple[str, ...] = ()
 
@@ -53,21 +57,10 @@ def calibrate(scores: Mapping[str, float], false_alarm_rate: float) -> Calibrati
     Equal scores at the threshold make the true rate smaller than stated, never larger; the interval then begins at 0.
     Raises InputError for a rate outside of (0, 1), scores that are not finite, and too few of them: n >= 1 / rate - 1.
     """
-    if not 0 < false_alarm_rate < 1:
-        raise InputError(f"false-alarm rate {false_alarm_rate:g}: expected a number between 0 and 1, such as 0.05")
+    n = len(scores)
+    above = count_above(n, false_alarm_rate)
     if odd := [name for name, score in scores.items() if not math.isfinite(score)]:
         raise InputError(f"{odd[0]}: its object score is not finite")
-    n, rate = len(scores), _exact(false_alarm_rate)
-    # (n + 1)(1 - a) in floats can lie a hair above a whole number, and would be taken for the next.
-    above = math.floor((n + 1) * rate)
-    if above < 1:
-        needed = math.ceil(1 / rate) - 1
-        had = (
-            f"{n} {'allows' if n == 1 else 'allow'} a rate of {_up(Fraction(1, n + 1))} or more"
-            if n
-            else "there is none"
-        )
-        raise InputError(f"false-alarm rate {false_alarm_rate:g}: at least {needed} good scans are needed, and {had}")
     ordered = sorted(scores.values())
     threshold = ordered[n - above]
     ties = ordered.count(threshold) - 1
@@ -77,6 +70,24 @@ def calibrate(scores: Mapping[str, float], false_alarm_rate: float) -> Calibrati
     low, high = interval(n, above)
     found = (0.0 if ties else low, high)
     return Calibration(threshold, false_alarm_rate, found, n, dict(scores), notes=tuple(notes))
+
+
+def count_above(n: int, false_alarm_rate: float) -> int:
+    """Of n scores and a further one, how many may be above the threshold: n + 1 - k, at least 1.
+
+    Raises InputError for a rate outside of (0, 1), and for too few scores: n >= 1 / rate - 1.
+    """
+    if not 0 < false_alarm_rate < 1:
+        raise InputError(f"false-alarm rate {false_alarm_rate:g}: expected a number between 0 and 1, such as 0.05")
+    rate = _exact(false_alarm_rate)
+    # (n + 1)(1 - a) in floats can lie a hair above a whole number, and would be taken for the next.
+    above = math.floor((n + 1) * rate)
+    if above < 1:
+        needed = math.ceil(1 / rate) - 1
+        allowed = f"{n} {'allows' if n == 1 else 'allow'} a rate of {_up(Fraction(1, n + 1))} or more"
+        had = allowed if n else "there is none"
+        raise InputError(f"false-alarm rate {false_alarm_rate:g}: at least {needed} good scans are needed, and {had}")
+    return above
 
 
 def interval(n: int, above: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -110,6 +121,17 @@ def check_made_by(calibration: Calibration, made: Mapping[str, Any], path: str |
             raise InputError(f"{path}: was made with other {what} than these scores{told}; calibrate again")
 
 
+def misfit(calibration: Calibration, modality: str, views: str) -> str:
+    """Why a threshold says nothing of a scan with this modality and these views; "" where it does."""
+    words = {"3d": "no photograph", "m3d": "a photograph", "front": "their front", "around": "all round"}
+    if calibration.modality != modality:
+        return f"the threshold is for scans with {words[calibration.modality]}; this one has {words[modality]}"
+    if calibration.views != views:
+        what = {"front": "its front", "around": "all round"}[views]
+        return f"the threshold is for scans that are looked at from {words[calibration.views]}; this one is from {what}"
+    return ""
+
+
 def write_calibration(path: str | os.PathLike[str], calibration: Calibration) -> None:
     """Write a calibration as JSON, whole or not at all; the same calibration gives the same bytes."""
     with files.replacing(path) as partial:
@@ -131,6 +153,9 @@ def read_calibration(path: str | os.PathLike[str]) -> Calibration:
     keys = set(Calibration.__dataclass_fields__)
     if odd := sorted(keys ^ set(found)):
         raise InputError(f"{path}: the key {odd[0]!r} is {'missing' if odd[0] in keys else 'unknown'}")
+    for key, allowed in (("modality", ("3d", "m3d")), ("views", ("front", "around"))):
+        if found[key] not in allowed:
+            raise InputError(f"{path}: {key} is {found[key]!r}, expected one of {', '.join(allowed)}")
     threshold = found["threshold"]
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
         raise InputError(f"{path}: threshold is {threshold!r}, expected a number")

@@ -73,13 +73,21 @@ def _list(folder: Path, out: Path, depth_images: bool) -> list[Path]:
             and name.lower() not in NO_SCANS
             and (at / name).resolve() != results
         )
-        files += [at / name for name in sorted(names) if not name.startswith(".") and ending_of(name)]
+        # NAME.label.txt and the like say of another file where it is defective.
+        files += [
+            at / name for name in sorted(names) if ending_of(name) and not name.startswith(".") and not is_label(name)
+        ]
     if not depth_images:
         files = [file for file in files if not str(ending_of(file)).startswith(".png")]
     sure = [file for file in files if not str(ending_of(file)).startswith(TEXTS)]
     if not (sure or files):
         raise InputError(f"{folder}: holds no scans; known endings are {', '.join(MODULES)}, each also .gz")
     return sure or files
+
+
+def is_label(name: str) -> bool:
+    """Whether a file's name is that of labels of another file, NAME.label.txt or NAME.label.png."""
+    return name.lower().endswith((".label.txt", ".label.png"))
 
 
 def _tell_apart(named: dict[Path, str]) -> dict[Path, str]:

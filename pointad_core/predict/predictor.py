@@ -26,7 +26,7 @@ from pointad_core.clouds.background import pad_square
 from pointad_core.detector import Detector, Seen
 from pointad_core.errors import InputError
 from pointad_core.methods.shipped import ORGANISED, POINTS, REFERENCES
-from pointad_core.predict.calibration import Calibration, check_made_by, decide, read_calibration
+from pointad_core.predict.calibration import Calibration, check_made_by, decide, misfit, read_calibration
 from pointad_core.predict.orientation import Facing, face
 from pointad_core.predict.scan import Scan, Wanted, prepare, spacing
 from pointad_core.rendering.views import footprint
@@ -168,23 +168,6 @@ class Predictor:
             self._detectors[key] = detector
         return self._detectors[key]
 
-    def _with_point_size(self, detector: Detector, scan: Scan) -> Detector:
-        """A detector that draws points as large as it takes to close the gaps between them."""
-        if "point_size" not in detector.renders:
-            return detector
-        size = self.wanted.point_size
-        if size is None:
-            count = np.count_nonzero(scan.kept)
-            if scan.organised:
-                side = pad_square(scan.kept).shape[0]
-                drawn = count * min(1.0, (detector.clouds["resolution"] / side) ** 2)
-            else:
-                drawn = min(count, detector.clouds["n_points"])
-            gap = spacing(scan.points[scan.kept]) * math.sqrt(count / drawn)
-            low, high = POINT_SIZES
-            size = round(min(max(COVER * gap / footprint(1, detector.renders["window"]), low), high))
-        return replace(detector, renders={**detector.renders, "point_size": size})
-
     def __call__(self, scan: Scan) -> Prediction:
         """Score a scan; InputError, which names its file, for one that cannot be scored."""
         start = time.perf_counter()
@@ -194,13 +177,17 @@ class Predictor:
         detector = self.detector(facing.around, voxels=bool(np.count_nonzero(scan.kept) > MANY))
         try:
             raw = prepare(scan, facing, detector.renders.get("views", {"tilt": 180})["tilt"], detector.extent)
-            seen = self._with_point_size(detector, scan).look(raw)
+            seen = with_point_size(detector, scan, self.wanted.point_size).look(raw)
             looked = time.perf_counter()
             found = detector.judge(seen, self.name)
             branches = detector.branches(seen, self.name)
             maps = detector.view_maps(seen, self.name)
         except InputError as error:
             raise InputError(f"{scan.path}: {error}") from error
+        modality, kind = "m3d" if seen.photograph is not None else "3d", "around" if facing.around else "front"
+        calibration = self.calibration
+        if calibration is not None and (reason := misfit(calibration, modality, kind)):
+            calibration, scan = None, replace(scan, notes=(*scan.notes, reason))
         return Prediction(
             scan,
             facing,
@@ -211,13 +198,31 @@ class Predictor:
             seen,
             maps,
             _name_views(detector.renders.get("views", {}), len(maps)),
-            "around" if facing.around else "front",
+            kind,
             self.made,
             self.prompts,
             detector.device.type,
-            self.calibration,
+            calibration,
             {"orientation": turned - start, "views": looked - turned, "scores": time.perf_counter() - looked},
         )
+
+
+def with_point_size(detector: Detector, scan: Scan, size: int | None = None) -> Detector:
+    """A detector that draws a scan's points with this size, None for as large as it takes to close the gaps between
+    them."""
+    if "point_size" not in detector.renders:
+        return detector
+    if size is None:
+        count = np.count_nonzero(scan.kept)
+        if scan.organised:
+            side = pad_square(scan.kept).shape[0]
+            drawn = count * min(1.0, (detector.clouds["resolution"] / side) ** 2)
+        else:
+            drawn = min(count, detector.clouds["n_points"])
+        gap = spacing(scan.points[scan.kept]) * math.sqrt(count / drawn)
+        low, high = POINT_SIZES
+        size = round(min(max(COVER * gap / footprint(1, detector.renders["window"]), low), high))
+    return replace(detector, renders={**detector.renders, "point_size": size})
 
 
 def _spread(scores: np.ndarray, scan: Scan) -> np.ndarray:

@@ -30,7 +30,7 @@ def ply(path: Path, points: np.ndarray) -> None:
 def bracket(tmp_path: Path) -> Path:
     """A category with files of several kinds."""
     at = tmp_path / "bracket"
-    ply(at / "good/a.PLY".replace("PLY", "ply"), cloud(0))
+    ply(at / "good/a.ply", cloud(0))
     (at / "good/a.ply").rename(at / "good/A.PLY")
     raw_files.write(at / "good/b.xyz", "\n".join(f"{x} {y} {z}" for x, y, z in cloud(1).tolist()))
     raw_files.write(at / "bad/c.pcd", raw_files.pcd(cloud(2), "binary"))
@@ -113,7 +113,16 @@ def test_a_folder_without_scans_is_refused(tmp_path):
 
 def test_a_mask_of_pixels_does_not_go_with_a_cloud(bracket):
     raw_files.write(bracket / "Dent/e.label.png", raw_files.png(np.zeros((20, 20), np.uint8)))
-    with pytest.raises(InputError, match="marks pixels, but .* is a cloud without any"):
+    with pytest.raises(InputError, match=r"marks pixels, but .* is a cloud without any"):
+        folder.read(folder.find(bracket.parent, "bracket")[0])
+
+
+def test_labels_alone_are_those_of_the_points_in_their_order(bracket):
+    labels = np.random.default_rng(0).random(400) < 0.1
+    raw_files.write(bracket / "Dent/e.label.txt", "\n".join(str(int(label)) for label in labels))
+    np.testing.assert_array_equal(folder.read(folder.find(bracket.parent, "bracket")[0]).labels, labels)
+    raw_files.write(bracket / "Dent/e.label.txt", "0\n1\n1\n")
+    with pytest.raises(InputError, match=r"3 labels without places, but .*e\.pcd has 400 points"):
         folder.read(folder.find(bracket.parent, "bracket")[0])
 
 

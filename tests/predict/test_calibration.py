@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 
@@ -18,6 +18,7 @@ from pointad_core.predict.calibration import (
     check_made_by,
     decide,
     interval,
+    misfit,
     read_calibration,
     write_calibration,
 )
@@ -34,6 +35,7 @@ def naive_threshold(scores, rate):
     return sorted(scores)[rank - 1] if rank <= n else None
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(-3, 3) | st.sampled_from([0.25, 0.5]), min_size=1, max_size=60),
     st.sampled_from([0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.5, 0.9]),
@@ -144,6 +146,8 @@ def made():
         prompts_sha256="ab" * 32,
         model={"model": "pointad-pocket", "vv_blocks": 1},
         settings={"background": "none", "sides": [0, 45], "unit": "mm"},
+        modality="3d",
+        views="front",
         version="0.1.0",
     )
 
@@ -173,6 +177,12 @@ def test_it_holds_for_scores_that_were_made_alike_alone(made, tmp_path):
             check_made_by(made, {**alike, key: value}, "part.json")
 
 
+def test_it_says_nothing_of_scans_that_are_scored_otherwise(made):
+    assert misfit(made, "3d", "front") == ""
+    assert misfit(made, "m3d", "front") == "the threshold is for scans with no photograph; this one has a photograph"
+    assert misfit(made, "3d", "around").endswith("looked at from their front; this one is from all round")
+
+
 def test_other_files_are_refused(made, tmp_path):
     path = tmp_path / "part.json"
     with pytest.raises(InputError, match=r"part\.json: no such file"):
@@ -185,6 +195,7 @@ def test_other_files_are_refused(made, tmp_path):
         (json.dumps({**whole, "kind": "another"}), "its kind is not 'pointad threshold'"),
         (json.dumps({key: whole[key] for key in whole if key != "n"}), "the key 'n' is missing"),
         (json.dumps({**whole, "more": 1}), "the key 'more' is unknown"),
+        (json.dumps({**whole, "views": ""}), "views is '', expected one of front, around"),
         (json.dumps({**whole, "threshold": "0.4"}), "threshold is '0.4', expected a number"),
         (json.dumps({**whole, "threshold": True}), "threshold is True, expected a number"),
     ):

@@ -4,6 +4,7 @@
 localrules:
     all_tables,
     all_heatmaps,
+    all_predictions,
     all_viewers,
 
 
@@ -28,3 +29,9 @@ rule all_viewers:
     input:
         tables.viewers(config),
         tables.nothing_to_show(config),
+
+
+rule all_predictions:
+    """Heat maps of every folder of the user's own scans, and a table of each."""
+    input:
+        own.targets(config),

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointad_core.clouds.units import FAR, METRES, extent_of, to_origin, to_unit
+from pointad_core.clouds.frame import FAR, extent_of, to_origin, to_unit
 from pointad_core.datasets.registry import LAYOUTS
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
+from pointad_core.formats.unit import UNITS
 
 NOWHERE = Path("part.tiff")
 
@@ -57,11 +58,11 @@ def test_a_scan_in_its_layouts_unit_stays_as_it_is() -> None:
         assert into(raw, layout, LAYOUTS[layout].unit) is raw
 
 
-@pytest.mark.parametrize("unit", [*METRES, 0.002])
+@pytest.mark.parametrize("unit", [*UNITS, 0.002])
 @pytest.mark.parametrize(("layout", "metres"), [("mvtec3d", 0.1), ("eyecandies", 2.0), ("real3d", 0.03)])
 def test_other_units_are_converted(layout: str, metres: float, unit: str | float) -> None:
     raw = cube(metres)
-    one = METRES[unit] if isinstance(unit, str) else unit
+    one = UNITS[unit] if isinstance(unit, str) else unit
     file = Unorganised(raw.points / one, raw.labels)
     expected = raw.points / {"m": 1, "mm": 0.001}[LAYOUTS[layout].unit]
     np.testing.assert_allclose(into(file, layout, unit).points, expected, rtol=1e-12)

@@ -14,13 +14,11 @@ import numpy as np
 
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
+from pointad_core.formats.unit import UNITS, metres_of
 
 logger = logging.getLogger(__name__)
 
 Raw = Organised | Unorganised
-
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "um": 1e-6, "inch": 0.0254}
-"""Units by their names in a config."""
 
 FAR = 1000
 """A scan that lies more than so many extents from the origin is moved to it: of the 24 bits of a float32, less than 14
@@ -39,12 +37,11 @@ def extent_of(points: np.ndarray) -> float:
 def to_unit(raw: Raw, unit: str | float | None, layout_unit: str, extents: Sequence[float], path: Path) -> Raw:
     """A scan in its layout's unit.
 
-    unit: that of its file, a name in `METRES` or a number of metres, None for the layout's own; extents: least and
+    unit: that of its file, as `formats.unit.metres_of` takes it, None for the layout's own; extents: least and
     greatest extent in the layout's unit that a scan can have. Raises InputError for any other extent: the unit is then
     not what it was taken for, and is not guessed either.
     """
-    metres = METRES[layout_unit]
-    factor = (METRES[unit] if isinstance(unit, str) else metres if unit is None else unit) / metres
+    factor = metres_of(layout_unit if unit is None else unit) / metres_of(layout_unit)
     found = extent_of(valid_points(raw))
     if found == 0:
         raise InputError(f"{path}: its points lie all in one place")
@@ -62,12 +59,12 @@ def to_unit(raw: Raw, unit: str | float | None, layout_unit: str, extents: Seque
 def advise(found: float, layout_unit: str, extents: Sequence[float]) -> str:
     """What `unit` of a data set would make an extent, of a file in an unknown unit, one that a scan can have."""
     usual = sqrt(extents[0] * extents[1])
-    sizes = {name: found * metres / METRES[layout_unit] for name, metres in METRES.items()}
+    sizes = {name: found * metres / UNITS[layout_unit] for name, metres in UNITS.items()}
     fitting = [name for name, size in sizes.items() if extents[0] <= size <= extents[1]]
     # The likeliest first: the one that makes it of middling size.
     fitting.sort(key=lambda name: max(sizes[name] / usual, usual / sizes[name]))
     named = [f"`unit: {name}`, which makes it {sizes[name]:.4g} {layout_unit}" for name in fitting[:2]]
-    usual_number = usual * METRES[layout_unit] / found
+    usual_number = usual * UNITS[layout_unit] / found
     number = (
         "a number, the metres that one unit of the file stands for (of a normalised scan one that makes it a usual "
         f"size, such as {usual_number:.1g})"
