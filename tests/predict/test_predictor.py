@@ -11,7 +11,7 @@ import torch
 
 from pointad_core.detector import Detector
 from pointad_core.methods.shipped import ORGANISED, POINTS
-from pointad_core.predict.predictor import AROUND, Predictor
+from pointad_core.predict.predictor import AROUND, Predictor, with_point_size
 from pointad_core.predict.scan import Scan, Wanted, read_scan
 
 
@@ -42,10 +42,9 @@ def test_the_views_go_round_where_the_scan_is_closed():
     # Prompts that were learnt from all round look so at a sheet as well.
     assert Predictor.load(prompts=POINTS, device="cpu").detector(False).renders["views"] == AROUND
     # Fewer points are drawn larger.
-    sizes = [shipped._with_point_size(around, scan_of).renders["point_size"] for scan_of in (scan, denser(scan))]
+    sizes = [with_point_size(around, scan_of).renders["point_size"] for scan_of in (scan, denser(scan))]
     assert sizes[0] > sizes[1] >= 5
-    asked = Predictor.load(Wanted(point_size=3), device="cpu")
-    assert asked._with_point_size(around, scan).renders["point_size"] == 3
+    assert with_point_size(around, scan, 3).renders["point_size"] == 3
 
 
 def read_scan_of(points):
