@@ -27,7 +27,7 @@ START = """
 import time
 start = time.perf_counter()
 from pointad_core.predict import batch
-from pointad_core.predict.predictor import Predictor, with_point_size
+from pointad_core.predict.predictor import Predictor
 import open3d
 Predictor.load(device={device!r}).detector(True)._clip
 print(time.perf_counter() - start)
