@@ -140,12 +140,12 @@ def test_every_kind_of_file_comes_to_the_same_scan(tmp_path):
     np.savetxt(tmp_path / "a.txt", points)
     np.save(tmp_path / "a.npy", points)
     (tmp_path / "A.PLY.GZ").write_bytes(gzip.compress((tmp_path / "a.ply").read_bytes()))
-    grid = shapes.camera_scan(60)
+    grid = shapes.camera_scan(120)
     np.save(tmp_path / "grid.npy", grid)
     raw_files.write(tmp_path / "grid.tiff", raw_files.tiff(grid))
     raw_files.write(tmp_path / "depth.png", raw_files.png((grid[..., 2] * 1e4).astype(np.uint16)))
     for path in sorted(tmp_path.iterdir()):
-        wanted = Wanted(intrinsics=(200, 200, 30, 30), unit="mm") if path.suffix == ".png" else Wanted()
+        wanted = Wanted(intrinsics=(400, 400, 60, 60), unit="mm") if path.suffix == ".png" else Wanted()
         found = read_scan(path, None, wanted)
         of_camera = path.name.startswith(("grid", "depth"))
         assert found.organised == of_camera, path
