@@ -11,7 +11,8 @@
 #   results/aggregation/{aggregation}/{features}/{dataset}/{category}{shard}.zarr.zip
 #   results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors          and .csv, the loss curve
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip     prompts of source/auxiliary/seed
-#   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}{shard}.zarr.zip   its parts, with shards
+#   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}{shard}.zarr.zip   its parts: shards, or
+#                                                                              one category, for its heat maps alone
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
 #   results/heatmaps/gallery.png                                               the methods side by side

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pointad_core.rendering.registry import RENDERERS
 from workflow.plan import (
+    NONE,
     Config,
     Run,
     clouds_of,
@@ -12,9 +14,10 @@ from workflow.plan import (
     metrics_of,
     pairs_of,
     pick,
-    picture_renders,
+    rendering_of,
     runs_of,
     seen_by,
+    shards_of,
     subset_of,
     system_of,
     tested_by,
@@ -113,6 +116,29 @@ def summaries(config: Config) -> list[str]:
         names += [dataset, *(f"{dataset}/{auxiliary}" for auxiliary in config["datasets"][dataset]["auxiliary"])]
     names += [target for _, target in foreign_pairs(config)]
     return [f"results/summary/{name}.csv" for name in dict.fromkeys(names)]
+
+
+def picture_renders(config: Config, dataset: str, category: str) -> list[str]:
+    """Renders that pictures show: shaded ones, whatever a method itself reads."""
+    used = [rendering_of(config, method["features"]) for method in config["methods"].values()]
+    shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
+    folder = f"results/renders/{(shaded or ['standard'])[0]}/{dataset}"
+    return [f"{folder}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
+
+
+def picture_scores(config: Config, run: Run, category: str) -> list[str]:
+    """Scores that a category's heat maps show: the data set's, where its metrics need them all, else the category's.
+
+    So the heat maps of one category of a data set that no experiment names take the jobs of this category alone, as
+    they do where a category is scored by itself anyway, in shards.
+    """
+    method, source, auxiliary, seed, dataset = run
+    folder = f"results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}"
+    pairs = [pair for setting in config["experiments"] for pair in pairs_of(config, setting)]
+    whole = any(target == dataset and source in (NONE, trained_on) for trained_on, target in pairs)
+    if whole and config["datasets"][dataset]["shard_size"] is None:
+        return [f"{folder}.zarr.zip"]
+    return [f"{folder}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
 
 
 def heatmaps(config: Config) -> list[str]:

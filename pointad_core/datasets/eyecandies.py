@@ -77,10 +77,10 @@ def find_defect(scan: Scan) -> str:
     return UNLABELLED
 
 
-def read(scan: Scan, mark: float | str | None = None) -> Organised:
+def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Organised:
     """Read a sample: points f8[512,512,3] in metres in the world's frame; a pixel of no depth is not valid.
 
-    mark: only None or "none", for the layout marks a missing point by no depth and by nothing else.
+    mark: only None or "none", for the layout marks a missing point by no depth and by nothing else; unit: read without.
 
     Raises InputError for files that cannot be decoded or hold something else than the layout says.
     """

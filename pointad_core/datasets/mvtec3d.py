@@ -67,7 +67,7 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
 find_scans = find  # Names and defects stand in the files' places.
 
 
-def read(scan: Scan, mark: float | str | None = None, unit: str | None = None) -> Organised:
+def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Organised:
     """Read a scan: points as they stand in the file, in the camera's frame (z away from it); in MVTec 3D-AD in metres,
     a missing one being exactly (0, 0, 0).
 

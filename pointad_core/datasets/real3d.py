@@ -16,6 +16,8 @@ import numpy as np
 
 from pointad_core.datasets.scans import (
     GOOD,
+    UNLABELLED,
+    UNNAMED,
     Scan,
     Unorganised,
     by_stem,
@@ -46,17 +48,18 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
     for stem, path in clouds.items():
         if prototype.search(stem):
             continue
-        defect, number = parse_real3d(stem, category)
-        name, files = f"{defect}/{number}", {"pcd": path}
-        if not holds(shard, name):
-            continue
         # A label file may go without the suffix of its cloud, or the other way round; another scan's never counts,
         # and the reader holds its points against the cloud's.
         base = stem.removesuffix("_cut").removesuffix("_copy")
-        for label in (stem, *(other for other in (f"{base}_cut", base) if other not in clouds)):
-            if label in texts:
-                files["gt"] = texts[label]
-                break
+        stems = (stem, *(other for other in (f"{base}_cut", base) if other not in clouds))
+        label = next((texts[label] for label in stems if label in texts), None)
+        files = {"pcd": path, **({} if label is None else {"gt": label})}
+        defect, number = parse_real3d(stem, category)
+        if defect == UNNAMED and "gt" not in files:
+            defect = UNLABELLED
+        name = f"{defect}/{number}"
+        if not holds(shard, name):
+            continue
         if "gt" not in files and defect != GOOD and labelled:
             raise missing(places[0] / f"{stem}.txt", (".txt",), path)
         if name in scans:
@@ -68,11 +71,11 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
 find_scans = find  # Names and defects stand in the files' names.
 
 
-def read(scan: Scan, mark: float | str | None = None) -> Unorganised:
+def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Unorganised:
     """Read a scan: the points that are there, in the data's units (about a millimetre), and their labels; a good one
     needs no label file, and any other without one is unlabelled.
 
-    mark: the value of missing points, as in `formats.missing`.
+    mark: the value of missing points, as in `formats.missing`; unit: read without.
 
     Raises InputError for a file that cannot be decoded, a cloud without any point, and labels that do not match their
     cloud.

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 GOOD = "good"
 UNLABELLED = "unlabelled"
+POINTS = {
+    *(".pcd", ".ply", ".tif", ".tiff", ".npy", ".npz", ".xyz", ".asc", ".pts"),
+    *(".stl", ".obj", ".las", ".laz", ".e57", ".exr", ".gz", ".zip"),
+}
+"""Endings of files that people keep scans in, whatever a layout reads."""
+UNNAMED = "defect"
+"""Of a file of labels that does not name its defect."""
 LABEL_ROLES = ("gt", "mask.png")
 """Roles of the files that say where a scan is defective. A scan without one is good where it is called so, else
 unlabelled: neither good nor defective."""
@@ -124,7 +131,8 @@ def subfolders(folder: Path, name: str) -> list[Path]:
 def by_stem(folders: Iterable[Path], ends: Sequence[str]) -> dict[str, Path]:
     """Files that end in one of `ends`, in upper or lower case, by what stands before the end.
 
-    InputError for two of one stem, such as `000.tif` beside `000.tiff` or `000.TIFF`: one would be passed over.
+    InputError for two of one stem, such as `000.tif` beside `000.tiff` or `000.TIFF`, and for points in a file of
+    another kind alone: one would be passed over.
     """
     listed = [folder / name for folder in folders for name in list_folder(folder)]
     found: dict[str, Path] = {}
@@ -137,6 +145,9 @@ def by_stem(folders: Iterable[Path], ends: Sequence[str]) -> dict[str, Path]:
                     second = path.name if path.parent == other.parent else path
                     raise InputError(f"{other}: the scan has {second} as well; remove one")
                 found[stem] = path
+    for path in listed:
+        if path.suffix.lower() in POINTS and path.stem not in found and path not in found.values():
+            raise InputError(f"{path}: expected {' or '.join(ends)} here; convert it, or take it away")
     return found
 
 
@@ -186,7 +197,7 @@ def parse_real3d(stem: str, category: str | None = None) -> tuple[str, str]:
     kinds = [part for part in parts[1:] if not part.isdigit()]
     words = ["", *re.findall(r"[^\W\d_]+", stem.lower())]
     good = any(word == GOOD and before not in ("not", "no", "non") for before, word in pairwise(words))
-    defect = GOOD if good else kinds[0] if kinds else "defect"
+    defect = GOOD if good else kinds[0] if kinds else UNNAMED
     if defect in parts and len(parts) > 1:
         parts.remove(defect)
     return defect, "_".join(parts)

@@ -17,7 +17,7 @@ LARGEST = 1 << 30
 """Bytes of pixels that are unpacked: 40 megapixels of three floats of 8 bytes."""
 
 
-def read(path: Path, unit: str | None = None, **_: Any) -> Reading:
+def read(path: Path, unit: str | float | None = None, **_: Any) -> Reading:
     """Points f8[H,W,3] of a tiff as they stand in it.
 
     unit: what its numbers count; files of integers cannot do without. Raises InputError for what cannot be decoded,
@@ -59,5 +59,6 @@ def read(path: Path, unit: str | None = None, **_: Any) -> Reading:
         if unit is None:
             raise InputError(f"{path}: its numbers are integers ({points.dtype}); give the unit that they count")
         metres_of(unit)
+    name = unit if isinstance(unit, str) else None
     with np.errstate(invalid="ignore"):
-        return Reading(np.ascontiguousarray(points, np.float64), unit=unit, notes=notes)
+        return Reading(np.ascontiguousarray(points, np.float64), unit=name, notes=notes)

@@ -35,8 +35,10 @@ def describe(metres: float) -> str:
     return f"{metres:.3g} m" if metres >= 1 else f"{metres * 1000:.3g} mm"
 
 
-def metres_of(unit: str) -> float:
-    """Metres of a unit; InputError for a name that is none."""
+def metres_of(unit: str | float) -> float:
+    """Metres of a unit, by its name or said themselves; InputError for a name that is none."""
+    if not isinstance(unit, str):
+        return unit
     if unit not in UNITS:
         raise InputError(f"unit {unit!r} is unknown; known are {', '.join(UNITS)}")
     return UNITS[unit]

@@ -39,8 +39,8 @@ def make_prompts(
     system: its registry entry (`registry.plain`). inputs: stores of the category or of its shards by stage, those that
     the system reads. options: the method's entry in the config (`Settings`); model: the features' entry, which names
     the CLIP. display: the category's name in prompts, None for a system whose prompts do not name it; seed: of the
-    first weights and the clouds' order. Raises InputError for a category without a defective scan, from whose labels
-    nothing can be learnt.
+    first weights and the clouds' order. Scans that nobody labelled are left out. Raises InputError for a category
+    without a defective scan, from whose labels nothing can be learnt.
     """
     entry = System(**system)
     settings = Settings.of(options, entry.losses)
@@ -51,16 +51,22 @@ def make_prompts(
     module = load(entry)
     device = jobs.pick_device()
     with open_samples(inputs, entry) as reader:
-        clouds, scans = reader.clouds, reader.scans
+        clouds = reader.clouds
         category = str(clouds.attributes["category"])
+        stated = {scan: clouds.scan_attributes(scan)["defective"] for scan in reader.scans}
+        scans = [scan for scan, defective in stated.items() if defective is not None]
+        if left_out := len(stated) - len(scans):
+            logger.warning(
+                "category %s: %d of %d scans have no labels and are left out", category, left_out, len(stated)
+            )
 
         def labels(index: int) -> torch.Tensor:
             return torch.from_numpy(clouds.load(scans[index], ["labels"])["labels"])
 
-        said = (bool(clouds.scan_attributes(scan)["defective"]) for scan in scans)
-        defective = [cloud_label(labels(index), label, scans[index]) for index, label in enumerate(said)]
+        defective = [cloud_label(labels(index), bool(stated[scan]), scan) for index, scan in enumerate(scans)]
         if not any(defective):
-            raise InputError(f"{clouds.path}: category {category!r} has no defective scan to train prompts on")
+            found = f"; {left_out} of its {len(stated)} scans have no labels" if left_out else ""
+            raise InputError(f"{clouds.path}: category {category!r} has no defective scan to train prompts on{found}")
         if all(defective):
             logger.warning("category %s has no good scan; training on defective ones alone", category)
 

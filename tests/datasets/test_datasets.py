@@ -166,8 +166,11 @@ def test_missing_folders_are_named(mvtec):
     (mvtec / "bare").mkdir()
     with pytest.raises(InputError, match=r"bare/test: no such folder"):
         list_scans("mvtec3d", mvtec, "bare")
-    (mvtec / "bolt/test/odd/xyz").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"odd/rgb: no such folder"):
+    (mvtec / "bolt/test/odd/rgb").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"odd/xyz: no such folder"):
+        list_scans("mvtec3d", mvtec, "bolt")
+    write(mvtec / "bolt/test/odd/xyz/000.tiff", "not read")
+    with pytest.raises(InputError, match=r"odd/rgb/000.png: missing, it belongs to .*odd/xyz/000.tiff"):
         list_scans("mvtec3d", mvtec, "bolt")
     with pytest.raises(InputError, match="is a file"):
         list_scans("mvtec3d", mvtec / "bolt/calibration/camera_parameters.json", "bolt")
@@ -218,7 +221,7 @@ def test_damaged_points_are_named(tmp_path, content, message):
     ("role", "content", "message"),
     [
         ("rgb", lambda rgb, gt: png(rgb[:50]), "60 x 50 pixels, but .*000.tiff has 60 x 60"),
-        ("rgb", lambda rgb, gt: png(rgb[..., 0]), "expected 8-bit RGB"),
+        ("rgb", lambda rgb, gt: png(rgb[..., 0] > 99), "expected RGB, grey or a palette"),
         ("rgb", lambda rgb, gt: png(rgb)[:3000], "not a readable image"),
         ("gt", lambda rgb, gt: png(gt[:, :40]), "40 x 60 pixels, but .*000.tiff has 60 x 60"),
         ("gt", lambda rgb, gt: b"GIF89a", "not a readable image"),
@@ -338,6 +341,7 @@ def test_damaged_samples_are_named(tmp_path, item, content, message):
 
 @pytest.mark.parametrize("item", ["depth.png", "info_depth.yaml", "pose.txt", "image_0.png", "mask.png"])
 def test_a_sample_without_its_parts_is_named(tmp_path, item):
+    eyecandies_sample(tmp_path, "06", True, True)
     files = eyecandies_sample(tmp_path, "07", True, True)
     files[item].unlink()
     with pytest.raises(InputError) as error:
@@ -425,8 +429,10 @@ def test_labels_of_another_scan_are_never_taken(tmp_path):
 
 
 def test_a_defect_without_labels_is_named(tmp_path):
-    points, _ = cloud(60)
-    write(tmp_path / "duck/test/1_bulge.pcd", pcd(points))
+    points, labels = cloud(60)
+    for name in ("1_bulge", "2_bulge"):
+        write(tmp_path / f"duck/test/{name}.pcd", pcd(points))
+    write(tmp_path / "duck/gt/2_bulge.txt", rows(points, labels))
     with pytest.raises(InputError, match=r"duck/gt/1_bulge.txt: missing"):
         list_scans("real3d", tmp_path, "duck")
 

@@ -13,9 +13,9 @@ from snakemake.exceptions import WorkflowError
 
 from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
-from pointad_core.storage.locks import enter, hold
 from workflow import inputs, plan, tables
 from workflow.checks import complete
+from workflow.folder import enter_folder, hold_folder
 
 try:
     complete(config, workflow.overwrite_configfiles or [f"{workflow.basedir}/config/config.yaml"])
@@ -23,17 +23,7 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 # Jobs on a cluster read this file as well, while the run goes on; a dry run only looks.
-if workflow.is_main_process and not workflow.output_settings.dryrun:
-    enter()
-
-
-def hold_folder():
-    """Refuse to run where another run is going on."""
-    try:
-        hold()
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-
+enter_folder(runs=workflow.is_main_process and not workflow.output_settings.dryrun)
 
 DATASETS = config["datasets"]
 
