@@ -1,7 +1,8 @@
 # make tables        everything on the embedded default, from nothing
 # make test          the tests
 # make test-cluster  the tests that take long, or start a Slurm on this machine
-# make figure        the README's picture, from the embedded default
+# make viewers       a page for each category, on which its scans can be turned
+# make figure        the README's pictures, from the embedded default
 # make pocket_clip   the small CLIP of the embedded default, trained anew (hours)
 # make lint          formatting, types, workflow
 # make benchmark     what the speed and memory claims rest on
@@ -18,7 +19,7 @@ SETUP_CLUSTER := .venv/setup-cluster.stamp
 # The one pin that is installed by itself, see below.
 TORCH = $(shell grep '^torch==' envs/requirements.txt)
 
-.PHONY: tables heatmaps figure pocket_clip test test-cluster lint benchmark setup setup-dev setup-cluster
+.PHONY: tables heatmaps viewers figure pocket_clip test test-cluster lint benchmark setup setup-dev setup-cluster
 
 tables: setup
 	$(BIN)/snakemake --cores $(CORES) all_tables
@@ -26,10 +27,14 @@ tables: setup
 heatmaps: setup
 	$(BIN)/snakemake --cores $(CORES) all_heatmaps
 
-figure: setup
-	$(BIN)/snakemake --cores $(CORES) results/heatmaps/gallery.png
+viewers: setup
+	$(BIN)/snakemake --cores $(CORES) all_viewers
+
+figure: setup-dev
+	$(BIN)/snakemake --cores $(CORES) results/heatmaps/gallery.png results/viewers/mvtec3d/cable_gland.html
 	mkdir -p docs
 	cp results/heatmaps/gallery.png docs/heatmaps.png
+	$(BIN)/python tests/viewer_figure.py results/viewers/mvtec3d/cable_gland.html crack/000 docs/viewer.png
 
 pocket_clip: setup
 	$(BIN)/python -m pip install --quiet -r envs/requirements-pretraining.txt
@@ -70,7 +75,7 @@ $(SETUP): envs/requirements.txt pyproject.toml envs/system.py
 	touch $@
 
 $(SETUP_DEV): $(SETUP) envs/requirements-dev.txt envs/requirements-pretraining.txt envs/requirements-e57.txt envs/requirements-las.txt
-	$(BIN)/python envs/system.py --latex
+	$(BIN)/python envs/system.py --latex --browser
 	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.txt -r envs/requirements-pretraining.txt \
 		-r envs/requirements-e57.txt -r envs/requirements-las.txt
 	touch $@

@@ -16,6 +16,7 @@
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
 #   results/heatmaps/gallery.png                                               the methods side by side
+#   results/viewers/{dataset}/{category}.html                                  every method's scores on scans to turn
 #   results/summary/{dataset}/{auxiliary}.csv                                  one auxiliary split, one-vs-rest
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
@@ -43,6 +44,7 @@ include: "workflow/rules/metrics.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/heatmaps.smk"
+include: "workflow/rules/viewers.smk"
 include: "workflow/rules/targets.smk"
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from pointad_core.errors import InputError
 from pointad_core.rendering.registry import RENDERERS
+from pointad_core.storage.fingerprints import PACKAGE
 from workflow.plan import (
     NONE,
     Config,
     Run,
+    category_of,
     clouds_of,
     display_of,
     metrics_of,
@@ -18,6 +21,7 @@ from workflow.plan import (
     runs_of,
     seen_by,
     shards_of,
+    sources_of,
     subset_of,
     system_of,
     tested_by,
@@ -178,3 +182,61 @@ def gallery_stores(config: Config) -> dict[str, list[str]]:
             runs.setdefault(run[0], run)
         stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in config["methods"]]
     return stores
+
+
+VIEWER_PAGE = [path.relative_to(PACKAGE).as_posix() for path in sorted((PACKAGE / "evaluation/page").iterdir())]
+"""What the viewer's pages are made of beside their code."""
+
+
+def viewers(config: Config) -> list[str]:
+    """A page to turn its scans on for every category of a data set in an experiment that something is tested on."""
+    targets = [target for _, target in [*pairs_of(config, "one_vs_rest"), *foreign_pairs(config)]]
+    return [
+        f"results/viewers/{target}/{category}.html"
+        for target in dict.fromkeys(targets)
+        for category in config["datasets"][target]["categories"]
+        if viewer_runs(config, target, category)
+    ]
+
+
+def viewer_runs(config: Config, dataset: str, category: str) -> dict[str, Run]:
+    """The run of each method that a category's page shows: the first whose prompts have not seen the category.
+
+    The paper's own system stands last in tables, and is shown first here.
+    """
+    found: dict[str, Run] = {}
+    for source, tested in sources_of(config, dataset).items():
+        unseen = [auxiliary for auxiliary, categories in tested.items() if category in categories]
+        for run in runs_of(config, source, dataset, unseen):
+            found.setdefault(run[0], run)
+    return {method: found[method] for method in reversed(config["methods"]) if method in found}
+
+
+def viewer_stores(config: Config, dataset: str, category: str) -> dict[str, list[str]]:
+    """Stores behind a category's page; its scores method by method."""
+    runs = viewer_runs(config, dataset, category).values()
+    if not runs:
+        category_of(config, dataset, category)
+        raise InputError(f"{dataset}/{category}: no method is tested on it, so that there is nothing to show")
+    return {
+        "scores": [f"results/scores/{'/'.join(map(str, run))}.zarr.zip" for run in runs],
+        "clouds": clouds_of(config, dataset, category),
+        "renders": picture_renders(config, dataset, category),
+    }
+
+
+def viewer_methods(config: Config, dataset: str, category: str) -> list[str]:
+    """Names of the methods of a category's page, in the order of its scores."""
+    labels = labels_of(config)
+    return [labels[method] for method in viewer_runs(config, dataset, category)]
+
+
+def viewer_facts(config: Config, dataset: str, category: str) -> dict[str, str]:
+    """What a page says of all its scans."""
+    runs = viewer_runs(config, dataset, category).values()
+    learnt = dict.fromkeys(f"{run[2]} of {run[1]}, seed {run[3]}" for run in runs if run[1] != NONE)
+    return {
+        "category": display_of(config, dataset, category),
+        "data set": config["datasets"][dataset].get("label", dataset),
+        **({"prompts learnt on": "; ".join(learnt)} if learnt else {}),
+    }

@@ -249,6 +249,48 @@ def test_a_category_that_nobody_labelled_is_not_trained_on(tmp_path: Path) -> No
     inputs.check_labelled(config, "own", "duck")
 
 
+def test_a_page_shows_every_method_by_prompts_that_have_not_seen_its_category() -> None:
+    other = {"layout": "real3d", "generated": {"scans": 4, "seed": 1}, "categories": {"diamond": None}}
+    config = small(other=other)
+    config["experiments"]["cross_dataset"] = [{"source": "parts", "targets": ["other"]}]
+    config = complete(config)
+    pages = [
+        f"results/viewers/{name}.html" for name in ("parts/bagel", "parts/carrot", "parts/cookie", "other/diamond")
+    ]
+    assert tables.viewers(config) == pages
+    runs = {
+        category: list(tables.viewer_runs(config, dataset, category).values())
+        for dataset, category in (("parts", "bagel"), ("parts", "carrot"), ("other", "diamond"))
+    }
+    fixed = ("fixed", "none", "none", 0)
+    assert runs["bagel"] == [("learnt", "parts", "carrot", 1, "parts"), (*fixed, "parts")]
+    assert runs["carrot"] == [("learnt", "parts", "cookie", 1, "parts"), (*fixed, "parts")]
+    assert runs["diamond"] == [("learnt", "parts", "carrot", 1, "other"), (*fixed, "other")]
+    assert tables.viewer_methods(config, "parts", "carrot") == ["PointAD+", "CLIP + Rendering"]
+    assert tables.viewer_stores(config, "parts", "carrot") == {
+        "scores": [
+            "results/scores/learnt/parts/cookie/1/parts.zarr.zip",
+            "results/scores/fixed/none/none/0/parts.zarr.zip",
+        ],
+        "clouds": ["results/clouds/parts/carrot.zarr.zip"],
+        "renders": ["results/renders/standard/parts/carrot.zarr.zip"],
+    }
+    facts = tables.viewer_facts(config, "parts", "carrot")
+    assert facts == {"category": "carrot", "data set": "Parts", "prompts learnt on": "cookie of parts, seed 1"}
+
+
+def test_a_category_that_nothing_is_tested_on_has_no_page() -> None:
+    config = small()
+    config["datasets"]["parts"]["auxiliary"] = ["carrot"]
+    del config["methods"]["fixed"]
+    config = complete(config)
+    assert tables.viewers(config) == ["results/viewers/parts/bagel.html", "results/viewers/parts/cookie.html"]
+    with pytest.raises(InputError, match="parts/carrot: no method is tested on it"):
+        tables.viewer_stores(config, "parts", "carrot")
+    with pytest.raises(InputError, match="has no category 'rope'"):
+        tables.viewer_stores(config, "parts", "rope")
+
+
 def test_planning_does_not_need_snakemake_or_anything_heavy() -> None:
     import subprocess
     import sys

@@ -4,6 +4,7 @@
 localrules:
     all_tables,
     all_heatmaps,
+    all_viewers,
 
 
 rule all_tables:
@@ -19,4 +20,11 @@ rule all_heatmaps:
     """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
     input:
         tables.heatmaps(config),
+        tables.nothing_to_show(config),
+
+
+rule all_viewers:
+    """A page to turn the scans on for every category that a data set's experiment tested."""
+    input:
+        tables.viewers(config),
         tables.nothing_to_show(config),
