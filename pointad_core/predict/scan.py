@@ -161,14 +161,17 @@ def find_photograph(path: Path | None, colours: np.ndarray | None, valid: np.nda
 
 
 def spacing(points: np.ndarray) -> float:
-    """Median distance from one of points [n,3] to the nearest other, in units of the longest side of their box."""
+    """Median distance from one of points [n,3] to the nearest other, in units of their longest extent along their
+    principal axes, which turn with them."""
     from scipy.spatial import KDTree
 
     from pointad_core.clouds.subsets import random_subset
 
     some = points[random_subset(len(points), 2000).numpy()]
     distances, _ = KDTree(points).query(some, k=2)
-    return float(np.median(distances[:, 1]) / np.ptp(points, axis=0).max())
+    centred = points - points.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    return float(np.median(distances[:, 1]) / np.ptp(centred @ axes, axis=0).max())
 
 
 def prepare(scan: Scan, facing: Facing, tilt: float, extent: float) -> Organised | Unorganised:

@@ -164,14 +164,16 @@ def test_a_threshold_decides_and_one_that_was_made_otherwise_is_refused(tmp_path
     path = tmp_path / "part.json"
     for offset, decision in ((-0.01, "defective"), (0.0, "good")):
         scores = {f"{number}.ply": closed.object + offset - 1e-3 * number for number in range(20)}
-        write_calibration(path, replace(calibrate(scores, 0.05), **closed.made))
+        write_calibration(path, replace(calibrate(scores, 0.05), **closed.made, modality="3d", views="around"))
         predictor = Predictor.load(device="cpu", threshold=path)
         found = replace(closed, calibration=predictor.calibration)
         assert found.decision == decision
         assert decision in outputs.tell(found)
         assert outputs.summarise(found, "part")["threshold"]["false_alarm_rate"] == 0.05
     for other in ({"prompts_sha256": "0" * 64}, {"settings": {**closed.made["settings"], "rgb": False}}):
-        write_calibration(path, replace(calibrate(scores, 0.05), **{**closed.made, **other}))
+        write_calibration(
+            path, replace(calibrate(scores, 0.05), **{**closed.made, **other}, modality="3d", views="around")
+        )
         with pytest.raises(InputError, match=r"part\.json: was made with other (prompts|settings)"):
             Predictor.load(threshold=path)
 
