@@ -3,7 +3,7 @@
     <category>/good/NAME.ply          without defect
     <category>/<defect>/NAME.ply      with one: `bad`, or whatever it is called, each kind in a folder of its own
     <category>/<defect>/NAME.label.txt, or NAME.label.png    where it is defective, if anybody has marked it
-    <category>/<defect>/NAME.png      a photograph of the pixels of an organised scan
+    <category>/<defect>/NAME.png      a photograph of the pixels of an organised scan, or NAME.jpg
 
 A label text has a row `x y z label` a point, in any order: each point takes the label of the row nearest to it. A label
 png marks pixels of an organised scan by any value above 0. A file can also hold its labels itself, in a column or
@@ -26,7 +26,7 @@ from pointad_core.formats.reading import Reading
 from pointad_core.formats.unit import metres_of
 from pointad_core.storage.shards import WHOLE, holds
 
-COMPANIONS = {".label.txt": "gt", ".label.png": "gt", ".png": "rgb"}
+COMPANIONS = {".label.txt": "gt", ".label.png": "gt", ".png": "rgb", ".jpg": "rgb", ".jpeg": "rgb"}
 """Roles of files beside a scan, by their endings."""
 
 
