@@ -49,12 +49,17 @@ def find_background(
         said = f"a plane fills {share:.0%} of the scan and was left out as its background"
     else:
         said = "the background was left out, as was asked"
-    if points.ndim == 3:
-        scale = _usual_scale(extent, metres)
-        kept = crop_plane(np.where(valid[..., None], points * scale, 0.0), valid, seed, path)
-    else:
-        kept = np.zeros(len(points), bool)
-        kept[valid] = _off_plane(points[valid], extent, seed, path)
+    try:
+        if points.ndim == 3:
+            scale = _usual_scale(extent, metres)
+            kept = crop_plane(np.where(valid[..., None], points * scale, 0.0), valid, seed, path)
+        else:
+            kept = np.zeros(len(points), bool)
+            kept[valid] = _off_plane(points[valid], extent, seed, path)
+    except InputError:
+        if mode == "remove":
+            raise
+        return none, f"a plane fills {share:.0%} of the scan, but no part can be told from it; nothing was left out"
     removed = int(np.count_nonzero(valid & ~kept))
     keeps = "; --background none keeps it" if mode == "auto" else ""
     return valid & ~kept, f"{said} ({removed} of {np.count_nonzero(valid)} points{keeps})"

@@ -137,7 +137,7 @@ def to_shown(found: Prediction, summary: Mapping[str, Any], most: int | None = N
         "object score": f"{found.object:.4f}",
         "decision": found.decision,
         "among generated scans": tell_rank(found.rank),
-        "threshold": f"{found.calibration.threshold:.4f}" if found.calibration else "",
+        "threshold of the object score": f"{found.calibration.threshold:.4f}" if found.calibration else "",
         "unit": scan.unit or "unknown",
         "size": describe(metres) if metres else f"{scan.extent:.4g}",
         "points": ", ".join(f"{key.replace('_', ' ')} {count}" for key, count in summary["points"].items() if count),
@@ -160,7 +160,8 @@ def to_shown(found: Prediction, summary: Mapping[str, Any], most: int | None = N
         {name: part[kept] for name, part in scores.items()},
         colours[valid][kept] if colours is not None else None,
         scan.labels[valid][kept] if scan.labels is not None else None,
-        found.calibration.threshold if found.calibration else None,
+        # The part's threshold is on the scale of the part's score; points have one of their own.
+        None,
         {key: text for key, text in facts.items() if text},
         views,
         # A mirrored file's frame is no rotation.

@@ -108,7 +108,7 @@ def read_scan(path: Path, photograph: Path | None = None, wanted: Wanted | None 
     if note:
         kept &= ~background
         notes.append(note)
-        check_surface(points[kept], path)
+    check_surface(points[kept], path)
     if np.count_nonzero(kept) < COARSE:
         notes.append(f"only {np.count_nonzero(kept)} points: the map is coarse, and defects between them are not seen")
     image = None

@@ -84,3 +84,13 @@ def test_what_shall_be_removed_and_leaves_nothing_is_an_error():
     flat = np.random.default_rng(3).uniform(-1, 1, (900, 2))
     with pytest.raises(InputError, match=r"part\.ply: no object is left"):
         find_background(np.c_[flat, 0 * flat[:, 0]], np.ones(900, bool), None, "remove", 1, PATH)
+
+
+def test_a_background_whose_part_is_too_coarse_to_find_stays_unasked():
+    scan = shapes.camera_scan(60).astype(float)
+    valid = np.ones(scan.shape[:2], bool)
+    background, note = find_background(scan, valid, 1.0, "auto", 1, PATH)
+    assert not background.any()
+    assert "no part can be told from it; nothing was left out" in note
+    with pytest.raises(InputError, match="no object found"):
+        find_background(scan, valid, 1.0, "remove", 1, PATH)

@@ -1,6 +1,9 @@
 """A scan is cleaned with a word for everything, and turned and scaled so that axes and units play no part."""
 
+import gzip
+
 import numpy as np
+import open3d as o3d
 import own_scans as shapes
 import pytest
 import raw_files
@@ -125,3 +128,30 @@ def test_a_size_of_no_unit_is_said_and_no_matter(tmp_path):
 def test_few_points_are_said_to_be_few(tmp_path):
     path = shapes.write_ply(tmp_path / "part.ply", shapes.sphere(200, np.random.default_rng(0)))
     assert any("only 200 points: the map is coarse" in note for note in read_scan(path).notes)
+
+
+def test_every_kind_of_file_comes_to_the_same_scan(tmp_path):
+    """Files that other libraries write; as `formats` reads them, of which each kind has tests of its own."""
+    points = shapes.dome(3000, np.random.default_rng(0)).astype(np.float32).astype(np.float64)
+    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points))
+    for name in ("a.ply", "a.pcd", "a.xyz", "a.pts"):
+        o3d.io.write_point_cloud(str(tmp_path / name), cloud)
+    np.savetxt(tmp_path / "a.csv", points, delimiter=",", header="x,y,z", comments="")
+    np.savetxt(tmp_path / "a.txt", points)
+    np.save(tmp_path / "a.npy", points)
+    (tmp_path / "A.PLY.GZ").write_bytes(gzip.compress((tmp_path / "a.ply").read_bytes()))
+    grid = shapes.camera_scan(120)
+    np.save(tmp_path / "grid.npy", grid)
+    raw_files.write(tmp_path / "grid.tiff", raw_files.tiff(grid))
+    raw_files.write(tmp_path / "depth.png", raw_files.png((grid[..., 2] * 1e4).astype(np.uint16)))
+    for path in sorted(tmp_path.iterdir()):
+        wanted = Wanted(intrinsics=(400, 400, 60, 60), unit="mm") if path.suffix == ".png" else Wanted()
+        found = read_scan(path, None, wanted)
+        of_camera = path.name.startswith(("grid", "depth"))
+        assert found.organised == of_camera, path
+        places = np.where(found.kept[..., None], found.points, np.nan) if of_camera else None
+        front = face(found.points[found.kept], places).frame[2]
+        np.testing.assert_allclose(front, (0, 0, -1) if of_camera else (0, 0, 1), atol=0.02, err_msg=str(path))
+        if not of_camera:
+            np.testing.assert_allclose(found.points, points, atol=1e-4, err_msg=str(path))
+            assert found.unit == "mm"
