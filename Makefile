@@ -36,7 +36,7 @@ figure: setup-dev
 	$(BIN)/snakemake --cores $(CORES) results/heatmaps/gallery.png results/viewers/mvtec3d/cable_gland.html
 	mkdir -p docs
 	cp results/heatmaps/gallery.png docs/heatmaps.png
-	$(BIN)/python tests/viewer_figure.py results/viewers/mvtec3d/cable_gland.html docs/viewer.png
+	$(BIN)/python tests/viewer_figure.py results/viewers/mvtec3d/cable_gland.html crack/000 docs/viewer.png
 
 PROMPTS := results/prompts/pointad_plus
 

@@ -1,4 +1,4 @@
-"""Take the picture of a viewer page that README shows: `python tests/viewer_figure.py PAGE PICTURE`."""
+"""Take the picture of a viewer page that README shows: `python tests/viewer_figure.py PAGE SCAN PICTURE`."""
 
 import io
 import sys
@@ -12,12 +12,15 @@ SIZE = (1280, 800)
 TURNS = [*[Keys.ARROW_RIGHT] * 3, *[Keys.ARROW_DOWN] * 2]
 
 
-def main(page: Path, picture: Path) -> None:
+def main(page: Path, scan: str, picture: Path) -> None:
     if MISSING:
         sys.exit(f"{' and '.join(MISSING)} not installed; `python envs/system.py --browser` installs what is missing")
     browser = Browser()
     try:
         browser.open(page.resolve(), SIZE)
+        names = browser.run("return [...document.getElementById('scan').options].map((option) => option.text)")
+        assert isinstance(names, list)
+        browser.set("scan", names.index(scan))
         browser.run("document.getElementById('canvas').focus()")
         ActionChains(browser.driver).send_keys(*TURNS).perform()
         browser.run("document.activeElement.blur()")
@@ -32,4 +35,4 @@ def main(page: Path, picture: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -149,9 +149,9 @@ def test_what_a_reader_notes_of_a_scan_stands_in_the_log(tmp_path, monkeypatch, 
     points, _, _, ball = plane_and_ball()
     raw = Organised(points.astype(float), points.any(axis=2), None, ball, notes=("37 points are missing, by zeros",))
     scan = Scan("dent/7", "dent", {"points": tmp_path / "7.tiff"})
-    module = SimpleNamespace(find_scans=lambda *_: [scan], read=lambda _: raw)
+    module = SimpleNamespace(find_scans=lambda *_: [scan], read=lambda scan, mark, unit: raw)
     monkeypatch.setitem(sys.modules, "pointad_core.datasets.noted", module)
-    layout = {"name": "noted", "module": "datasets.noted", "scene": "plane"}
+    layout = {"name": "noted", "module": "datasets.noted", "scene": "plane", "unit": "m", "extents": [0.01, 1]}
     with caplog.at_level(logging.INFO):
         make_clouds(tmp_path, tmp_path / "out.zip", "ours", layout, "x", OPTIONS, {})
     assert f"{tmp_path / '7.tiff'}: 37 points are missing, by zeros" in caplog.messages
