@@ -8,9 +8,9 @@ import numpy as np
 from pointad_core.errors import InputError
 
 SYNONYMS = {
-    "x": ("px", "pos_x", "position_x", "coord_x", "xcoord", "x_coordinate"),
-    "y": ("py", "pos_y", "position_y", "coord_y", "ycoord", "y_coordinate"),
-    "z": ("pz", "pos_z", "position_z", "coord_z", "zcoord", "z_coordinate"),
+    "x": ("px", "pos_x", "position_x", "coord_x", "xcoord", "x_coordinate", "points:0", "points_0"),
+    "y": ("py", "pos_y", "position_y", "coord_y", "ycoord", "y_coordinate", "points:1", "points_1"),
+    "z": ("pz", "pos_z", "position_z", "coord_z", "zcoord", "z_coordinate", "points:2", "points_2"),
     "red": ("r", "diffuse_red"),
     "green": ("g", "diffuse_green"),
     "blue": ("b", "diffuse_blue"),

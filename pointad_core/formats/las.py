@@ -1,6 +1,7 @@
 """LAS and LAZ, by the packages laspy and lazrs (`pip install pointad_core[las]`)."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from pointad_core.errors import InputError
 from pointad_core.formats.colours import join_colours
 from pointad_core.formats.columns import RGB, as_labels, canonical
 from pointad_core.formats.reading import Reading, load, seems
+
+RECORD_SIZE = 54
+"""Bytes of a variable length record at least."""
 
 
 def read(path: Path, unit: str | None = None, **_: Any) -> Reading:
@@ -24,8 +28,12 @@ def read(path: Path, unit: str | None = None, **_: Any) -> Reading:
     content, notes = load(path)
     if not content.startswith(b"LASF"):
         raise InputError(f"{path}: not a las or laz{seems(content)}")
+    # The package would read as many records as a damaged header says, beyond the end of the file.
+    (n_records,) = struct.unpack_from("<I", content.ljust(104, b"\0"), 100)
+    if n_records * RECORD_SIZE > len(content):
+        raise InputError(f"{path}: the header says {n_records} records, but it has {len(content)} bytes")
     try:
-        with laspy.open(io.BytesIO(content)) as file:
+        with laspy.open(io.BytesIO(content), read_evlrs=False) as file:
             header = file.header
             # Compressed, a point takes more than a hundredth of a byte.
             least = header.point_count * (0.01 if header.are_points_compressed else header.point_format.size)

@@ -9,9 +9,9 @@ z alone. A point is missing where
    as (0, 0, 0) or (-1, -1, -1), at least twice and more often than any triple of unequal ones, where they lie outside
    of the box of the other points, or stand there 10 times and 10 times as often, for meshes repeat their corners too.
    So one point at the origin of a set is a point;
-3. on a grid, its z is a constant far from the rest: shared exactly by a thousandth of the pixels (at least 4), and
-   apart from all others by a gap, which is more than a tenth of their spread (from their 1% to their 99% quantile) for
-   0 and -1, more than their spread for the other numbers in MARKS, and more than 10 times their spread for any other.
+3. its z is a constant far from the rest: shared exactly by a thousandth of the points (at least 4), and apart from all
+   others by a gap, which is more than their spread (from their 1% to their 99% quantile) for the numbers in MARKS; on
+   a grid also more than a tenth of it for 0 and -1, and more than 10 times it for any other number.
 
 A constant within the range of the others is no mark: an even table in whole millimetres stays. The ground at exactly
 z = 0 with a part standing on it stays as well, for the part's sides leave no gap; only a perfect plane z = 0 below a
@@ -26,7 +26,7 @@ import numpy as np
 
 from pointad_core.errors import InputError
 
-MARKS = (0.0, -1.0, 65535.0, 65536.0, 32767.0, -32768.0, 1e4, -1e4, 9999.0, -9999.0, 99999.0, -99999.0, 1e5, -1e5)
+MARKS = (65535.0, 65536.0, 32767.0, -32768.0, 1e4, -1e4, 9999.0, -9999.0, 99999.0, -99999.0, 1e5, -1e5)
 """Constants that sensors and programs are known to write; so is whatever is 1e9 or more in size (3.4e38, 2^31)."""
 
 HUGE = 1e9
@@ -63,7 +63,7 @@ def find_missing(points: np.ndarray, mark: float | str | None = None) -> Missing
         on_grid = np.ndim(points) == 3
         while (triple := find_triple(flat, valid, on_grid)) is not None:
             drop((x == triple[0]) & (y == triple[1]) & (z == triple[2]), show(triple))
-        while on_grid and (constant := find_constant(z[valid], len(flat))) is not None:
+        while (constant := find_constant(z[valid], len(flat), on_grid)) is not None:
             drop(z == constant, f"z = {constant:g}")
     elif mark != "none":
         with np.errstate(over="ignore"):
@@ -139,21 +139,24 @@ def hash_triples(points: np.ndarray) -> np.ndarray:
     return total
 
 
-def find_constant(z: np.ndarray, n_points: int) -> float | None:
-    """The z of rule 3 among those [n] of the valid points, of n_points on the grid; None where there is none."""
+def find_constant(z: np.ndarray, n_points: int, on_grid: bool) -> float | None:
+    """The z of rule 3 among those [n] of the valid points, of n_points in all; None where there is none."""
     if len(z) == 0:
         return None
-    values, copies = np.unique(z, return_counts=True)
     # Only the two ends can lie outside of all others.
-    for end, nearest in ((0, 1), (-1, -2)):
-        if len(values) < 3 or copies[end] < max(4, 0.001 * n_points):
+    ends = [float(z.min()), float(z.max())]
+    known = [end in MARKS or abs(end) >= HUGE for end in ends]
+    if not on_grid and not any(known):
+        return None
+    for end, is_known in zip(ends, known, strict=True):
+        others = z[z != end]
+        if not (is_known or on_grid) or len(z) - len(others) < max(4, 0.001 * n_points):
             continue
-        value = float(values[end])
-        others = z[z != values[end]]
+        if len(others) == 0:
+            return None
         low, high = np.quantile(others, (0.01, 0.99))
-        spread, gap = float(high - low), abs(value - float(values[nearest]))
-        known = value in MARKS or abs(value) >= HUGE
-        share = 0.1 if value in (0.0, -1.0) else 1.0 if known else 10.0
+        spread, gap = float(high - low), float(np.abs(others - end).min())
+        share = 1.0 if is_known else 0.1 if end in (0.0, -1.0) else 10.0
         if spread > 0 and gap > share * spread:
-            return value
+            return end
     return None

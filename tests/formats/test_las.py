@@ -63,6 +63,8 @@ def test_what_is_wrong_is_said(tmp_path):
     whole = by_hand(COUNTS, (0, 0, 0), 0.001)
     many = bytearray(whole)
     many[107:111] = struct.pack("<I", 4_000_000_000)
+    records = bytearray(whole)
+    records[100:104] = struct.pack("<I", 4_000_000_000)
     stuck = COUNTS.copy()
     stuck[3:7, 1] = -(2**31)
     laz = saved(tmp_path / "a.laz")[0].read_bytes()
@@ -73,6 +75,7 @@ def test_what_is_wrong_is_said(tmp_path):
         (whole[:-40], "the header says 60 points, but"),
         (whole[:-30], "not a readable las or laz"),
         (bytes(many), "the header says 4000000000 points, but it has 1427 bytes"),
+        (bytes(records), "the header says 4000000000 records, but it has 1427 bytes"),
         (by_hand(COUNTS[:0], (0, 0, 0), 0.001), "no points"),
         (by_hand(stuck, (0, 0, 0), 0.001), "y of 4 points did not fit into the file when it was written"),
         (laz[: len(laz) // 2], "las"),

@@ -41,17 +41,17 @@ def naive(points: np.ndarray) -> list[bool]:
         if not gone:
             break
         there = [valid and row not in gone for row, valid in zip(rows, there, strict=True)]
-    while on_grid:
+    while True:
         heights = [row[2] for row, valid in zip(rows, there, strict=True) if valid]
         values, gone_z = sorted(set(heights)), None
         for end, nearest in ((0, 1), (-1, -2)):
             if gone_z is None and len(values) >= 3 and heights.count(values[end]) >= max(4, len(rows) / 1000):
                 others = [z for z in heights if z != values[end]]
                 spread = np.quantile(others, 0.99) - np.quantile(others, 0.01)
-                share = 10.0
+                share = 10.0 if on_grid else np.inf
                 if values[end] in MARKS or abs(values[end]) >= 1e9:
                     share = 1.0
-                if values[end] in (0, -1):
+                if values[end] in (0, -1) and on_grid:
                     share = 0.1
                 if spread > 0 and abs(values[end] - values[nearest]) > share * spread:
                     gone_z = values[end]
@@ -195,6 +195,20 @@ def test_origin_of_a_set():
     # A flat set of points.
     flat = rng.normal(size=(3000, 3)) * [1, 1, 0]
     assert find_missing(flat).valid.all()
+
+
+@pytest.mark.parametrize("mark", [-9999, 1e4, -32768, float(np.float32(-3.4028235e38))])
+def test_a_table_of_heights_without_its_grid(mark):
+    """As a profilometer writes x y z, and a number for the heights that it did not see."""
+    points = grid().reshape(-1, 3)
+    which = np.random.default_rng(0).random(3600) < 0.2
+    points[which, 2] = mark
+    missing = find_missing(points)
+    np.testing.assert_array_equal(missing.valid, ~which)
+    assert missing.notes == (f"{which.sum()} of 3600 points are missing (z = {mark:g}: {which.sum()})",)
+    # Of a set, 0 may be the floor that a part stands above.
+    points[which, 2] = 0
+    assert find_missing(points).valid.all()
 
 
 def test_the_caller_knows_better():
