@@ -33,7 +33,7 @@ from pointad_core.methods.segmentation import PointSample, Sample, make_sample
 from pointad_core.rendering import registry as renderers
 from pointad_core.storage.prompt_files import read_provenance
 
-ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling": "farthest"}
+ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling": "farthest", "outliers": "none"}
 """How a scan of the other kind is prepared, organised or not, than those that prompts were learnt on."""
 
 
