@@ -37,7 +37,7 @@ from pointad_core.storage.prompt_files import read_provenance
 
 EXTENTS = {"plane": 0.09, "ground": 0.09, None: 30.0}
 """Longest side of the box of the usual scan of a layout with this scene, in the layout's units."""
-ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling": "farthest"}
+ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling": "farthest", "outliers": "none"}
 """How a scan of the other kind is prepared, organised or not, than those that prompts were learnt on."""
 
 

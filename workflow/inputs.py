@@ -19,6 +19,7 @@ from pointad_core.methods.registry import plain
 from pointad_core.storage.fingerprints import fingerprint
 from workflow import plan, tables
 from workflow.plan import Config
+from workflow.predictions import READERS
 
 # Clouds, renders, features --------------------------------------------------------------------------------------------
 
@@ -52,7 +53,9 @@ def content(config: Config, wildcards: Any) -> str | None:
 
 
 def code_of_clouds(config: Config, wildcards: Any) -> str:
-    return fingerprint("stages.clouds", plan.layout_of(config, wildcards.dataset)["module"])
+    module = plan.layout_of(config, wildcards.dataset)["module"]
+    # A folder's files are of any kind: their readers are found by the files' endings, and by no import.
+    return fingerprint("stages.clouds", module, *(READERS if module.startswith("datasets.folder") else ()))
 
 
 def render_options(config: Config, wildcards: Any) -> dict[str, Any]:

@@ -26,7 +26,8 @@ SHIPPED = tuple(
     for path in sorted(PACKAGE.glob(pattern))
 )
 """What predictions are made of besides code: prompts that come with the package, and its page."""
-READERS = tuple(sorted({f"formats.{name}" for name in MODULES.values() if (PACKAGE / f"formats/{name}.py").exists()}))
+READERS = tuple(sorted({f"formats.{name}" for name in MODULES.values()}))
+"""Modules that read files, of which a file's ending chooses one."""
 
 
 def check(config: Config) -> Iterator[str]:

@@ -3,7 +3,7 @@
     <category>/good/NAME.ply          without defect
     <category>/<defect>/NAME.ply      with one: `bad`, or whatever it is called, each kind in a folder of its own
     <category>/<defect>/NAME.label.txt, or NAME.label.png    where it is defective, if anybody has marked it
-    <category>/<defect>/NAME.png      a photograph of the pixels of an organised scan
+    <category>/<defect>/NAME.png      a photograph of the pixels of an organised scan, or NAME.jpg
 
 A label text has a row `x y z label` a point, in any order: each point takes the label of the row nearest to it. A label
 png marks pixels of an organised scan by any value above 0. A file can also hold its labels itself, in a column or
@@ -23,9 +23,10 @@ from pointad_core.formats import registry as formats
 from pointad_core.formats.labels import read_labels as read_rows
 from pointad_core.formats.missing import find_missing
 from pointad_core.formats.reading import Reading
+from pointad_core.formats.unit import metres_of
 from pointad_core.storage.shards import WHOLE, holds
 
-COMPANIONS = {".label.txt": "gt", ".label.png": "gt", ".png": "rgb"}
+COMPANIONS = {".label.txt": "gt", ".label.png": "gt", ".png": "rgb", ".jpg": "rgb", ".jpeg": "rgb"}
 """Roles of files beside a scan, by their endings."""
 
 
@@ -75,16 +76,22 @@ def find_in(folder: Path, defect: str, shard: str = WHOLE) -> list[Scan]:
 
 
 def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Unorganised:
-    """Read a scan as points, in the units of the file: of an organised one those that are not missing.
+    """Read a scan as points, of an organised one those that are not missing: as they stand in the file, but in
+    millimetres where the file itself says its unit.
 
-    mark: of missing points, as in `formats.missing.find_missing`. Labels are None of a scan in another folder
-    than `good` that nobody has labelled. Raises InputError for a file that cannot be read or has no point, and labels
-    that are not of this scan.
+    mark: of missing points, as in `formats.missing.find_missing`; unit: of the file, where the caller knows it. Labels
+    are None of a scan in another folder than `good` that nobody has labelled. Raises InputError for a file that cannot
+    be read or has no point, and labels that are not of this scan.
     """
     reading, valid, notes = read_points(scan, mark, unit)
     labels = read_labels(scan, reading.points, valid, reading.labels)
-    points = reading.points[valid]
+    points = reading.points[valid] * scale_to("mm", reading, unit)
     return Unorganised(points, labels if labels is None else labels[valid], notes)
+
+
+def scale_to(own: str, reading: Reading, unit: str | float | None) -> float:
+    """What brings points to a layout's own unit where their file says theirs, and the caller none."""
+    return metres_of(reading.unit) / metres_of(own) if unit is None and reading.unit else 1.0
 
 
 def read_points(

@@ -5,7 +5,7 @@ Its photographs are read, and its maps are images. Files are tiff, npy, npz, or 
 
 import numpy as np
 
-from pointad_core.datasets.folder import find, find_scans, read_labels, read_points
+from pointad_core.datasets.folder import find, find_scans, read_labels, read_points, scale_to
 from pointad_core.datasets.images import read_rgb
 from pointad_core.datasets.scans import Organised, Scan
 from pointad_core.errors import InputError
@@ -14,7 +14,7 @@ __all__ = ["find", "find_scans", "read"]
 
 
 def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Organised:
-    """Read a scan on its grid, in the units of the file; arguments and errors as in `folder.read`.
+    """Read a scan on its grid, in metres where the file itself says its unit; arguments and errors as in `folder.read`.
 
     rgb: the photograph beside it, or the colours that the file has of its points; None where there are neither.
     """
@@ -24,5 +24,5 @@ def read(scan: Scan, mark: float | str | None = None, unit: str | float | None =
     rgb = reading.colours
     if "rgb" in scan.files:
         rgb = read_rgb(scan.files["rgb"], valid.shape, scan.path)
-    points = np.where(valid[..., None], reading.points, 0)
+    points = np.where(valid[..., None], reading.points * scale_to("m", reading, unit), 0)
     return Organised(points, valid, rgb, read_labels(scan, reading.points, valid, reading.labels), notes)

@@ -56,7 +56,8 @@ class Scan:
 
     @property
     def has_label_file(self) -> bool:
-        return any(role in self.files for role in LABEL_ROLES)
+        """Whether it can have labels; files in a folder of one's own may hold them, which only reading tells."""
+        return self.known or any(role in self.files for role in LABEL_ROLES)
 
 
 @dataclass(frozen=True)

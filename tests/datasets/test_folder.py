@@ -78,6 +78,15 @@ def test_points_and_labels_of_each_kind(bracket):
     assert found["Dent/e"].labels is None
 
 
+def test_a_file_that_says_its_unit_is_brought_to_the_layouts(tmp_path):
+    rows = "\n".join(",".join(map(repr, point)) for point in cloud().astype(float).tolist())
+    raw_files.write(tmp_path / "part/good/a.csv", f"x [cm],y [cm],z [cm]\n{rows}\n")
+    (scan,) = folder.find(tmp_path, "part")
+    np.testing.assert_allclose(folder.read(scan).points, cloud() * 10.0, rtol=1e-6)
+    # What the config says wins, and is applied where the layouts' units are.
+    np.testing.assert_allclose(folder.read(scan, None, "inch").points, cloud(), rtol=1e-6)
+
+
 def test_a_good_folder_is_good_in_any_case(tmp_path):
     ply(tmp_path / "part/GOOD/a.ply", cloud())
     (scan,) = folder.find(tmp_path, "part")
