@@ -53,6 +53,11 @@ include: "workflow/rules/targets.smk"
 
 onstart:
     hold_folder()
+    show_lines(verbose=workflow.output_settings.verbose or workflow.output_settings.printshellcmds)
+
+
+onsuccess:
+    show_results()
 
 
 localrules:

@@ -44,6 +44,16 @@ def test_fresh_clone_lists_jobs(tmp_path: Path) -> None:
     assert "profiles/default" in result.text, "the default profile is not read by itself"
 
 
+def test_a_run_shows_a_line_for_each_job_and_where_the_results_are(miniature: Miniature) -> None:
+    text, total = miniature.result.text, sum(miniature.result.jobs.values())
+    lines = re.findall(r"^ *(\d+)/(\d+)  .*\d s$", text, re.MULTILINE)
+    assert [tuple(map(int, line)) for line in lines] == [(number, total) for number in range(1, total + 1)]
+    # Snakemake's own head, its table of jobs, and the end.
+    assert len(text.splitlines()) < total + 80
+    assert max(map(len, text.splitlines())) < 500
+    assert re.search(rf"^{total} jobs in .*\n(.*\n)*results/tables/  .* results/tables/tables.tex$", text, re.MULTILINE)
+
+
 def test_configfile_stands_for_itself(snakefile: Path, tmp_path: Path) -> None:
     path = dump(tmp_path / "own.yaml", CONFIG)
     result = snakemake("-n", "--configfile", path, snakefile=snakefile, directory=tmp_path)

@@ -17,6 +17,7 @@ from workflow import inputs, plan, tables
 from workflow import predictions as own
 from workflow.checks import complete
 from workflow.folder import enter_folder, hold_folder
+from workflow.progress import show_lines, show_results
 
 try:
     complete(config, workflow.overwrite_configfiles or [f"{workflow.basedir}/config/config.yaml"])
