@@ -7,6 +7,7 @@ the highest over each place is what a scanner above sees; so a bore shows its in
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import grey_closing
@@ -63,7 +64,7 @@ def sections(s: Array, theta: Array, half: float, rng: Random) -> Array:
     cuts = np.sort(np.concatenate([[-half, half], rng.uniform(-half, half, count - 1)]))
     widest = rng.uniform(0.22, 0.5)
     radius = np.zeros((ALONG, AROUND))
-    for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+    for first, last in pairwise(cuts.tolist()):
         here = ((s >= first) & (s <= last))[:, 0]
         t = (s[here] - first) / max(last - first, 1e-6)
         own = widest * rng.uniform(0.45, 1)
@@ -72,7 +73,7 @@ def sections(s: Array, theta: Array, half: float, rng: Random) -> Array:
 
 
 def section(kind: int, t: Array, s: Array, theta: Array, rng: Random) -> Array:
-    """Distance from the axis in units of the section's own; t: way along it, 0..1, s: the same in units of its width."""
+    """Distance from the axis in units of the section's own; t: way along it, 0..1, s: place in units of its width."""
     phase = rng.uniform(0, 2 * np.pi)
     level = np.ones_like(t * theta)
     if kind == 0:

@@ -109,6 +109,6 @@ WORDS: dict[str, tuple[str, ...]] = {
     "board": ("board", "circuit board", "electronic part"),
     "propeller": ("propeller", "fan", "turbine"),
     "figure": ("figure", "toy", "casting"),
-    "fitting": ("fitting", "bolt", "nozzle", "valve", "plug"),
+    "fitting": ("fitting", "bolt", "nozzle", "valve"),
 }
 """What a family's shapes are called."""

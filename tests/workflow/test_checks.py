@@ -274,7 +274,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "config: features.standard.model is 'ViT-L-14-363' (did you mean 'ViT-L-14-336'?), expected one of open_clip's",
     ),
     ({"features": {"standard": {"pretrained": "shape"}}}, "features.standard.pretrained is 'shape' (did you mean 'sha"),
-    ({"features": {"standard": {"vv_blocks": 5}}}, "config: features.standard: vv_blocks is 5, model 'pointad-pocket'"),
+    ({"features": {"standard": {"vv_blocks": 8}}}, "config: features.standard: vv_blocks is 8, model 'pointad-pocket'"),
     ({"resolution": 224}, "config: features.standard: resolution is 224, but model 'pointad-pocket' takes images of 3"),
     (
         {"methods": {"pointad": {"deep_blocks": 4}}},
