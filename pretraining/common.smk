@@ -37,7 +37,7 @@ def hold_folder():
 # A job that computes on the CPU must not wait for a GPU's turn; on a cluster the profile says which rules get one.
 GPUS = int(shutil.which("nvidia-smi") is not None)
 
-LOT_THINGS = 35
+LOT_THINGS = 20
 LOTS = {
     f"{first // LOT_THINGS:03d}": [first, min(LOT_THINGS, config["things"] - first)]
     for first in range(0, config["things"], LOT_THINGS)
