@@ -197,7 +197,7 @@ def losses(clip: Clip, batch: Batch, meanings: Meanings, recipe: Recipe) -> dict
 
 
 WEIGHTS = {"vv": 1.0, "plain": 0.5, "global": 0.4, "family": 0.1, "kind": 0.1}
-"""Of the terms; one that is not named has 1."""
+"""Of the terms of what is seen."""
 
 
 NAME_SHARE = 0.3
@@ -260,9 +260,10 @@ def descend(
     warmup: int,
     terms_of: Callable[[int], dict[str, torch.Tensor]],
     label: str,
+    weights: Mapping[str, float],
 ) -> list[dict[str, float]]:
     """Train parts, each at its own learning rate, by the terms that `terms_of` gives for the number of a step; return
-    the terms of every step."""
+    the terms of every step. weights: of terms; one that is not named has 1."""
     trained = [value.requires_grad_(True) for values, _ in parts for value in values]
     groups = [{"params": list(values), "lr": rate} for values, rate in parts]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.02)
@@ -274,7 +275,7 @@ def descend(
     rows: list[dict[str, float]] = []
     for step in jobs.progress(range(steps), label, "step"):
         terms = terms_of(step)
-        total = torch.stack([WEIGHTS.get(name, 1.0) * term for name, term in terms.items()]).sum()
+        total = torch.stack([weights.get(name, 1.0) * term for name, term in terms.items()]).sum()
         optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -307,7 +308,7 @@ def fit_sight(clip: Clip, views: Views, recipe: Recipe) -> tuple[Meanings, list[
 
     blocks, new = upper_parts(clip)
     parts = [(blocks, recipe.learning_rate), ([*new, *meanings.parameters()], recipe.new_learning_rate)]
-    return meanings, descend(parts, recipe.steps, recipe.warmup, terms, "sight")
+    return meanings, descend(parts, recipe.steps, recipe.warmup, terms, "sight", WEIGHTS)
 
 
 def fit_words(clip: Clip, meanings: Meanings, recipe: Recipe) -> list[dict[str, float]]:
@@ -318,7 +319,7 @@ def fit_words(clip: Clip, meanings: Meanings, recipe: Recipe) -> list[dict[str, 
         return word_losses(clip, fixed, recipe, np.random.default_rng([recipe.seed, 3, step]))
 
     text = [value for name, value in clip.model.named_parameters() if not name.startswith(("visual.", "logit"))]
-    return descend([(text, recipe.new_learning_rate)], recipe.word_steps, recipe.warmup, terms, "words")
+    return descend([(text, recipe.new_learning_rate)], recipe.word_steps, recipe.warmup, terms, "words", {})
 
 
 def train(
