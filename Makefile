@@ -2,7 +2,7 @@
 # make test          the tests
 # make test-cluster  the tests that take long, or start a Slurm on this machine
 # make figure        the README's picture, from the embedded default
-# make pocket_clip   the small CLIP of the embedded default, trained anew (hours)
+# make pocket_clip   the small CLIP of the embedded default, trained anew (minutes)
 # make lint          formatting, types, workflow
 # make benchmark     what the speed and memory claims rest on
 #
