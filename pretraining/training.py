@@ -60,14 +60,14 @@ class Recipe:
     """Share of the steps, the last ones, that see every patch."""
     patches: int = 96
     """Patches of a view that the other steps see."""
-    learning_rate: float = 4e-4
+    learning_rate: float = 3e-4
     """Of the upper blocks."""
     new_learning_rate: float = 2e-3
     """Of what does not come from the teacher: ln_post, the projections, the directions and the text tower."""
     warmup: int = 20
     positive_weight: float = 4.0
     background_weight: float = 0.2
-    word_steps: int = 800
+    word_steps: int = 500
     """Steps of the text tower's training."""
     pairs: int = 12
     """Pairs of sentences, "normal" and "damaged", in each of these steps."""

@@ -114,8 +114,8 @@ def scan_from_above(make: Callable[[np.ndarray], Shape], rng: Random) -> Scanned
 
 def stray(points: np.ndarray, depth: np.ndarray, picture: Picture, rng: Random) -> np.ndarray:
     """bool[H,W]: pixels off the shape, close to it, that the scanner takes for points between it and the ground; moves
-    them there. Real scans have such points around every silhouette, and a few farther away."""
-    share, reach = rng.uniform(0, 0.8) ** 2, int(rng.integers(3, 8))
+    them there. Real scans have such points around their silhouettes; half of those made here have none."""
+    share, reach = max(rng.uniform(-0.8, 0.8), 0) ** 2, int(rng.integers(3, 8))
     near = grey_erosion(np.where(picture.on_shape, depth, np.inf), reach)
     some = ~picture.on_shape & np.isfinite(near) & (rng.random(depth.shape, np.float32) < share)
     # Not every one by itself: where the scanner errs, it errs on several pixels side by side.
@@ -147,8 +147,8 @@ def scan_all_around(make: Callable[[np.ndarray], Shape], rng: Random) -> Scanned
     return Scanned((points @ small_turn(rng).T * REAL3D_UNIT).astype(np.float32), labels, ALL_AROUND)
 
 
-SCANNERS = (scan_from_above, scan_from_above, scan_at_a_slant, scan_all_around)
-"""Drawn from at random; the first is the one that real scans are made with."""
+SCANNERS = (*[scan_from_above] * 3, *[scan_at_a_slant] * 2, *[scan_all_around] * 2)
+"""Drawn from at random; the first is the one that most real scans are made with."""
 
 
 def photograph(picture: Picture, brightness: np.ndarray, rng: Random) -> np.ndarray:
@@ -200,13 +200,13 @@ HELD_OUT = ("berries", "bracket", "coin")
 """Families that the model never sees in training, by which it is judged."""
 
 OFTEN = "fitting"
-"""Family of which there is as much as of all others by twos: no other has so many kinds of structure."""
+"""Family of which there is as much as of all others by fives: no other has so many kinds of structure."""
 
 
 def in_turn() -> tuple[str, ...]:
-    """Families that are trained on, in the order in which things are made: the frequent one before every two others."""
+    """Families that are trained on, in the order in which things are made: the frequent one before every five."""
     others = [family for family in FAMILIES if family not in (*HELD_OUT, OFTEN)]
-    return tuple(name for index, family in enumerate(others) for name in ([OFTEN] * (index % 2 == 0) + [family]))
+    return tuple(name for index, family in enumerate(others) for name in ([OFTEN] * (index % 5 == 0) + [family]))
 
 
 TRAINED = in_turn()
