@@ -1,7 +1,9 @@
 # make tables        everything on the embedded default, from nothing
 # make test          the tests
 # make test-cluster  the tests that take long, or start a Slurm on this machine
-# make figure        the README's picture, from the embedded default
+# make viewers       a page for each category, on which its scans can be turned
+# make figure        the README's pictures, from the embedded default
+# make shipped_prompts  the prompts that come with the package, and their reference scores, from the embedded default
 # make pocket_clip   the small CLIP of the embedded default, trained anew (minutes)
 # make lint          formatting, types, workflow
 # make benchmark     what the speed and memory claims rest on
@@ -18,7 +20,8 @@ SETUP_CLUSTER := .venv/setup-cluster.stamp
 # The one pin that is installed by itself, see below.
 TORCH = $(shell grep '^torch==' envs/requirements.txt)
 
-.PHONY: tables heatmaps figure pocket_clip test test-cluster lint benchmark setup setup-dev setup-cluster
+.PHONY: tables heatmaps viewers figure shipped_prompts pocket_clip test test-cluster lint benchmark setup setup-dev \
+	setup-cluster
 
 tables: setup
 	$(BIN)/snakemake --cores $(CORES) all_tables
@@ -26,10 +29,20 @@ tables: setup
 heatmaps: setup
 	$(BIN)/snakemake --cores $(CORES) all_heatmaps
 
-figure: setup
-	$(BIN)/snakemake --cores $(CORES) results/heatmaps/gallery.png
+viewers: setup
+	$(BIN)/snakemake --cores $(CORES) all_viewers
+
+figure: setup-dev
+	$(BIN)/snakemake --cores $(CORES) results/heatmaps/gallery.png results/viewers/mvtec3d/cable_gland.html
 	mkdir -p docs
 	cp results/heatmaps/gallery.png docs/heatmaps.png
+	$(BIN)/python tests/viewer_figure.py results/viewers/mvtec3d/cable_gland.html crack/000 docs/viewer.png
+
+PROMPTS := results/prompts/pointad_plus
+
+shipped_prompts: setup
+	$(BIN)/snakemake --cores $(CORES) $(PROMPTS)/mvtec3d/carrot/111.safetensors $(PROMPTS)/real3d/shell/111.safetensors
+	$(BIN)/python -m pretraining.shipped_prompts $(PROMPTS)
 
 pocket_clip: setup
 	$(BIN)/python -m pip install --quiet -r envs/requirements-pretraining.txt
@@ -69,9 +82,10 @@ $(SETUP): envs/requirements.txt pyproject.toml envs/system.py
 	$(BIN)/python -c 'import open3d' || { echo 'Open3D cannot be imported: install the libraries named above.'; exit 1; }
 	touch $@
 
-$(SETUP_DEV): $(SETUP) envs/requirements-dev.txt envs/requirements-pretraining.txt
-	$(BIN)/python envs/system.py --latex
-	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.txt -r envs/requirements-pretraining.txt
+$(SETUP_DEV): $(SETUP) envs/requirements-dev.txt envs/requirements-pretraining.txt envs/requirements-e57.txt envs/requirements-las.txt
+	$(BIN)/python envs/system.py --latex --browser
+	$(BIN)/python -m pip install --quiet -r envs/requirements-dev.txt -r envs/requirements-pretraining.txt \
+		-r envs/requirements-e57.txt -r envs/requirements-las.txt
 	touch $@
 
 $(SETUP_CLUSTER): $(SETUP_DEV) envs/requirements-slurm.txt

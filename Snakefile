@@ -11,10 +11,14 @@
 #   results/aggregation/{aggregation}/{features}/{dataset}/{category}{shard}.zarr.zip
 #   results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors          and .csv, the loss curve
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip     prompts of source/auxiliary/seed
-#   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}{shard}.zarr.zip   its parts, with shards
+#   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}{shard}.zarr.zip   its parts: shards, or
+#                                                                              one category, for its heat maps alone
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
 #   results/heatmaps/gallery.png                                               the methods side by side
+#   results/predictions/{prediction}{shard}/...                                a folder of the user's own scans
+#   results/predictions/{prediction}.csv                                       and the table of all of them
+#   results/viewers/{dataset}/{category}.html                                  every method's scores on scans to turn
 #   results/summary/{dataset}/{auxiliary}.csv                                  one auxiliary split, one-vs-rest
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
@@ -42,11 +46,18 @@ include: "workflow/rules/metrics.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/heatmaps.smk"
+include: "workflow/rules/predictions.smk"
+include: "workflow/rules/viewers.smk"
 include: "workflow/rules/targets.smk"
 
 
 onstart:
     hold_folder()
+    show_lines(verbose=workflow.output_settings.verbose or workflow.output_settings.printshellcmds)
+
+
+onsuccess:
+    show_results()
 
 
 localrules:

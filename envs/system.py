@@ -1,10 +1,11 @@
 """Check the system libraries that Open3D needs, and install what is missing where that is possible.
 
-    python envs/system.py [--latex] [--slurm]
+    python envs/system.py [--latex] [--browser] [--slurm]
 
 As root on Debian or Ubuntu the packages are installed; elsewhere the one command to run is printed. --latex looks for
-pdflatex too, which only the test that compiles the tables needs; --slurm for Slurm's daemons, which the tests of the
-cluster start. The exit status is 0 even with something missing: what cannot do without it says so itself.
+pdflatex too, which only the test that compiles the tables needs; --browser for Chromium and its driver, in which tests
+open the viewer's pages; --slurm for Slurm's daemons, which the tests of the cluster start. The exit status is 0 even
+with something missing: what cannot do without it says so itself.
 """
 
 import ctypes
@@ -28,6 +29,8 @@ LIBRARIES = {
 MESA = "libgl1-mesa-dri"
 DRIVERS = ("usr/lib*/dri", "usr/lib/*-linux-gnu/dri", "usr/lib*/libgallium*", "usr/lib/*-linux-gnu/libgallium*")
 LATEX = ("texlive-latex-base", "texlive-latex-recommended")
+# Program: package of Debian that has it; Ubuntu has these as a snap.
+BROWSER = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 # Program: package of Slurm that has it.
 SLURM = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
 # While this file says so, Debian starts no daemon that it installs; the tests start their own.
@@ -42,12 +45,14 @@ def loads(library: str) -> bool:
     return True
 
 
-def missing(latex: bool, slurm: bool) -> list[str]:
+def missing(latex: bool, browser: bool, slurm: bool) -> list[str]:
     packages = [package for library, package in LIBRARIES.items() if not loads(library)]
     if not any(any(Path("/").glob(pattern)) for pattern in DRIVERS):
         packages.append(MESA)
     if latex and shutil.which("pdflatex") is None:
         packages += LATEX
+    if browser:
+        packages += [package for program, package in BROWSER.items() if shutil.which(program) is None]
     if slurm:
         packages += [package for program, package in SLURM.items() if shutil.which(program) is None]
     return packages
@@ -68,16 +73,18 @@ def no_daemons() -> Iterator[None]:
 
 
 def main() -> None:
-    options = [f"--{name}" in sys.argv[1:] for name in ("latex", "slurm")]
+    options = [f"--{name}" in sys.argv[1:] for name in ("latex", "browser", "slurm")]
     packages = missing(*options)
     if not packages:
         return
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if shutil.which("apt-get") and os.geteuid() == 0:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         with no_daemons():
             subprocess.run(["apt-get", "update"], env=environment, check=False)
-            subprocess.run(command, env=environment, check=False)
+            for package in packages:
+                # One by one: a package that this system does not have keeps no other away.
+                command = ["apt-get", "install", "--yes", "--no-install-recommends", package]
+                subprocess.run(command, env=environment, check=False)
         packages = missing(*options)
     if packages:
         print(f"Missing on this system: {' '.join(packages)}", file=sys.stderr)

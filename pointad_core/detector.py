@@ -1,18 +1,18 @@
 """One scan in, scores out, in memory: what the stages do to a scan one after the other (Sec. 3.3 to 3.6).
 
-    detector = Detector.load("results/prompts/pointad_plus/mvtec3d/carrot/111.safetensors")
+    detector = Detector.load()           # the prompts that come with the package, or the path of a prompts file
     found = detector(points)             # [n, 3], or [H, W, 3] with a photograph `rgb` [H, W, 3] of the same pixels
     found.points, found.object           # a score for each point, and one for the object
 
 A prompts file says how the scans were prepared that its prompts were learnt on; a scan is prepared alike, and then
-scored as the workflow scores it.
+scored as the workflow scores it. What a scan of any size and orientation needs before that is `predict`'s business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,23 @@ import torch
 
 from pointad_core.clip.loading import load_model
 from pointad_core.clip.tower import Clip, batch_size, encode
-from pointad_core.clouds.background import index_map, pad_square
+from pointad_core.clouds.background import own_pixels
 from pointad_core.clouds.cloud import make_cloud
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
 from pointad_core.methods.aggregation import prepare
 from pointad_core.methods.interface import Restore, Settings
 from pointad_core.methods.registry import System, load
-from pointad_core.methods.scoring import restore, score_scan
-from pointad_core.methods.segmentation import PointSample, Sample, make_sample
+from pointad_core.methods.scoring import restore, score_branches, score_scan
+from pointad_core.methods.segmentation import PointSample, Sample, anomaly_logits, make_sample, upsample
+from pointad_core.methods.shipped import ORGANISED
 from pointad_core.rendering import registry as renderers
+from pointad_core.rendering.views import Renders
 from pointad_core.storage.prompt_files import read_provenance
 
-ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling": "farthest"}
+EXTENTS = {"plane": 0.09, "ground": 0.09, None: 30.0}
+"""Longest side of the box of the usual scan of a layout with this scene, in the layout's units."""
+ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling": "farthest", "outliers": "none"}
 """How a scan of the other kind is prepared, organised or not, than those that prompts were learnt on."""
 
 
@@ -53,6 +57,18 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A scan as it stands before the system: looked at once, it can be scored, and shown by parts."""
+
+    raw: Organised | Unorganised
+    cloud: Mapping[str, np.ndarray]
+    sample: Sample | PointSample
+    renders: Renders | None
+    """None for a system that reads clouds alone."""
+    photograph: tuple[torch.Tensor, torch.Tensor] | None
+
+
+@dataclass(frozen=True)
 class Detector:
     """A system with its prompts, and how a scan is prepared for it: options of the stages by their names."""
 
@@ -63,13 +79,16 @@ class Detector:
     clouds: Mapping[str, Any]
     renders: Mapping[str, Any]
     aggregation: Mapping[str, Any]
+    extent: float
+    """Longest side of the box of the scans that were learnt on, in their units, the median of them."""
     device: torch.device
 
     @classmethod
     def load(
-        cls, prompts: str | Path, device: torch.device | str | None = None, **changes: Mapping[str, Any]
+        cls, prompts: str | Path = ORGANISED, device: torch.device | str | None = None, **changes: Mapping[str, Any]
     ) -> Detector:
-        """A detector from a prompts file.
+        """A detector from a prompts file; without one, from the prompts for organised scans that come with the package
+        (`shipped.POINTS` are those for point clouds).
 
         device: a GPU where there is one, by default. changes: keys of `settings`, `model`, `clouds`, `renders` or
         `aggregation` that shall be others than the file says, such as clouds={"background": "none"} or
@@ -93,13 +112,15 @@ class Detector:
             if unknown := ", ".join(sorted(values.keys() - parts[part].keys())):
                 raise InputError(f"a detector has no {part}: {unknown}; known are {', '.join(sorted(parts[part]))}")
             parts[part] = {**parts[part], **values}
+        extent = float(inputs.get("extent", EXTENTS[inputs["layout"]["scene"]]))
         settings = Settings.of(parts.pop("settings"), entry.losses)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(entry, restore(entry, prompts, settings, parts["model"], place), settings, device=place, **parts)
+        restored = restore(entry, prompts, settings, parts["model"], place)
+        return cls(entry, restored, settings, extent=extent, device=place, **parts)
 
-    @cached_property
+    @property
     def _clip(self) -> Clip:
-        return load_model(self.model, self.device)
+        return _load_model(tuple(self.model.items()), self.device)
 
     def __call__(self, points: np.ndarray, rgb: np.ndarray | None = None, name: str = "object") -> Detection:
         """Score a scan.
@@ -117,22 +138,51 @@ class Detector:
         The result is what the workflow has for this scan. Without ground truth it can differ in the last digits, for a
         renderer may draw the normal one of two points that are equally near.
         """
+        return self.judge(self.look(raw), name)
+
+    def look(self, raw: Organised | Unorganised) -> Seen:
+        """Prepare, render and encode a raw scan as a layout's reader gives it."""
         cloud = make_cloud(raw, self.clouds, Path("the scan"))
-        sample: Sample | PointSample = PointSample(torch.from_numpy(cloud["points"]))
+        if self.system.stream is None:
+            return Seen(raw, cloud, PointSample(torch.from_numpy(cloud["points"])).on(self.device), None, None)
+        renders, sample = self._render(cloud)
         photograph = None
-        if self.system.stream is not None:
-            sample = self._look_at(cloud)
-            if self.system.rgb and "rgb" in cloud:
-                view, patches = self._encode(cloud["rgb"][None])
-                photograph = view[0], patches[0]
-        given = sample.on(self.device), cloud, self.clouds["resolution"], self.settings
-        arrays, objects = score_scan(load(self.system), self.restored(name), *given, photograph)
-        key = "m3d" if photograph is not None else "3d"
-        if isinstance(raw, Organised):
-            points = to_pixels(arrays[f"map_{key}"], cloud, raw, self.clouds)
-        else:
-            points = arrays["original_3d"]
+        if self.system.rgb and "rgb" in cloud:
+            view, patches = self._encode(cloud["rgb"][None])
+            photograph = view[0], patches[0]
+        return Seen(raw, cloud, sample.on(self.device), renders, photograph)
+
+    def judge(self, seen: Seen, name: str = "object") -> Detection:
+        """Score a scan that was looked at."""
+        arrays, objects = score_scan(load(self.system), self.restored(name), *self._given(seen))
+        key = "m3d" if seen.photograph is not None else "3d"
+        found = f"map_{key}" if isinstance(seen.raw, Organised) else "original_3d"
+        points = arrays[found] if found == "original_3d" else self._to_points(arrays[found], seen)
         return Detection(points, objects[f"object_{key}"], arrays, objects)
+
+    def branches(self, seen: Seen, name: str = "object") -> dict[str, np.ndarray]:
+        """What the scores are made of, for each point as it was given like `Detection.points`: "implicit" and
+        "explicit" of PointAD+, and "rgb" with a photograph; of a system of one branch nothing but that."""
+        parts = score_branches(load(self.system), self.restored(name), *self._given(seen))
+        return {branch: self._to_points(part, seen) for branch, part in parts.items()}
+
+    def view_maps(self, seen: Seen, name: str = "object") -> np.ndarray:
+        """The map of each view that was rendered, float32 [K, S, S]: what the rendering prompts say of its pixels,
+        before it goes to the points. None, [0, S, S], of a system without such prompts."""
+        state, size = self.restored(name), self.clouds["resolution"]
+        if seen.renders is None or "rendering" not in state or not isinstance(seen.sample, Sample):
+            return np.zeros((0, size, size), np.float32)
+        logits = anomaly_logits(seen.sample.patches, state["rendering"], self.settings.temperature)
+        return upsample(torch.sigmoid(logits), size).cpu().numpy()
+
+    def _given(self, seen: Seen) -> tuple[Any, ...]:
+        return seen.sample, seen.cloud, self.clouds["resolution"], self.settings, seen.photograph
+
+    def _to_points(self, smoothed: np.ndarray, seen: Seen) -> np.ndarray:
+        """Smoothed scores at the points as they were given."""
+        if isinstance(seen.raw, Organised):
+            return to_pixels(smoothed, seen.cloud, seen.raw, self.clouds)
+        return smoothed[seen.cloud["nearest"]]
 
     def _encode(self, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Global [B, d] and patch features [B, P, d] of images as the system's stream has them."""
@@ -140,8 +190,8 @@ class Detector:
         encoded = encode(self._clip, images, [stream], batch_size(self._clip))
         return encoded["global"], encoded[f"patches_{stream}"]
 
-    def _look_at(self, cloud: Mapping[str, np.ndarray]) -> Sample:
-        """The cloud as a system sees it that reads renders."""
+    def _render(self, cloud: Mapping[str, np.ndarray]) -> tuple[Renders, Sample]:
+        """The cloud as a system sees it that reads renders, and these."""
         views = renderers.load(self.renders["renderer"]["module"]).render(cloud, self.renders, self.device)
         whole, patches = self._encode(views.images)
         pixels, visible, resolution = views.pixels, views.visible, self.clouds["resolution"]
@@ -149,7 +199,14 @@ class Detector:
         if self.system.aggregates:
             prepared = prepare(cloud["points"], pixels, visible, patches, resolution, self.aggregation)
             alpha = float(self.aggregation["alpha"])
-        return make_sample(whole.cpu().numpy(), patches.cpu().numpy(), pixels, visible, resolution, prepared, alpha)
+        features = whole.cpu().numpy(), patches.cpu().numpy()
+        return views, make_sample(*features, pixels, visible, resolution, prepared, alpha)
+
+
+@lru_cache(maxsize=1)
+def _load_model(model: tuple[tuple[str, Any], ...], device: torch.device) -> Clip:
+    """The CLIP of several detectors, which is the same for most."""
+    return load_model(dict(model), device)
 
 
 def as_raw(points: np.ndarray, rgb: np.ndarray | None) -> Organised | Unorganised:
@@ -175,10 +232,5 @@ def to_pixels(
     """Scores float32 [H, W] of an organised scan's own pixels, from its map [S, S]; NaN where no point counts."""
     shown = np.full(scores.size, np.nan, np.float32)
     shown[cloud["grid"]] = scores.ravel()[cloud["grid"]]
-    padded = pad_square(raw.valid).shape if options["scene"] == "plane" else raw.valid.shape
-    # The pixel of the map that is nearest to each of the scan's, which stands in the middle of the square.
-    rows, columns = (
-        np.abs(index.ravel()[None] - (np.arange(size)[:, None] + (side - size) // 2)).argmin(1)
-        for index, size, side in zip(index_map(padded, len(scores)), raw.valid.shape, padded, strict=True)
-    )
-    return np.where(raw.valid, shown.reshape(scores.shape)[rows[:, None], columns], np.nan).astype(np.float32)
+    rows, columns = own_pixels(raw.valid.shape, len(scores), options["scene"] == "plane")
+    return np.where(raw.valid, shown.reshape(scores.shape)[rows, columns], np.nan).astype(np.float32)

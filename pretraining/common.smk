@@ -13,8 +13,8 @@ if ROOT not in sys.path:
 
 from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
-from pointad_core.storage.locks import enter, hold
 from workflow.checks import fill_in
+from workflow.folder import enter_folder, hold_folder
 
 try:
     fill_in(config, Path(workflow.basedir, "config.schema.yaml"))
@@ -22,17 +22,7 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 # Jobs on a cluster read this file as well, while the run goes on; a dry run only looks.
-if workflow.is_main_process and not workflow.output_settings.dryrun:
-    enter()
-
-
-def hold_folder():
-    """Refuse to run where another run is going on."""
-    try:
-        hold()
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-
+enter_folder(runs=workflow.is_main_process and not workflow.output_settings.dryrun)
 
 # A job that computes on the CPU must not wait for a GPU's turn; on a cluster the profile says which rules get one.
 GPUS = int(shutil.which("nvidia-smi") is not None)

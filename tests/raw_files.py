@@ -49,16 +49,20 @@ def tiff(points: np.ndarray) -> bytes:
     return b"II*\0" + struct.pack("<I", at_directory) + data + body + directory + struct.pack("<I", 0)
 
 
-def png(pixels: np.ndarray) -> bytes:
-    """A png of u1[H,W], u1[H,W,3] or u2[H,W]."""
+def png(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:
+    """A png of u1 or u2 [H,W] or [H,W,C], of one to four channels; with a palette u1[n,3] of its numbers u1[H,W]; of
+    bool[H,W] with a bit each."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    depth, colour = (16, 0) if pixels.dtype == np.uint16 else (8, 2 if pixels.ndim == 3 else 0)
+    depth = {"u": 8 * pixels.dtype.itemsize, "b": 1}[pixels.dtype.kind]
+    colour = 3 if palette is not None else {1: 0, 2: 4, 3: 2, 4: 6}[pixels[0, 0].size]
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], depth, colour, 0, 0, 0)
-    rows = b"".join(b"\0" + row.astype(">u2" if depth == 16 else "u1").tobytes() for row in pixels)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+    lines = [np.packbits(row) if depth == 1 else row.astype(f">u{depth // 8}") for row in pixels]
+    parts = [(b"IHDR", header)] + ([] if palette is None else [(b"PLTE", palette.tobytes())])
+    parts += [(b"IDAT", zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines), 1)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 def pcd(points: np.ndarray, kind: str = "ascii") -> bytes:

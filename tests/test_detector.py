@@ -159,6 +159,21 @@ def test_another_preparation_can_be_asked_for(plus):
     assert np.isfinite(points.points).all()
 
 
+def test_a_scan_far_from_the_origin_or_with_a_stray_point_is_scored_as_without(plus):
+    options = {"n_points": 2000}
+    detector = Detector.load(plus.prompts, "cpu", clouds=options)
+    raw, _, _ = next(plus.scans())
+    cloud = raw.points[raw.valid][::40]
+    expected = detector(cloud).points
+    far = detector(cloud + np.array([500000, 4649776.25, 120])).points
+    # A pixel at the border of two may be the other one's.
+    assert np.mean(np.abs(far - expected) < 1e-3) > 0.98
+    removing = Detector.load(plus.prompts, "cpu", clouds={**options, "outliers": "remove"})
+    stray = removing(np.r_[cloud, [[50.0, 0, 0.6]]]).points
+    np.testing.assert_array_equal(stray[:-1], expected)
+    assert stray[-1] == expected[cloud[:, 0].argmax()]
+
+
 def test_points_of_the_pixels_of_a_scan_are_those_of_the_nearest_pixel_of_the_map(plus):
     detector = Detector.load(plus.prompts, "cpu")
     raw, _, _ = next(plus.scans())

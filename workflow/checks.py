@@ -7,7 +7,6 @@ choices between keys are checked here. Every message names the key, what was fou
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -19,113 +18,27 @@ from pointad_core.clip.models_index import (
     bundled_weights,
     check_deep_blocks,
     check_model,
+    choose_quick_gelu,
     describe,
     model_files,
+    open_clip_tags,
+    quick_gelu_of,
 )
+from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from workflow.plan import complete_variants, pairs_of, tested_by
+from workflow.predictions import check as check_predictions
+from workflow.tables import labels_of
+from workflow.words import explain, name_key, similar
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
-_TYPES = {"object": "a mapping", "array": "a list", "null": "null", "boolean": "true or false", "number": "number"}
 _PAPER_NUMBERS = Path(__file__).parents[1] / "pointad_core/evaluation/paper_numbers.csv"
 _SCHEMA = Path(__file__).with_name("schemas") / "config.schema.yaml"
 _WEIGHTS = ("pretrained", "checkpoint", "random_seed")
 _ADVICE = {"the geometry prompts": ", or take the system that has none, pointad or pointad_coop"}
-
-
-def _key(path: Collection[str | int]) -> str:
-    name = ""
-    for part in path:
-        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else str(part)
-    return name or "the top level"
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _expected(schema: Mapping[str, Any]) -> str:
-    """What a schema allows, e.g. "integer >= 1"."""
-    if "enum" in schema:
-        return "one of " + ", ".join(map(str, schema["enum"]))
-    if "const" in schema:
-        return str(schema["const"])
-    types = schema.get("type", "another value")
-    words = " or ".join(_TYPES.get(name, name) for name in ([types] if isinstance(types, str) else types))
-    limits = [
-        f"{sign} {schema[keyword]}"
-        for keyword, sign in (
-            ("minimum", ">="),
-            ("exclusiveMinimum", ">"),
-            ("maximum", "<="),
-            ("exclusiveMaximum", "<"),
-        )
-        if keyword in schema
-    ]
-    entries = [
-        f"{word} {schema[keyword]}"
-        for keyword, word in (
-            ("minItems", "of at least"),
-            ("maxItems", "of at most"),
-            ("minProperties", "of at least"),
-            ("minLength", "of length at least"),
-        )
-        if keyword in schema
-    ]
-    if schema.get("uniqueItems"):
-        entries.append("without repeats")
-    text = " and ".join([" ".join([words, *limits[:1]]), *limits[1:]])
-    return ", ".join([text, *entries])
-
-
-def _known(schema: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
-    """Keys that a schema knows in this mapping, in the branch for the layout or system that it names as well."""
-    known = set(schema.get("properties", ()))
-    if "if" in schema:
-        ((key, condition),) = schema["if"]["properties"].items()
-        values = condition["enum"] if "enum" in condition else [condition["const"]]
-        branch = "then" if found.get(key) in values else "else"
-        if branch in schema:
-            known |= _known(schema[branch], found)
-    return known
-
-
-def _similar(name: str, allowed: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, list(allowed), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def explain(error: ValidationError) -> str:
-    """Put an error of JSON schema into one sentence: the key, what was found, what was expected."""
-    key, found, schema = _key(error.absolute_path), error.instance, error.schema
-    if error.validator in ("additionalProperties", "unevaluatedProperties"):
-        allowed = sorted(_known(schema, found))
-        wrong = sorted(name for name in map(str, found) if name not in allowed)
-        if "layout" in found:
-            hint = f" in a data set of layout {found['layout']!r}"
-        elif "system" in found:
-            hint = f" in a method of system {found['system']!r}"
-        else:
-            hint = ""
-        unknown = ", ".join(repr(name) + _similar(name, allowed) for name in wrong)
-        return f"config: {key} has the unknown key {unknown}; known{hint}: {', '.join(allowed)}"
-    if error.validator == "required":
-        missing = [name for name in schema["required"] if name not in found]
-        return f"config: {key} lacks the key {', '.join(map(repr, missing))}"
-    if error.validator == "pattern":
-        return f"config: the name {found!r} in {key} is not allowed, expected {schema['description']}"
-    hint = ""
-    if isinstance(found, str) and error.validator_value in ("number", "integer"):
-        try:
-            float(found)
-            hint = " (text; a number stands without quotes and with a point before an exponent: 1.0e-3)"
-        except ValueError:
-            pass
-    return f"config: {key} is {_shorten(found)}{hint}, expected {_expected(schema)}"
 
 
 def refuse_repeats(path: str | os.PathLike[str]) -> None:
@@ -162,19 +75,22 @@ def check_values(config: Any, path: tuple[str | int, ...] = ()) -> None:
     if isinstance(config, Mapping):
         for key, value in config.items():
             if not isinstance(key, str):
-                raise InputError(
-                    f"config: {_key(path)} has the name {key!r}, which YAML reads as {type(key).__name__} and not as "
-                    "text; put it in quotes"
-                )
+                told = f"which YAML reads as {type(key).__name__} and not as text; put it in quotes"
+                raise InputError(f"config: {name_key(path)} has the name {key!r}, {told}")
             check_values(value, (*path, key))
     elif isinstance(config, list):
         for position, value in enumerate(config):
             check_values(value, (*path, position))
+    elif isinstance(config, int) and abs(config) > LARGEST:
+        raise InputError(f"config: {name_key(path)} is {config}, expected at most {LARGEST}")
     elif isinstance(config, float) and not math.isfinite(config):
-        raise InputError(f"config: {_key(path)} is {config}, expected a finite number")
+        raise InputError(f"config: {name_key(path)} is {config}, expected a finite number")
     elif isinstance(config, float) and config.is_integer() and path and _name(path) in INTEGERS:
-        raise InputError(f"config: {_key(path)} is {config}, expected integer: {int(config)}")
+        raise InputError(f"config: {name_key(path)} is {config}, expected integer: {int(config)}")
 
+
+LARGEST = 2**32 - 1
+"""Of any number without a fraction: those that a generator takes as its seed go so far."""
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
@@ -191,7 +107,7 @@ def _name(path: tuple[str | int, ...]) -> str:
 def _refer(key: str, name: str, allowed: Collection[str], what: str) -> Iterator[str]:
     if name not in allowed:
         there = ", ".join(sorted(allowed)) or "none"
-        yield f"config: {key} is {name!r}{_similar(name, allowed)}, expected {what}: {there}"
+        yield f"config: {key} is {name!r}{similar(name, allowed)}, expected {what}: {there}"
 
 
 def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[str]) -> Iterator[str]:
@@ -201,6 +117,10 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
         yield f"config: {key} has {found} of the keys 'root' and 'generated', expected exactly one"
     if "published" in dataset and "generated" in dataset:
         yield f"config: {key}.published is set for a generated data set; the paper's numbers are of the real ones"
+    if "generated" in dataset:
+        yield from _refer(f"{key}.layout", dataset["layout"], GENERATED, "one that can be generated")
+    if dataset["layout"] == "eyecandies" and not isinstance(dataset["missing"], str):
+        yield f"config: {key}.missing is {dataset['missing']}; missing points of this layout have no depth"
     for position, category in enumerate(dataset["auxiliary"]):
         yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
@@ -211,16 +131,22 @@ def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Ite
     model, known = features["model"], model_files()
     key = f"features.{name}"
     if model not in known:
-        hint = _similar(model, known)
+        hint = similar(model, known)
         yield f"config: {key}.model is {model!r}{hint}, expected one of open_clip's or of the package's"
         return
+    description, given = describe(model) or {}, features.get("quick_gelu")
     try:
-        check_model(model, describe(model) or {}, features["vv_blocks"], resolution)
+        check_model(model, description, features["vv_blocks"], resolution)
+        if "checkpoint" in features and os.path.exists(file := os.path.expanduser(features["checkpoint"])):
+            choose_quick_gelu(model, description, given, quick_gelu_of(file), f"the file {file}", known)
     except InputError as error:
         yield f"config: {key}: {error}"
-    if known[model].parent == MODELS and "pretrained" in features:
-        own = [str(tag) for tag in bundled_weights(model)]
-        yield from _refer(f"{key}.pretrained", features["pretrained"], own, "one of its weights here")
+    if "pretrained" in features:
+        # To open_clip a tag's case and dashes are the same.
+        tags = [*map(str, bundled_weights(model)), *(open_clip_tags(model) if known[model].parent != MODELS else ())]
+        tag = features["pretrained"]
+        if tag.lower().replace("-", "_") not in tags:
+            yield from _refer(f"{key}.pretrained", tag, tags, "one of its weights")
 
 
 def _check_prompts(name: str, method: Mapping[str, Any], features: Mapping[str, Any]) -> Iterator[str]:
@@ -266,6 +192,13 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
     if system.aggregates:
         aggregation = method.get("aggregation", "standard")
         yield from _refer(f"methods.{name}.aggregation", aggregation, config["aggregations"], "one of aggregations")
+        neighbours = config["aggregations"].get(aggregation, {}).get("neighbours", 0)
+        for dataset, settings in config["datasets"].items():
+            if neighbours >= settings.get("n_points", math.inf):
+                yield (
+                    f"config: aggregations.{aggregation}.neighbours is {neighbours}, but clouds of "
+                    f"datasets.{dataset} have {settings['n_points']} points (n_points)"
+                )
     given = method.get("loss_weights", {})
     for loss in given:
         what = f"a loss of system {method['system']!r}"
@@ -305,8 +238,10 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config: systems.{name} is the name of a system of the package, expected another name"
         elif name in config["systems"] and not os.path.isfile(system.module):
             yield f"config: systems.{name}.module is {system.module!r}, expected a Python file; there is no such file"
-    for section in ("datasets", "methods"):
-        labels = [entry["label"] for entry in config[section].values() if "label" in entry]
+    names = {"datasets": [dataset.get("label", name) for name, dataset in datasets.items()]}
+    if all(method["system"] in systems_of(config) for method in config["methods"].values()):
+        names["methods"] = list(labels_of(config).values())
+    for section, labels in names.items():
         for label in sorted({label for label in labels if labels.count(label) > 1}):
             yield f"config: several {section} have the label {label!r}, expected one for each"
     with open(_PAPER_NUMBERS, newline="", encoding="utf-8") as file:
@@ -315,6 +250,7 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
         if method["published"] is not None:
             yield from _refer(f"methods.{name}.published", method["published"], published, "one of the paper's rows")
         yield from _check_method(name, method, config)
+    yield from check_predictions(config)
     experiments = config["experiments"]
     for position, name in enumerate(experiments["one_vs_rest"]):
         key = f"experiments.one_vs_rest[{position}]"

@@ -6,17 +6,20 @@ wants functions and rules in different files.)
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
 from snakemake.logging import logger
 
+from pointad_core.datasets.registry import has_label_files
 from pointad_core.datasets.scans import hash_content
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import plain
 from pointad_core.storage.fingerprints import fingerprint
-from workflow import plan
+from workflow import plan, tables
 from workflow.plan import Config
+from workflow.predictions import READERS
 
 # Clouds, renders, features --------------------------------------------------------------------------------------------
 
@@ -50,7 +53,9 @@ def content(config: Config, wildcards: Any) -> str | None:
 
 
 def code_of_clouds(config: Config, wildcards: Any) -> str:
-    return fingerprint("stages.clouds", plan.layout_of(config, wildcards.dataset)["module"])
+    module = plan.layout_of(config, wildcards.dataset)["module"]
+    # A folder's files are of any kind: their readers are found by the files' endings, and by no import.
+    return fingerprint("stages.clouds", module, *(READERS if module.startswith("datasets.folder") else ()))
 
 
 def render_options(config: Config, wildcards: Any) -> dict[str, Any]:
@@ -74,8 +79,26 @@ def checkpoint(config: Config, wildcards: Any) -> list[str]:
 # Prompts --------------------------------------------------------------------------------------------------------------
 
 
+_has_label_files = cache(has_label_files)
+
+
+def check_labelled(config: Config, dataset: str, auxiliary: str) -> None:
+    """Refuse to train on a category whose scans nobody labelled, where its folder can be looked at."""
+    settings, root = config["datasets"][dataset], plan.root_of(config, dataset)
+    try:
+        labelled = "generated" in settings or _has_label_files(settings["layout"], root, auxiliary)
+    except InputError:
+        return  # What is not there is told where clouds are made of it.
+    if not labelled:
+        raise InputError(
+            f"datasets.{dataset}.auxiliary: {os.path.join(root, auxiliary)} has no file of labels, so that nothing can "
+            "be learnt from it; name a category in which defects are marked"
+        )
+
+
 def training_stores(config: Config, wildcards: Any) -> dict[str, list[str]]:
     plan.check_auxiliary(config, wildcards.dataset, wildcards.auxiliary)
+    check_labelled(config, wildcards.dataset, wildcards.auxiliary)
     shards = plan.shards_of(config, wildcards.dataset, wildcards.auxiliary)
     return plan.stores_of(config, wildcards.method, wildcards.dataset, shards)
 
@@ -187,7 +210,12 @@ def counted_scans(config: Config, wildcards: Any) -> dict[str, list[str]]:
 def picture_renders(config: Config, wildcards: Any) -> list[str]:
     dataset, category = wildcards.dataset, wildcards.category
     plan.check_tested(config, wildcards.source, wildcards.auxiliary, dataset, category)
-    return plan.picture_renders(config, dataset, category)
+    return tables.picture_renders(config, dataset, category)
+
+
+def picture_scores(config: Config, wildcards: Any) -> list[str]:
+    run = wildcards.method, wildcards.source, wildcards.auxiliary, wildcards.seed, wildcards.dataset
+    return tables.picture_scores(config, run, wildcards.category)
 
 
 def drawn_scans(config: Config, wildcards: Any) -> list[str] | None:

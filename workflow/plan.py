@@ -197,7 +197,8 @@ def subset_of(config: Config, dataset: str, categories: Iterable[str]) -> dict[s
 def layout_of(config: Config, dataset: str) -> dict[str, Any]:
     """The layout's entry, as the clouds stage takes it."""
     name = config["datasets"][dataset]["layout"]
-    return {"name": name, **vars(LAYOUTS[name])}
+    layout = LAYOUTS[name]
+    return {"name": name, **vars(layout), "extents": list(layout.extents)}
 
 
 def cloud_options(config: Config, dataset: str) -> dict[str, Any]:
@@ -205,7 +206,7 @@ def cloud_options(config: Config, dataset: str) -> dict[str, Any]:
     return {
         "resolution": config["resolution"],
         "normals": pick(settings["normals"], "radius", "neighbours"),
-        **pick(settings, "seed", "background", "n_points", "sampling"),
+        **pick(settings, "seed", "background", "n_points", "sampling", "unit", "missing", "outliers"),
     }
 
 
@@ -232,7 +233,8 @@ def rendering_of(config: Config, features: str) -> str:
 
 def model_of(config: Config, features: str) -> dict[str, Any]:
     """The CLIP behind features, as every stage that needs it gets it."""
-    model = pick(config["features"][features], "model", "pretrained", "checkpoint", "random_seed", "vv_blocks")
+    keys = ("model", "pretrained", "checkpoint", "random_seed", "quick_gelu", "vv_blocks")
+    model = pick(config["features"][features], *keys)
     if "checkpoint" in model:
         model["checkpoint"] = os.path.expanduser(model["checkpoint"])
     return {"resolution": config["resolution"], **model}
@@ -369,14 +371,6 @@ def stores_of(config: Config, method: str, dataset: str, shards: Sequence[str]) 
 
 def clouds_of(config: Config, dataset: str, category: str) -> list[str]:
     return [f"results/clouds/{dataset}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
-
-
-def picture_renders(config: Config, dataset: str, category: str) -> list[str]:
-    """Renders that pictures show: shaded ones, whatever a method itself reads."""
-    used = [rendering_of(config, method["features"]) for method in config["methods"].values()]
-    shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
-    folder = f"results/renders/{(shaded or ['standard'])[0]}/{dataset}"
-    return [f"{folder}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
 
 
 def metrics_of(runs: Iterable[Run]) -> list[str]:

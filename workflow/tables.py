@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from pointad_core.errors import InputError
+from pointad_core.rendering.registry import RENDERERS
+from pointad_core.storage.fingerprints import PACKAGE
 from workflow.plan import (
+    NONE,
     Config,
     Run,
+    category_of,
     clouds_of,
     display_of,
     metrics_of,
     pairs_of,
     pick,
-    picture_renders,
+    rendering_of,
     runs_of,
     seen_by,
+    shards_of,
+    sources_of,
     subset_of,
     system_of,
     tested_by,
@@ -115,6 +122,29 @@ def summaries(config: Config) -> list[str]:
     return [f"results/summary/{name}.csv" for name in dict.fromkeys(names)]
 
 
+def picture_renders(config: Config, dataset: str, category: str) -> list[str]:
+    """Renders that pictures show: shaded ones, whatever a method itself reads."""
+    used = [rendering_of(config, method["features"]) for method in config["methods"].values()]
+    shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
+    folder = f"results/renders/{(shaded or ['standard'])[0]}/{dataset}"
+    return [f"{folder}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
+
+
+def picture_scores(config: Config, run: Run, category: str) -> list[str]:
+    """Scores that a category's heat maps show: the data set's, where its metrics need them all, else the category's.
+
+    So the heat maps of one category of a data set that no experiment names take the jobs of this category alone, as
+    they do where a category is scored by itself anyway, in shards.
+    """
+    method, source, auxiliary, seed, dataset = run
+    folder = f"results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}"
+    pairs = [pair for setting in config["experiments"] for pair in pairs_of(config, setting)]
+    whole = any(target == dataset and source in (NONE, trained_on) for trained_on, target in pairs)
+    if whole and config["datasets"][dataset]["shard_size"] is None:
+        return [f"{folder}.zarr.zip"]
+    return [f"{folder}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
+
+
 def heatmaps(config: Config) -> list[str]:
     """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
     one_vs_rest = pairs_of(config, "one_vs_rest")
@@ -152,3 +182,61 @@ def gallery_stores(config: Config) -> dict[str, list[str]]:
             runs.setdefault(run[0], run)
         stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in config["methods"]]
     return stores
+
+
+VIEWER_PAGE = [path.relative_to(PACKAGE).as_posix() for path in sorted((PACKAGE / "evaluation/page").iterdir())]
+"""What the viewer's pages are made of beside their code."""
+
+
+def viewers(config: Config) -> list[str]:
+    """A page to turn its scans on for every category of a data set in an experiment that something is tested on."""
+    targets = [target for _, target in [*pairs_of(config, "one_vs_rest"), *foreign_pairs(config)]]
+    return [
+        f"results/viewers/{target}/{category}.html"
+        for target in dict.fromkeys(targets)
+        for category in config["datasets"][target]["categories"]
+        if viewer_runs(config, target, category)
+    ]
+
+
+def viewer_runs(config: Config, dataset: str, category: str) -> dict[str, Run]:
+    """The run of each method that a category's page shows: the first whose prompts have not seen the category.
+
+    The paper's own system stands last in tables, and is shown first here.
+    """
+    found: dict[str, Run] = {}
+    for source, tested in sources_of(config, dataset).items():
+        unseen = [auxiliary for auxiliary, categories in tested.items() if category in categories]
+        for run in runs_of(config, source, dataset, unseen):
+            found.setdefault(run[0], run)
+    return {method: found[method] for method in reversed(config["methods"]) if method in found}
+
+
+def viewer_stores(config: Config, dataset: str, category: str) -> dict[str, list[str]]:
+    """Stores behind a category's page; its scores method by method."""
+    runs = viewer_runs(config, dataset, category).values()
+    if not runs:
+        category_of(config, dataset, category)
+        raise InputError(f"{dataset}/{category}: no method is tested on it, so that there is nothing to show")
+    return {
+        "scores": [f"results/scores/{'/'.join(map(str, run))}.zarr.zip" for run in runs],
+        "clouds": clouds_of(config, dataset, category),
+        "renders": picture_renders(config, dataset, category),
+    }
+
+
+def viewer_methods(config: Config, dataset: str, category: str) -> list[str]:
+    """Names of the methods of a category's page, in the order of its scores."""
+    labels = labels_of(config)
+    return [labels[method] for method in viewer_runs(config, dataset, category)]
+
+
+def viewer_facts(config: Config, dataset: str, category: str) -> dict[str, str]:
+    """What a page says of all its scans."""
+    runs = viewer_runs(config, dataset, category).values()
+    learnt = dict.fromkeys(f"{run[2]} of {run[1]}, seed {run[3]}" for run in runs if run[1] != NONE)
+    return {
+        "category": display_of(config, dataset, category),
+        "data set": config["datasets"][dataset].get("label", dataset),
+        **({"prompts learnt on": "; ".join(learnt)} if learnt else {}),
+    }

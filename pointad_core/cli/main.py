@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -17,6 +18,9 @@ from pointad_core.errors import InputError
 
 COMMANDS = {
     "predict": "heat maps of scans of one's own",
+    "calibrate": "a threshold from good scans, for a yes or no",
+    "train": "prompts learnt on scans of one's own",
+    "export": "scores as files that other evaluations read",
 }
 """Subcommands by name, and what the list of them says."""
 
@@ -26,6 +30,9 @@ example:
 
 pointad COMMAND --help says more. Exit codes: 0 all right, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C.
 """
+
+
+STOPPED = "stopped by Ctrl-C"
 
 
 class _Version(argparse.Action):
@@ -62,13 +69,20 @@ def make_parser(chosen: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
+    interrupted = []
+
+    def interrupt(*_: object) -> None:
+        interrupted.append(True)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         arguments = make_parser(next((word for word in given if not word.startswith("-")), None)).parse_args(given)
         code = int(arguments.run(arguments))
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C", 130)
+        return _fail(STOPPED, 130)
     except BrokenPipeError:
         # What is still to be written would fail again, when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,6 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(describe(error), 1)
     except MemoryError as error:
         return _fail(f"not enough memory ({error})" if str(error) else "not enough memory", 1)
+    except Exception:
+        # A library that is interrupted while it is being imported says that it cannot be.
+        if interrupted:
+            return _fail(STOPPED, 130)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def describe(error: OSError) -> str:

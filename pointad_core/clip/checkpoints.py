@@ -19,9 +19,6 @@ from safetensors.torch import load_file
 
 from pointad_core.errors import InputError
 
-OPENAI_NUMBERS = {"input_resolution", "context_length", "vocab_size"}
-"""These stand beside the weights in OpenAI's own archives alone."""
-
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 _GLOBALS: dict[str, Any] = {

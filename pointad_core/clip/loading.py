@@ -4,16 +4,24 @@ import difflib
 import logging
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
-from pointad_core.clip.checkpoints import OPENAI_NUMBERS, read_checkpoint
-from pointad_core.clip.models_index import MODELS, bundled_weights, check_model
+from pointad_core.clip.checkpoints import read_checkpoint
+from pointad_core.clip.models_index import (
+    MODELS,
+    OPENAI_NUMBERS,
+    bundled_weights,
+    check_model,
+    choose_quick_gelu,
+    quick_gelu_of,
+)
 from pointad_core.clip.open_clip_import import import_open_clip
 from pointad_core.clip.tower import Clip
 from pointad_core.errors import InputError
@@ -43,6 +51,7 @@ def load_clip(
     pretrained: str | None = None,
     checkpoint: str | Path | None = None,
     random_seed: int | None = None,
+    quick_gelu: bool | None = None,
     resolution: int | None = None,
     device: str | torch.device = "cpu",
 ) -> Clip:
@@ -54,12 +63,12 @@ def load_clip(
     `checkpoints`. random_seed: of weights drawn by the model's own initialisation; no global generator is moved.
     resolution: where given, must be the model's image size.
 
-    QuickGELU is part of what OpenAI's weights mean. It is switched on where the weights are known to need it (the
-    tag's entry in open_clip, an archive of OpenAI's own); for any other file the model's name decides, so that
-    OpenAI weights converted to another format need the name ending in "-quickgelu".
+    quick_gelu: whether the weights need QuickGELU, as OpenAI's do. It is known of weights with a tag, of an archive of
+    OpenAI's own and of files that say so (`models_index.quick_gelu_of`), and said by a model's name that ends in
+    "-quickgelu"; of any other file of a model that exists both ways, it must be given.
 
     Raises InputError for a model, tag or file that does not exist, a failing download, a checkpoint that does not
-    fit, and a model whose towers are not CLIP's transformers.
+    fit, one of which it is not known whether it needs QuickGELU, and a model whose towers are not CLIP's transformers.
     """
     open_clip = import_open_clip()
     sources = {"pretrained": pretrained, "checkpoint": checkpoint, "random_seed": random_seed}
@@ -72,11 +81,11 @@ def load_clip(
     check_model(model, config, vv_blocks, resolution)
 
     constants = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
-    quick_gelu = config.get("quick_gelu", False)
+    said = None
     bundled = bundled_weights(model)
     origin = checkpoint
     if pretrained in bundled:
-        origin = bundled[pretrained]
+        origin, said = bundled[pretrained], config.get("quick_gelu", False)
     elif pretrained is not None:
         tag = open_clip.get_pretrained_cfg(model, pretrained)
         if not tag:
@@ -84,15 +93,18 @@ def load_clip(
             told = _close_names(pretrained, known) if known else "nor any others: give a local checkpoint"
             raise InputError(f"model {model!r} has no pretrained weights {pretrained!r}, {told}")
         # open_clip only warns where name and tag disagree, and builds the wrong activation.
-        if quick_gelu and not tag.get("quick_gelu", False):
-            raise InputError(f"model {model!r}: the weights {pretrained!r} were not trained with QuickGELU")
-        quick_gelu = tag.get("quick_gelu", False)
+        said = tag.get("quick_gelu", False)
         constants |= {key: tag[key] for key in constants if key in tag}
         origin = _download(open_clip, model, pretrained, tag)
     tensors = read_checkpoint(origin) if origin is not None else {}
-    if checkpoint is not None and not quick_gelu and tensors.keys() >= OPENAI_NUMBERS:
-        logger.info("%s is an archive of OpenAI's: %s is built with QuickGELU", checkpoint, model)
-        quick_gelu = True
+    if checkpoint is not None:
+        said = quick_gelu_of(checkpoint)
+    elif random_seed is not None:
+        said = config.get("quick_gelu", False) if quick_gelu is None else quick_gelu
+    source = f"the file {checkpoint}" if checkpoint is not None else f"the tag {pretrained!r}"
+    quick_gelu = choose_quick_gelu(model, config, quick_gelu, said, source, open_clip.list_models())
+    if checkpoint is not None:
+        logger.info("%s: %s is built with %s", checkpoint, model, "QuickGELU" if quick_gelu else "GELU")
 
     network = _build(open_clip, model, quick_gelu, random_seed)
     if origin is not None:
@@ -109,7 +121,7 @@ def load_clip(
 
 def load_model(model: Mapping[str, Any], device: str | torch.device) -> Clip:
     """The CLIP that an entry of the config's `features` names; with the key `resolution`, of that image size."""
-    options = {key: model.get(key) for key in ("pretrained", "checkpoint", "random_seed", "resolution")}
+    options = {key: model.get(key) for key in ("pretrained", "checkpoint", "random_seed", "quick_gelu", "resolution")}
     return load_clip(model["model"], model["vv_blocks"], **options, device=device)
 
 
@@ -123,19 +135,28 @@ def _close_names(name: str, known: Collection[str]) -> str:
 
 def _build(open_clip: ModuleType, model: str, quick_gelu: bool, seed: int | None) -> nn.Module:
     """The network, with weights drawn from the seed alone, or to be filled from a file where there is no seed."""
-    # Drawing weights that a file replaces costs 14 s for a ViT-L; on the meta device nothing is drawn.
-    device = "cpu" if seed is not None else "meta"
-    with torch.random.fork_rng(devices=[]), torch.device(device), _quiet():
+    with torch.random.fork_rng(devices=[]), _Undrawn() if seed is None else nullcontext(), _quiet():
         if seed is not None:
             torch.default_generator.manual_seed(seed)
-        network = open_clip.create_model(
-            model, precision="fp32", device=device, force_quick_gelu=quick_gelu, pretrained_text=False
+        return open_clip.create_model(
+            model, precision="fp32", device="cpu", force_quick_gelu=quick_gelu, pretrained_text=False
         )
-    if seed is None:
-        network.to_empty(device="cpu")
-        # The causal mask is the one tensor that no checkpoint holds.
-        getattr(network, "text", network).attn_mask.fill_(float("-inf")).triu_(1)
-    return network
+
+
+class _Undrawn(TorchFunctionMode):
+    """Within it no random number is drawn: tensors that would hold some hold whatever is in memory.
+
+    Drawing weights that a file replaces costs 14 s for a ViT-L. The meta device draws nothing either, but the first
+    number that a tensor on it is multiplied with imports torch's compiler, which takes more than a second.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is torch.randn:
+            return torch.empty(*args, **kwargs)
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return function(*args, **kwargs)
 
 
 def _download(open_clip: ModuleType, model: str, tag: str, config: dict[str, Any]) -> str:

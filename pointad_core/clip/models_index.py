@@ -4,8 +4,12 @@ A description is open_clip's (embed_dim, vision_cfg, text_cfg). Needs the standa
 checked before anything is imported or built.
 """
 
+import ast
 import json
-from collections.abc import Mapping
+import os
+import struct
+import zipfile
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,14 @@ from pointad_core.errors import InputError
 
 MODELS = Path(__file__).parent / "models"
 """This package's own models: descriptions, weights, vocabularies."""
+
+
+OPENAI_NUMBERS = {"input_resolution", "context_length", "vocab_size"}
+"""These stand beside the weights in OpenAI's own archives alone."""
+
+
+QUICK = "-quickgelu"
+"""What the name of a model ends in that exists with GELU as well."""
 
 
 def model_files() -> dict[str, Path]:
@@ -26,6 +38,31 @@ def model_files() -> dict[str, Path]:
 def bundled_weights(model: str) -> dict[str | None, Path]:
     """Weights of a model that come with this package, by their tag."""
     return {path.stem.removeprefix(f"{model}-"): path for path in MODELS.glob(f"{model}-*.safetensors")}
+
+
+def open_clip_tags(model: str) -> list[str]:
+    """Tags of the weights that open_clip can download for a model, read from its source: it imports torch itself."""
+    spec = find_spec("open_clip")
+    sources = [Path(folder) / "pretrained.py" for folder in (spec and spec.submodule_search_locations) or ()]
+    plain = model.removesuffix(QUICK)
+    tables: dict[str, ast.expr] = {}
+    entries: dict[str, ast.expr] = {}
+    for node in (node for path in sources for node in ast.parse(path.read_text(encoding="utf-8")).body):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            tables[node.targets[0].id] = node.value
+            if isinstance(node.value, ast.Dict) and node.targets[0].id == "_PRETRAINED":
+                named = zip(node.value.keys, node.value.values, strict=True)
+                entries = {str(key.value): value for key, value in named if isinstance(key, ast.Constant)}
+    found = entries.get(model, entries.get(plain))
+    table = tables.get(found.id) if isinstance(found, ast.Name) else found
+    tags = table.keywords if isinstance(table, ast.Call) else []
+    if model not in entries:
+        # Under the name with QuickGELU there are those that were trained with it.
+        quick = [
+            {word.arg for word in tag.value.keywords} if isinstance(tag.value, ast.Call) else set() for tag in tags
+        ]
+        tags = [tag for tag, words in zip(tags, quick, strict=True) if "quick_gelu" in words]
+    return [str(tag.arg) for tag in tags]
 
 
 def describe(model: str) -> dict[str, Any] | None:
@@ -61,6 +98,63 @@ def check_model(model: str, config: Mapping[str, Any], vv_blocks: int, resolutio
         raise InputError(f"vv_blocks is {vv_blocks}, model {model!r} with {depth} blocks allows 1 to {depth - 1}")
     if resolution is not None and size not in (resolution, [resolution, resolution]):
         raise InputError(f"resolution is {resolution}, but model {model!r} takes images of {size} pixels")
+
+
+def quick_gelu_of(checkpoint: str | os.PathLike[str]) -> bool | None:
+    """Whether a file of weights says that they need QuickGELU; None for one that says nothing or cannot be read.
+
+    OpenAI's own archives, and what was saved of them as it was, do by three numbers that stand beside their weights. A
+    safetensors file can have `quick_gelu` among its metadata. open_clip's models, as hubs publish them, have a
+    description beside their weights.
+    """
+    path = Path(checkpoint)
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl"))
+            if all(name.encode() in names for name in OPENAI_NUMBERS):
+                return True
+        elif path.suffix == ".safetensors":
+            with open(path, "rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                header = json.loads(file.read(min(length, path.stat().st_size)))
+            said = header.get("__metadata__", {}).get("quick_gelu")
+            if said is not None:
+                return {"true": True, "false": False}[said.lower()]
+            if header.keys() >= OPENAI_NUMBERS:
+                return True
+        if (beside := path.with_name("open_clip_config.json")).is_file():
+            return bool(json.loads(beside.read_text())["model_cfg"].get("quick_gelu", False))
+    except (OSError, ValueError, KeyError, AttributeError, struct.error, zipfile.BadZipFile):
+        return None  # What cannot be read is for the reader of weights to say.
+    return None
+
+
+def choose_quick_gelu(
+    model: str, config: Mapping[str, Any], given: bool | None, said: bool | None, origin: str, models: Collection[str]
+) -> bool:
+    """Whether a model is to be built with QuickGELU.
+
+    config: its description; given: the config's key; said: what the weights say of themselves, None where nothing;
+    origin: the weights in messages; models: the names of all. Raises InputError where two of them contradict one
+    another, and where a model that exists both ways leaves it open.
+    """
+    named = config.get("quick_gelu", False)
+    twin = f"{model.removesuffix(QUICK)}{'' if named else QUICK}"
+    for what, wanted in (("the key `quick_gelu`", given), (origin, said)):
+        if named and wanted is False:
+            told = f"but {what} says that the weights were not trained with it; use {twin!r}"
+            raise InputError(f"model {model!r} is with QuickGELU, {told}")
+    if given is not None and said is not None and given != said:
+        raise InputError(f"quick_gelu is {str(given).lower()}, but {origin} says that it is {str(said).lower()}")
+    if named or said is not None:
+        return bool(named or said)
+    if given is None and twin in models:
+        raise InputError(
+            f"{origin} does not say whether these weights of {model!r} were trained with QuickGELU, as OpenAI's were, "
+            "or with GELU; set `quick_gelu: true` or `quick_gelu: false`"
+        )
+    return bool(given)
 
 
 def check_deep_blocks(model: str, deep_blocks: int, layers: int) -> None:

@@ -4,10 +4,12 @@ A plane that the camera looks at (MVTec 3D-AD) is found by RANSAC (Fischler & Bo
 and the object beside it by DBSCAN; the ground that an object stands on (Eyecandies) is cropped.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from pointad_core.clouds.frame import extent_of
 from pointad_core.errors import InputError
 
 # MVTec 3D-AD's customary pre-processing, in pixels and metres, as are the numbers in `crop_plane` and `find_plane`.
@@ -15,6 +17,18 @@ RING = 10
 RING_POINTS = 50
 CLUSTER_RADIUS = 0.006
 CLUSTER_POINTS = 30
+
+# Bounds of `check_kept`, far from what scans have: of published and generated ones nothing that is kept reaches into
+# the ring, and at most half of it lies as near to a plane. Where two in five points are missing by an unknown mark, as
+# many as real scans lack, the plane found among them and the ground leaves a quarter of the ring or more.
+SHARE_OF_RING = 0.2
+FLAT_POINTS = 0.95
+FLAT_EXTENTS = 0.01
+MOST_OF_SCAN = 0.5
+WAYS_ON = (
+    "Where missing points have another value than NaN and zeros, set `missing` to it; for scans whose background is "
+    "removed already, set `background: none`"
+)
 
 
 def index_map(shape: tuple[int, ...], resolution: int) -> tuple[np.ndarray, np.ndarray]:
@@ -33,13 +47,24 @@ def pad_square(array: np.ndarray) -> np.ndarray:
     return np.pad(array, margins + [(0, 0)] * (array.ndim - 2))
 
 
+def own_pixels(shape: tuple[int, ...], resolution: int, padded: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [H,1] and columns [1,W] of the S x S grid whose pixels are nearest to those of a scan [H,W].
+
+    It undoes `index_map`, as far as that can be undone, and `pad_square` where the scan was padded.
+    """
+    whole = pad_square(np.empty(shape[:2], bool)).shape if padded else shape[:2]
+    rows, columns = (
+        np.abs(index.ravel()[None] - (np.arange(size)[:, None] + (side - size) // 2)).argmin(1)
+        for index, size, side in zip(index_map(whole, resolution), shape[:2], whole, strict=True)
+    )
+    return rows[:, None], columns[None, :]
+
+
 def crop_plane(points: np.ndarray, valid: np.ndarray, seed: int, path: Path) -> np.ndarray:
     """bool[H,W]: which points [H,W,3] in metres are the object's: the largest part off the plane of the outer ring."""
     from pointad_core.clouds.clusters import largest_cluster
 
-    ring = valid.copy()
-    ring[RING:-RING, RING:-RING] = False
-    plane = find_plane(points[ring], seed, path)
+    plane = find_plane(points[outer_ring(valid)], seed, path)
     kept = valid & (np.abs(points @ plane[:3] + plane[3]) >= 0.005)
     off_plane = points[kept]
     kept[kept] = largest_cluster(off_plane, CLUSTER_RADIUS, CLUSTER_POINTS)
@@ -47,6 +72,41 @@ def crop_plane(points: np.ndarray, valid: np.ndarray, seed: int, path: Path) -> 
         what = f"{len(off_plane)} points off the background plane, no {CLUSTER_POINTS} within {CLUSTER_RADIUS} m"
         raise InputError(f"{path}: no object found; {what} of one another")
     return kept
+
+
+def outer_ring(valid: np.ndarray) -> np.ndarray:
+    """bool[H,W]: which of the valid points are in the outer rows and columns."""
+    ring = valid.copy()
+    ring[RING:-RING, RING:-RING] = False
+    return ring
+
+
+def check_kept(points: np.ndarray, valid: np.ndarray, kept: np.ndarray, path: Path) -> None:
+    """InputError where what is kept of points [H,W,3] is the background, as where its plane was sought in points that
+    stand for missing ones: it fills much of the outer ring, or is flat and most of the scan."""
+    ring = outer_ring(valid)
+    share, in_ring = kept[valid].mean(), kept[ring].mean() if ring.any() else 0.0
+    found = []
+    if in_ring > SHARE_OF_RING:
+        found.append(f"{in_ring:.0%} of the points in the outer {RING} rows and columns")
+    if share > MOST_OF_SCAN:
+        left = points[kept] - points[kept].mean(axis=0)
+        normal = np.linalg.eigh(left.T @ left)[1][:, 0]
+        near = np.mean(np.abs(left @ normal) <= FLAT_EXTENTS * extent_of(left))
+        if near >= FLAT_POINTS:
+            found.append(f"{share:.0%} of the scan, {near:.0%} of it on one plane")
+    if found:
+        what = f"the background and no object: {', and '.join(found)}"
+        raise InputError(f"{path}: what is left after the background's removal is {what}. {WAYS_ON}")
+
+
+def loses_defect(cloud: Mapping[str, np.ndarray]) -> bool:
+    """Whether of an organised scan's cloud (`cloud.make_cloud`) less than one in twenty of the marked pixels of its
+    grid, ten at least, have a point. Of a defect that is cut out of the object, or broken off, that can be right."""
+    if "mask" not in cloud:
+        return False
+    marked = np.count_nonzero(cloud["mask"])
+    return bool(marked >= 10 and np.count_nonzero(cloud["labels"]) < 0.05 * marked)
 
 
 def find_plane(points: np.ndarray, seed: int, path: Path) -> np.ndarray:

@@ -4,7 +4,8 @@ Organised scans are brought to `resolution` x `resolution` pixels. One nearest-n
 validity, ground truth and RGB alike: resampled each in its own way, they would disagree by a pixel at every border.
 Unorganised ones are sampled to a number of points, with the map back to all original points.
 
-Points keep the units and the orientation of the data; tilting them before the camera is the renderer's business.
+Points keep the units and the orientation of the data; tilting them before the camera is the renderer's business. Only
+a scan that lies far from the origin is moved to it (`frame.to_origin`).
 """
 
 from collections.abc import Mapping
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from pointad_core.clouds.background import crop_ground, crop_plane, index_map, pad_square, upright
+from pointad_core.clouds.background import check_kept, crop_ground, crop_plane, index_map, pad_square, upright
+from pointad_core.clouds.frame import to_origin
 from pointad_core.clouds.normals import estimate_normals
+from pointad_core.clouds.outliers import report_stray
 from pointad_core.clouds.sampling import sample_farthest, sample_voxels
 from pointad_core.datasets.scans import Organised, Unorganised
-from pointad_core.errors import InputError
+from pointad_core.errors import InputError, printed
 
 
 def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
@@ -28,14 +31,23 @@ def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: P
     original_labels u1[N]. A scan that nobody labelled has no labels, mask or original_labels, one without a photograph
     no rgb.
 
-    options: normals (radius in data units, neighbours) and seed (of plane search and sampling); for an organised scan
-    resolution, scene (`datasets.registry.Layout.scene`) and background ("remove", or "none" for scans that come without
-    one); for an unorganised one n_points and sampling ("farthest" or "voxel"). path: the scan's file, for messages.
+    options: normals (radius in data units, neighbours), seed (of plane search and sampling) and outliers ("none", or
+    "remove" for stray points, see `outliers`); for an organised scan resolution, scene
+    (`datasets.registry.Layout.scene`) and background ("remove", or "none" for scans that come without one); for an
+    unorganised one n_points and sampling ("farthest" or "voxel"). path: the scan's file, for messages.
+
+    A stray point that is removed from an organised scan counts as its background does; one of an unorganised scan
+    stays among its original points, for which the nearest kept point speaks.
 
     Raises InputError for a scan in which no background or no object is found, and for an unknown option.
     """
-    cloud = organised_cloud(raw, options, path) if isinstance(raw, Organised) else unorganised_cloud(raw, options)
-    return cloud | {"normals": estimate_normals(cloud["points"], **options["normals"])}
+    raw = to_origin(raw, path)
+    with printed(path):
+        if isinstance(raw, Organised):
+            cloud = organised_cloud(raw, options, path)
+        else:
+            cloud = unorganised_cloud(raw, options, path)
+        return cloud | {"normals": estimate_normals(cloud["points"], **options["normals"])}
 
 
 def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
@@ -43,11 +55,15 @@ def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> d
     points, valid = raw.points, raw.valid
     images = {name: image for name, image in (("mask", raw.mask), ("rgb", raw.rgb)) if image is not None}
     remove = lookup("background", options.get("background", "remove"), {"remove": True, "none": False})
-    if lookup("scene", options["scene"], {"plane": False, "ground": True}):
-        kept = valid & crop_ground(points, valid, path) if remove else valid
+    ground, kept = lookup("scene", options["scene"], {"plane": False, "ground": True}), valid
+    if remove:
+        cropped = crop_ground(points, valid, path) if ground else crop_plane(points, valid, options["seed"], path)
+        kept = valid & cropped
+        check_kept(points, valid, kept, path)
+    kept = without_stray(points, kept, options, path)
+    if ground:
         points = upright(points)
     else:
-        kept = crop_plane(points, valid, options["seed"], path) if remove else valid
         if raw.rgb is not None:
             # What is removed is black in the picture too; pixels that never had a point stay as they are.
             images["rgb"] = np.where((valid & ~kept)[..., None], 0, raw.rgb)
@@ -66,12 +82,13 @@ def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> d
     }
 
 
-def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
     """Arrays of an unorganised scan, sampled to at most n_points points; all but the normals."""
     from scipy.spatial import KDTree
 
     sample = lookup("sampling", options["sampling"], {"farthest": sample_farthest, "voxel": sample_voxels})
-    kept = sample(raw.points, options["n_points"], options["seed"])
+    near = np.flatnonzero(without_stray(raw.points, np.ones(len(raw.points), bool), options, path))
+    kept = near[sample(raw.points[near], options["n_points"], options["seed"])]
     _, nearest = KDTree(raw.points[kept]).query(raw.points)
     # Of several points in one place the tree may name any: a kept point stands for itself.
     nearest[kept] = np.arange(len(kept))
@@ -79,6 +96,14 @@ def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any]) -> dict[str,
     if raw.labels is not None:
         cloud |= {"labels": raw.labels[kept].astype(np.uint8), "original_labels": raw.labels.astype(np.uint8)}
     return cloud
+
+
+def without_stray(points: np.ndarray, kept: np.ndarray, options: Mapping[str, Any], path: Path) -> np.ndarray:
+    """The kept ones of the points [...,3], bool[...], but stray ones among them where they are to be removed."""
+    remove = lookup("outliers", options.get("outliers", "none"), {"none": False, "remove": True})
+    kept = kept.copy()
+    kept[kept] = ~report_stray(points[kept], remove, path)
+    return kept
 
 
 def lookup(key: str, found: str, choices: Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from reprlib import Repr
 import numpy as np
 
 from pointad_core.datasets.images import describe, read_image, read_mask, read_rgb
-from pointad_core.datasets.scans import GOOD, Organised, Scan, category_folder, list_folder, partner, some
+from pointad_core.datasets.scans import GOOD, UNLABELLED, Organised, Scan, category_folder, list_folder, missing, some
 from pointad_core.errors import InputError
 from pointad_core.storage.shards import WHOLE, holds
 
@@ -26,49 +26,67 @@ FOCAL_LENGTH = 711.11
 """Both in pixels; the principal point is the middle, (256, 256), in indices without a half."""
 
 ITEMS = ("depth.png", "info_depth.yaml", "pose.txt", "image_0.png", "mask.png", "metadata.yaml")
-"""Files of a sample that are read, without "<id>_"; the metadata may be missing."""
+"""Files of a sample that are read, without "<id>_", in upper or lower case. Photographs and masks may be missing of a
+whole category, metadata of any sample."""
 
 
 def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
     """Samples of a category. Whether one is good stands in its files: `find_scans` says so, not this."""
     folder = category_folder(root, category) / "test_public" / "data"
-    names = set(list_folder(folder))
+    names: dict[str, str] = {}
+    for name in list_folder(folder):
+        if (other := names.setdefault(name.lower(), name)) != name:
+            raise InputError(f"{folder / other}: the sample has {name} as well; remove one")
     # By the items that are never part of another item's name (`mask.png` ends `bumps_mask.png` as well).
     ends = ("_depth.png", "_image_0.png", "_info_depth.yaml")
+    samples = {name.removesuffix(end): names[name][: -len(end)] for name in names for end in ends if name.endswith(end)}
+    has = {item: any(f"{sample}_{item}" in names for sample in samples) for item in ITEMS}
     scans = []
-    for sample in sorted({name.removesuffix(end) for name in names for end in ends if name.endswith(end)}):
-        if holds(shard, sample):
-            items = [item for item in ITEMS if item != "metadata.yaml" or f"{sample}_{item}" in names]
-            depth = folder / f"{sample}_depth.png"
-            scans.append(Scan(sample, "", {item: partner(folder, names, f"{sample}_{item}", depth) for item in items}))
+    for lower, sample in sorted(samples.items()):
+        if not holds(shard, sample):
+            continue
+        files = {}
+        for item in ITEMS:
+            if found := names.get(f"{lower}_{item}"):
+                files[item] = folder / found
+            elif item != "metadata.yaml" and (has[item] or item not in ("image_0.png", "mask.png")):
+                raise missing(folder / f"{sample}_{item}", (item,), folder / f"{sample}_depth.png")
+        scans.append(Scan(sample, "", files))
     return some(scans, folder, "<id>_depth.png")
 
 
 def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
-    """Samples of a category, named "good/<id>" or "bad/<id>": by their metadata, else by their mask."""
+    """Samples of a category, named "good/<id>" or "bad/<id>" by their metadata, else by their mask; "unlabelled/<id>"
+    without both."""
     scans = []
     for scan in find(root, category, shard):
-        defect = "bad" if is_anomalous(scan) else GOOD
+        defect = find_defect(scan)
         scans.append(Scan(f"{defect}/{scan.name}", defect, scan.files))
     return sorted(scans, key=lambda scan: scan.name)
 
 
-def is_anomalous(scan: Scan) -> bool:
+def find_defect(scan: Scan) -> str:
     path = scan.files.get("metadata.yaml")
     content = read_yaml(path) if path else {}
-    if "anomalous" not in content:
-        return bool(read_mask(scan.files["mask.png"], (SIZE, SIZE), scan.path).any())
-    if content["anomalous"] not in (0, 1):
-        raise InputError(f"{path}: anomalous is {brief.repr(content['anomalous'])}, expected 0 or 1")
-    return bool(content["anomalous"])
+    if "anomalous" in content:
+        if content["anomalous"] not in (0, 1):
+            raise InputError(f"{path}: anomalous is {brief.repr(content['anomalous'])}, expected 0 or 1")
+        return "bad" if content["anomalous"] else GOOD
+    if "mask.png" in scan.files:
+        return "bad" if read_mask(scan.files["mask.png"], (SIZE, SIZE), scan.path).any() else GOOD
+    return UNLABELLED
 
 
-def read(scan: Scan) -> Organised:
+def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Organised:
     """Read a sample: points f8[512,512,3] in metres in the world's frame; a pixel of no depth is not valid.
+
+    mark: only None or "none", for the layout marks a missing point by no depth and by nothing else; unit: read without.
 
     Raises InputError for files that cannot be decoded or hold something else than the layout says.
     """
     path = scan.files["depth.png"]
+    if mark not in (None, "none"):
+        raise InputError(f"{path}: missing points of this layout have no depth, none of them has the value {mark}")
     pixels = read_image(path)
     # Pillow gives 16-bit grey as uint16 or, from other modes, int32.
     if pixels.ndim != 2 or pixels.dtype == np.uint8 or pixels.dtype.kind not in "iu":
@@ -82,8 +100,13 @@ def read(scan: Scan) -> Organised:
     if not valid.any():
         raise InputError(f"{path}: no pixel has a depth above 0; the scan is empty")
     points[~valid] = 0
-    rgb = read_rgb(scan.files["image_0.png"], depth.shape, path)
-    return Organised(points, valid, rgb, read_mask(scan.files["mask.png"], depth.shape, path))
+    n_missing = valid.size - np.count_nonzero(valid)
+    notes = (f"{n_missing} of {valid.size} points are missing (no depth: {n_missing})",) if n_missing else ()
+    rgb = read_rgb(scan.files["image_0.png"], depth.shape, path) if "image_0.png" in scan.files else None
+    mask = np.zeros(depth.shape, bool) if scan.defect == GOOD else None
+    if "mask.png" in scan.files:
+        mask = read_mask(scan.files["mask.png"], depth.shape, path)
+    return Organised(points, valid, rgb, mask, notes)
 
 
 def unproject(depth: np.ndarray, pose: np.ndarray) -> np.ndarray:

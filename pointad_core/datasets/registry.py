@@ -5,9 +5,12 @@ Only test splits are read: PointAD trains on the test split of one category and 
 
 * find(root, category, shard): the `Scan`s of a category, or of a shard of it, by their files alone, under the names
   that shards go by. Names come first: the files of another shard's scans may be just about to be written. InputError
-  for a missing root, category or partner file (gt, rgb, ...); the message names its path;
+  for a missing root, category or partner file (gt, rgb, ...) where another scan of the category has one; the message
+  names its path. Without any the category has no labels or no photographs;
 * find_scans(root, category, shard): the same with the names and defects that they have in results, sorted by name;
-* read(scan): its content, `Organised` or `Unorganised`; InputError, with the file's name, where it is anything else.
+* read(scan, mark, unit): its content, `Organised` or `Unorganised`, in the numbers of its files; mark: what stands for
+  a missing point (`formats.missing`), unit: what the numbers are, for files that cannot be read without; InputError,
+  with the file's name, where it is anything else.
 """
 
 import importlib
@@ -28,12 +31,20 @@ class Layout:
     scene: Literal["plane", "ground"] | None
     """Of organised scans what lies behind the object: a plane that the camera looks at, or the ground that it stands
     on. None for unorganised clouds."""
+    unit: str = "m"
+    """Unit of its coordinates, by its name in `formats.unit`."""
+    extents: tuple[float, float] = (0.003, 2)
+    """Least and greatest extent that a scan can have in that unit: any other, and the file is in another unit."""
 
 
+# Of published scans the extents are 0.09 to 0.2 m, some 2 m (the ground with it) and 21 to 38 mm; of Anomaly-ShapeNet,
+# whose clouds are normalised and have no unit, 1 to 2.
 LAYOUTS = {
     "mvtec3d": Layout("datasets.mvtec3d", scene="plane"),
-    "eyecandies": Layout("datasets.eyecandies", scene="ground"),
-    "real3d": Layout("datasets.real3d", scene=None),
+    "eyecandies": Layout("datasets.eyecandies", scene="ground", extents=(0.05, 100)),
+    "real3d": Layout("datasets.real3d", scene=None, unit="mm", extents=(3, 1000)),
+    "folder": Layout("datasets.folder", scene=None, unit="mm", extents=(3, 1000)),
+    "folder_organised": Layout("datasets.folder_organised", scene="plane"),
 }
 
 
@@ -42,6 +53,11 @@ def reader(layout: str) -> ModuleType:
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r} is unknown; known are {', '.join(LAYOUTS)}")
     return importlib.import_module(f"pointad_core.{LAYOUTS[layout].module}")
+
+
+def has_label_files(layout: str, root: str | os.PathLike[str], category: str) -> bool:
+    """Whether anybody has labelled a scan of a category, so that there is something to learn; errors are `find`'s."""
+    return any(scan.has_label_file for scan in reader(layout).find(root, category))
 
 
 def list_scans(layout: str, root: str | os.PathLike[str], category: str) -> dict[str, list[str]]:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 GOOD = "good"
+UNLABELLED = "unlabelled"
+POINTS = {
+    *(".pcd", ".ply", ".tif", ".tiff", ".npy", ".npz", ".xyz", ".asc", ".pts"),
+    *(".stl", ".obj", ".las", ".laz", ".e57", ".exr", ".gz", ".zip"),
+}
+"""Endings of files that people keep scans in, whatever a layout reads."""
+UNNAMED = "defect"
+"""Of a file of labels that does not name its defect."""
+LABEL_ROLES = ("gt", "mask.png")
+"""Roles of the files that say where a scan is defective. A scan without one is good where it is called so, else
+unlabelled: neither good nor defective."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +40,24 @@ class Scan:
     """One scan of a category, by its files.
 
     name: "<defect>/<id>", unique in its category; files: path by role ("xyz", "rgb", "gt", ...), the first one being
-    the file that holds the points; defect: what folder, metadata or file name say it is, "good" for none.
+    the file that holds the points; defect: what folder, metadata or file name say it is, "good" for none; known: where
+    nobody has marked its defects, `defect` still says whether it has some.
     """
 
     name: str
     defect: str
     files: dict[str, Path]
+    known: bool = False
 
     @property
     def path(self) -> Path:
         """The file that holds the points."""
         return next(iter(self.files.values()))
+
+    @property
+    def has_label_file(self) -> bool:
+        """Whether it can have labels; files in a folder of one's own may hold them, which only reading tells."""
+        return self.known or any(role in self.files for role in LABEL_ROLES)
 
 
 @dataclass(frozen=True)
@@ -68,11 +88,12 @@ class Unorganised:
 def list_folder(path: Path) -> list[str]:
     """Names in a folder, sorted; InputError where there is no such folder, or for a name that cannot be shown.
 
-    Left out is what operating systems leave behind (.DS_Store, ._000.tiff, __MACOSX, @eaDir). Names go into
+    Left out is what operating systems leave behind (.DS_Store, ._000.tiff, __MACOSX, @eaDir, Thumbs.db). Names go into
     logs, stores and pictures: control characters, and bytes that are no text, stay outside.
     """
     try:
         names = sorted(name for name in os.listdir(path) if not name.startswith((".", "__", "@")))
+        names = [name for name in names if name.lower() not in ("thumbs.db", "desktop.ini")]
     except FileNotFoundError:
         raise InputError(f"{path}: no such folder") from None
     except NotADirectoryError:
@@ -105,11 +126,40 @@ def category_folder(root: str | os.PathLike[str], category: str) -> Path:
     return folder
 
 
-def partner(folder: Path, names: set[str], name: str, scan: Path) -> Path:
-    """Path of a file that a scan cannot do without; `names` are those in the folder."""
-    if name not in names:
-        raise InputError(f"{folder / name}: missing, it belongs to {scan}")
-    return folder / name
+def subfolders(folder: Path, name: str) -> list[Path]:
+    """Folders within `folder` of that name in upper, lower or mixed case: `gt` and `GT` may be there both."""
+    return [folder / found for found in list_folder(folder) if found.lower() == name and (folder / found).is_dir()]
+
+
+def by_stem(folders: Iterable[Path], ends: Sequence[str]) -> dict[str, Path]:
+    """Files that end in one of `ends`, in upper or lower case, by what stands before the end.
+
+    InputError for two of one stem, such as `000.tif` beside `000.tiff` or `000.TIFF`, and for points in a file of
+    another kind alone: one would be passed over.
+    """
+    listed = [folder / name for folder in folders for name in list_folder(folder)]
+    found: dict[str, Path] = {}
+    first: dict[str, Path] = {}
+    for end in ends:
+        for path in listed:
+            if path.name[-len(end) :].lower() == end:
+                stem = path.name[: -len(end)]
+                if (other := first.setdefault(stem.lower(), path)) != path:
+                    second = path.name if path.parent == other.parent else path
+                    raise InputError(f"{other}: the scan has {second} as well; remove one")
+                found[stem] = path
+    for path in listed:
+        if path.suffix.lower() in POINTS and path.stem not in found and path not in found.values():
+            raise InputError(f"{path}: expected {' or '.join(ends)} here; convert it, or take it away")
+    return found
+
+
+def missing(file: Path, ends: Sequence[str], scan: Path) -> InputError:
+    """What to say where a scan lacks a file: the name that it should have, and what stands there instead."""
+    names = list_folder(file.parent) if file.parent.is_dir() else []
+    instead = [name for name in names if name.rpartition(".")[0] == file.stem]
+    hint = f"; {instead[0]} is none of {', '.join(ends)}" if instead else ""
+    return InputError(f"{file}: missing, it belongs to {scan}{hint}")
 
 
 def some(scans: Collection[Scan], folder: Path, kind: str) -> list[Scan]:
@@ -137,14 +187,20 @@ def hash_content(root: str | os.PathLike[str], files: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def parse_real3d(stem: str) -> tuple[str, str]:
+def parse_real3d(stem: str, category: str | None = None) -> tuple[str, str]:
     """Defect and id in a file name of Real3D-AD, as its reader and the generator know them.
 
-    482_bulge_cut -> (bulge, 482_cut); "good" anywhere in it says good.
+    482_bulge_cut -> (bulge, 482_cut); the word "good" says good, and none that it is a part of, such as "notgood".
+    Anomaly-ShapeNet begins with the category's name and calls good scans positive: ashtray0_bulge3 -> (bulge, 3) and
+    ashtray0_positive3 -> (good, 3).
     """
+    if category is not None and (own := re.fullmatch(rf"{re.escape(category)}_([A-Za-z]+)(\d+)", stem)):
+        return GOOD if own[1].lower() in (GOOD, "positive") else own[1], own[2]
     parts = stem.split("_")
     kinds = [part for part in parts[1:] if not part.isdigit()]
-    defect = GOOD if "good" in stem else kinds[0] if kinds else "defect"
+    words = ["", *re.findall(r"[^\W\d_]+", stem.lower())]
+    good = any(word == GOOD and before not in ("not", "no", "non") for before, word in pairwise(words))
+    defect = GOOD if good else kinds[0] if kinds else UNNAMED
     if defect in parts and len(parts) > 1:
         parts.remove(defect)
     return defect, "_".join(parts)

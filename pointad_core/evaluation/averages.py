@@ -2,7 +2,8 @@
 
 Each category's metrics over seeds; these over the categories that the prompts have not seen; these over the
 auxiliary classes. Untrained systems see no category at all, yet are averaged over the same categories as the trained
-ones. A mean is exact, so that the order of the rows changes no byte, and NaN, undefined, as soon as one value is.
+ones. A mean is exact, so that the order of the rows changes no byte, and NaN, undefined, as soon as one value is. A
+category without any metric, whose scans nobody labelled, is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ def average_seeds(
                     f"tested are {sorted(tested)}; make them again"
                 )
         own = own[own["category"].isin(list(tested))].sort_values(["modality", "category"], kind="stable")
-        found.append(mean(own, [*RESULT, "category"]))
+        found.append(mean(own.dropna(subset=list(METRICS), how="all"), [*RESULT, "category"]))
     return pd.concat(found, ignore_index=True)
 
 

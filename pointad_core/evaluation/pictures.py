@@ -25,6 +25,7 @@ SPREAD = 4
 """How far in pixels a point's score reaches into the gaps between projected points."""
 LABELS = {"3d": "3-D", "m3d": "M3D"}
 """Titles of the modalities' maps."""
+STATES = {True: "defective", False: "good", None: "unlabelled"}
 
 _OBJECT = np.array([205, 205, 205], dtype=np.uint8)
 _DEFECT = np.array([200, 30, 30], dtype=np.uint8)
@@ -36,13 +37,14 @@ Limits = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Picture:
-    """One scan as images; a map is float [h, w] with NaN off the object."""
+    """One scan as images; a map is float [h, w] with NaN off the object. Of one that nobody labelled defective and
+    truth are None, without a photograph rgb is."""
 
     scan: str
-    defective: bool
+    defective: bool | None
     render: np.ndarray
     rgb: np.ndarray | None
-    truth: np.ndarray
+    truth: np.ndarray | None
     maps: Arrays
     objects: Mapping[str, float]
 
@@ -82,17 +84,19 @@ def _window(shown: np.ndarray) -> tuple[slice, slice]:
 
 
 def make_picture(
-    scan: str, defective: bool, view: Arrays, cloud: Arrays, scores: Arrays, objects: Mapping[str, float]
+    scan: str, defective: bool | None, view: Arrays, cloud: Arrays, scores: Arrays, objects: Mapping[str, float]
 ) -> Picture:
     """Lay out a scan's images, each in the smallest square around the object.
 
     view: the frontal render: images u8 [S, S], white off the object, pixels integer [n, 2] and visible bool [n];
-    cloud: of an organised scan grid [n], mask [S, S] and, where there is, rgb [S, S, 3], else labels [n]; scores and
-    objects: by the map's title its values, [S, S] of an organised scan, else [n], and the object's score.
+    cloud: of an organised scan grid [n] and, where there are, mask [S, S] and rgb [S, S, 3], else labels [n], where
+    there are; scores and objects: by the map's title its values, [S, S] of an organised scan, else [n], and the
+    object's score.
     """
     silhouette = view["images"] < 255
+    defects = np.zeros(silhouette.shape, dtype=bool)
     if "grid" in cloud:
-        defects = cloud["mask"] > 0
+        defects = cloud["mask"] > 0 if "mask" in cloud else defects
         shown = np.zeros(defects.shape, dtype=bool)
         shown.ravel()[cloud["grid"]] = True
         maps = {title: np.where(shown, values, np.nan) for title, values in scores.items()}
@@ -102,7 +106,8 @@ def make_picture(
         silhouette[pixels[visible, 1], pixels[visible, 0]] = True
         silhouette |= ndimage.binary_closing(silhouette, iterations=SPREAD)
         shown = silhouette
-        defects = carry_to_image(cloud["labels"].astype(float), pixels, visible, shown) > 0
+        if "labels" in cloud:
+            defects = carry_to_image(cloud["labels"].astype(float), pixels, visible, shown) > 0
         maps = {title: carry_to_image(values, pixels, visible, shown) for title, values in scores.items()}
     window = _window(shown | defects)
     truth = np.full((*shown.shape, 3), 255, dtype=np.uint8)
@@ -110,7 +115,7 @@ def make_picture(
     truth[defects] = _DEFECT
     render, rgb = view["images"][_window(silhouette)], cloud["rgb"][window] if "rgb" in cloud else None
     maps = {title: image[window] for title, image in maps.items()}
-    return Picture(scan, defective, render, rgb, truth[window], maps, objects)
+    return Picture(scan, defective, render, rgb, None if defective is None else truth[window], maps, objects)
 
 
 def _limits(maps: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -148,6 +153,8 @@ def _draw_row(panels: Sequence[Axes], picture: Picture, columns: Sequence[str], 
     for panel, column in zip(panels, columns, strict=True):
         if (image := images.get(column)) is not None:
             panel.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        elif column == "Ground truth":
+            panel.text(0.5, 0.5, STATES[None], transform=panel.transAxes, ha="center", va="center", fontsize=8)
         elif column in picture.maps:
             low, high = limits[column]
             panel.imshow(picture.maps[column], cmap="turbo", vmin=low, vmax=high, interpolation="nearest")
@@ -155,17 +162,20 @@ def _draw_row(panels: Sequence[Axes], picture: Picture, columns: Sequence[str], 
 
 
 def draw_sheet(pictures: Sequence[Picture], title: str) -> Figure:
-    """A row a scan: render, RGB where there is, ground truth and maps; all maps share one range of colours."""
+    """A row a scan: render, RGB and ground truth where there are, and maps, which share one range of colours."""
     names = list(dict.fromkeys(name for picture in pictures for name in picture.maps))
     rgb = ["RGB"] if any(picture.rgb is not None for picture in pictures) else []
-    columns = ["Render", *rgb, "Ground truth", *names]
+    truth = ["Ground truth"] if any(picture.truth is not None for picture in pictures) else []
+    columns = ["Render", *rgb, *truth, *names]
     shared = dict.fromkeys(names, _limits([image for picture in pictures for image in picture.maps.values()]))
-    rows = [(f"{picture.scan}\n{'defective' if picture.defective else 'good'}", picture) for picture in pictures]
+    rows = [(f"{picture.scan}\n{STATES[picture.defective]}", picture) for picture in pictures]
     figure, axes = _draw(rows, columns, [shared] * len(rows), extra_width=1.2)
     figure.suptitle(title, fontsize=10, parse_math=False)
     if names:
         *_, drawn = (image for panel in axes[:, -len(names) :].flat for image in panel.images)
-        bar = figure.colorbar(drawn, ax=axes, shrink=0.6, extend="both", label="anomaly score, one range for all maps")
+        # Beside a single row there is no room for it in one line.
+        label = (" " if len(rows) > 1 else "\n").join(["anomaly score,", "one range for all maps"])
+        bar = figure.colorbar(drawn, ax=axes, shrink=0.6, extend="both", label=label)
         bar.ax.tick_params(labelsize=7)
     return figure
 

@@ -58,7 +58,7 @@ class Group:
     data: str
     """Where it comes from: "generated", "published" or "own data"."""
     note: str
-    """The same, and how many categories it has."""
+    """The same, and how many categories it has, and how many of them are left out of the means."""
     results: pd.DataFrame
     """METRICS, with the methods as index."""
     paper: dict[tuple[str, str], float | None]
@@ -66,7 +66,8 @@ class Group:
 
 
 def make_groups(number: int, rows: pd.DataFrame, options: Mapping[str, Any]) -> list[Group]:
-    """What a table shows, in the order of its pairs; a data set without the table's modality is left out.
+    """What a table shows, in the order of its pairs; a data set without the table's modality, or without labels, is
+    left out.
 
     number: 1 to 4, see TABLES; rows: as for `averages.average`, at least those of the table's runs; options: what the
     table compares, and what it says of that:
@@ -109,6 +110,10 @@ def make_groups(number: int, rows: pd.DataFrame, options: Mapping[str, Any]) -> 
         label = f"{source['label']} → {dataset['label']}" if several else dataset["label"]
         data = next((kind for kind in ("generated", "published") if dataset.get(kind)), "own data")
         note = f"{data}, {dataset['n_categories']} {'category' if dataset['n_categories'] == 1 else 'categories'}"
+        own = rows[(rows["dataset"] == pair["dataset"]) & (rows["modality"] == modality)]
+        measured = set(own.dropna(subset=list(METRICS), how="all")["category"])
+        if lacking := {category for tested in pair["tested"].values() for category in tested} - measured:
+            note += f", {len(lacking)} without {'photographs or ' if modality == 'm3d' else ''}labels"
         groups.append(Group(pair["source"], pair["dataset"], label, data, note, results, paper))
     return groups
 
@@ -194,7 +199,7 @@ def _gather(described: Iterable[tuple[str, str]]) -> str:
     return escape("; ".join(f"{', '.join(names)}: {description}" for description, names in labels.items()))
 
 
-def _caption(title: str, setting: str, groups: Sequence[Group], options: Mapping[str, Any]) -> str:
+def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], options: Mapping[str, Any]) -> str:
     datasets, methods, features = options["datasets"], options["methods"].values(), options["features"]
     sources = [datasets[name] for name in dict.fromkeys(group.source for group in groups)]
     involved = [datasets[name] for name in dict.fromkeys(name for g in groups for name in (g.source, g.dataset))]
@@ -208,6 +213,10 @@ def _caption(title: str, setting: str, groups: Sequence[Group], options: Mapping
     said = [f"{title}: mean over {where}, then over auxiliary classes, in percent; best in bold, second underlined."]
     if any(group.paper for group in groups):
         said.append(r"\textcolor{gray}{Grey in parentheses}: the paper's own number.")
+    shown = [(group.source, group.dataset) for group in groups]
+    absent = [pair["dataset"] for pair in options["pairs"] if (pair["source"], pair["dataset"]) not in shown]
+    if absent and modality == "3d":
+        parts["Not shown, for lack of labels"] = escape(", ".join(datasets[name]["label"] for name in absent))
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
     causes = ["generated data"] * any(entry.get("generated") for entry in involved)
     weights = [method.get("word_vectors") or _weights(features[method["features"]]) for method in methods]
@@ -232,7 +241,7 @@ def table_tex(number: int, groups: Sequence[Group], options: Mapping[str, Any]) 
     if groups:
         paper = {"Local, the paper's protocol": ("p_auroc_paper", "aupro_paper"), "Global": ("i_auroc", "ap")}
         lines += [
-            rf"\caption{{{_caption(title, setting, groups, options)}}}",
+            rf"\caption{{{_caption(title, setting, modality, groups, options)}}}",
             rf"\label{{tab:{setting}-{modality}}}",
             r"\par\medskip",
             _tabular(groups, options["methods"], paper),
@@ -246,6 +255,8 @@ def table_tex(number: int, groups: Sequence[Group], options: Mapping[str, Any]) 
         ]
     else:
         note = f"No data set of this setting has what {modality.upper()} needs."
+        if modality == "3d":
+            note = "No data set of this setting has scans with labels, by which scores are measured."
         if not options["pairs"]:
             note = f"The configuration asks for no {setting} experiment."
         elif not options["methods"]:

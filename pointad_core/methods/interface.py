@@ -65,7 +65,11 @@ Restore = Callable[[str], State]
 
 class Scoring(Protocol):
     """What every system's module offers; `sample` is a `segmentation.Sample`, or a `segmentation.PointSample` for a
-    system that reads clouds alone."""
+    system that reads clouds alone.
+
+    One whose point scores are put together from branches may offer `branches(state, sample, settings)` as well, which
+    gives each branch's scores float [n] by its name; pictures then show them apart.
+    """
 
     def restore(
         self, tensors: Mapping[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device

@@ -10,7 +10,16 @@ from pointad_core.methods.prompts import learnt
 from pointad_core.methods.segmentation import Sample, anomaly_logits
 from pointad_core.methods.targets import Targets
 
-__all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
+__all__ = [
+    "branches",
+    "first_weights",
+    "global_score",
+    "loss_terms",
+    "object_score",
+    "point_scores",
+    "restore",
+    "templates",
+]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:
@@ -45,7 +54,13 @@ def loss_terms(state: State, sample: Sample, targets: Targets, settings: Setting
     return {**pointad.loss_terms(state, sample, targets, settings), "geometry": geometry, "cross": cross}
 
 
+def branches(state: State, sample: Sample, settings: Settings) -> dict[str, torch.Tensor]:
+    """S_a and T_a, float [n] each, under the names of the paper's branches."""
+    implicit = pointad.point_scores(state, sample, settings)
+    return {"implicit": implicit, "explicit": explicit_scores(state, sample, settings)}
+
+
 def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """0.5 S_a + 0.5 T_a, what Sec. 3.6.2 filters into A^m."""
-    implicit = pointad.point_scores(state, sample, settings)
-    return 0.5 * implicit + 0.5 * explicit_scores(state, sample, settings)
+    parts = branches(state, sample, settings)
+    return 0.5 * parts["implicit"] + 0.5 * parts["explicit"]

@@ -4,10 +4,19 @@ Both layers then have the same texts; what tells them apart is each one's own co
 """
 
 from pointad_core.methods import pointad_coop
-from pointad_core.methods.pointad_plus import global_score, loss_terms, object_score, point_scores
+from pointad_core.methods.pointad_plus import branches, global_score, loss_terms, object_score, point_scores
 from pointad_core.methods.prompts import learnt
 
-__all__ = ["first_weights", "global_score", "loss_terms", "object_score", "point_scores", "restore", "templates"]
+__all__ = [
+    "branches",
+    "first_weights",
+    "global_score",
+    "loss_terms",
+    "object_score",
+    "point_scores",
+    "restore",
+    "templates",
+]
 
 
 def templates(name: str) -> dict[str, tuple[str, str]]:

@@ -6,7 +6,7 @@ clouds' global probability, not A^s, which would count the map's maximum twice; 
 pixels of an organised cloud are its points, and its map is 0 where there is no point, as the 3-D map is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,24 +57,56 @@ def score_scan(
     if not np.isfinite(points).all():
         raise InputError("its scores are not finite")
     sigma = settings.smoothing_sigma
+    smoothed = smooth(points, cloud, resolution, sigma)
+    objects = {"object_3d": system.object_score(probability, smoothed)}
     if "grid" not in cloud:
-        smoothed = smooth_points(points, cloud["points"], sigma)
-        arrays = {"points_3d": smoothed, "original_3d": smoothed[cloud["nearest"]]}
-        return arrays, {"object_3d": system.object_score(probability, smoothed)}
-
-    def smooth(scores: np.ndarray) -> np.ndarray:
-        """Filter what is at the points, 0 elsewhere."""
-        image = np.zeros(resolution * resolution, dtype=np.float32)
-        image[cloud["grid"]] = scores
-        return smooth_map(image.reshape(resolution, resolution), sigma)
-
-    maps = {"map_3d": smooth(points)}
-    objects = {"object_3d": system.object_score(probability, maps["map_3d"])}
+        return {"points_3d": smoothed, "original_3d": smoothed[cloud["nearest"]]}, objects
+    maps = {"map_3d": smoothed}
     if photograph is not None:
         of_rgb, scores = score_rgb(photograph, state["rendering"], settings.temperature, resolution)
-        maps["map_m3d"] = smooth_map(0.5 * maps["map_3d"] + 0.5 * smooth(scores.ravel()[cloud["grid"]]), sigma)
+        of_points = smooth(scores.ravel()[cloud["grid"]], cloud, resolution, sigma)
+        maps["map_m3d"] = smooth_map(0.5 * maps["map_3d"] + 0.5 * of_points, sigma)
         objects["object_m3d"] = system.object_score(0.5 * of_rgb + 0.5 * probability, maps["map_m3d"])
     return maps, objects
+
+
+def smooth(scores: np.ndarray, cloud: Mapping[str, np.ndarray], resolution: int, sigma: float) -> np.ndarray:
+    """Scores float [n] of a cloud's points after the filter: [S, S] of an organised scan, 0 where no point is, or [n].
+
+    cloud, resolution: as in `score_scan`; sigma: pixels at S = 336.
+    """
+    if "grid" not in cloud:
+        return smooth_points(scores, cloud["points"], sigma)
+    image = np.zeros(resolution * resolution, dtype=np.float32)
+    image[cloud["grid"]] = scores
+    return smooth_map(image.reshape(resolution, resolution), sigma)
+
+
+@torch.no_grad()
+def score_branches(
+    system: Scoring,
+    state: State,
+    sample: Sample | PointSample,
+    cloud: Mapping[str, np.ndarray],
+    resolution: int,
+    settings: Settings,
+    photograph: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> dict[str, np.ndarray]:
+    """What the scores are made of, smoothed alike: by the branch's name [S, S] of an organised scan, else [n].
+
+    "implicit" and "explicit" of a system that has both layers (its module's `branches`), and "rgb" with a photograph;
+    none of a system without. Arguments as of `score_scan`.
+    """
+    parts = {name: part.cpu().numpy() for name, part in branches_of(system)(state, sample, settings).items()}
+    if photograph is not None:
+        of_rgb = score_rgb(photograph, state["rendering"], settings.temperature, resolution)[1]
+        parts["rgb"] = of_rgb.ravel()[cloud["grid"]]
+    return {name: smooth(part, cloud, resolution, settings.smoothing_sigma) for name, part in parts.items()}
+
+
+def branches_of(system: Scoring) -> Callable[[State, Any, Settings], dict[str, torch.Tensor]]:
+    """A system's function that tells its branches apart; one that gives none where its module has no such function."""
+    return getattr(system, "branches", lambda *_: {})
 
 
 def restore(

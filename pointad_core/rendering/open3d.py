@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pointad_core.errors import InputError
+from pointad_core.errors import InputError, printed
 from pointad_core.rendering import shaded
 from pointad_core.rendering.shaded import GREY, shrink
 from pointad_core.rendering.views import Projection
@@ -30,7 +30,7 @@ def _window(size: int, window: int) -> Iterator[tuple[Any, Any, Any]]:
             f"renderer: open3d cannot be imported ({error}); it needs the package open3d-cpu and {LIBRARIES}, "
             "or set renderer: splat"
         ) from error
-    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
+    with printed("renderer: open3d"), o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Warning):
         visualizer = o3d.visualization.Visualizer()
         opened = visualizer.create_window(width=window, height=window, visible=False)
         try:

@@ -18,16 +18,24 @@ if TYPE_CHECKING:
 
 
 def choose_scans(clouds: stores.StoreReader, count: int) -> tuple[list[str], list[str]]:
-    """Names of up to `count` defective scans, of as many kinds of defect as there are, and of all good ones."""
+    """Names of up to `count` defective scans, of as many kinds of defect as there are, and of all good ones.
+
+    Where there are fewer defective ones, those that nobody labelled come after them.
+    """
     # Good scans are of the kind None.
     kinds: dict[str | None, list[str]] = {None: []}
+    unlabelled = []
     for scan in clouds.scans:
         attributes = clouds.scan_attributes(scan)
-        kinds.setdefault(attributes["defect"] if attributes["defective"] else None, []).append(scan)
+        if attributes["defective"] is None:
+            unlabelled.append(scan)
+        else:
+            kinds.setdefault(attributes["defect"] if attributes["defective"] else None, []).append(scan)
     good = kinds.pop(None)
     # First scan of each kind, then the second of each, ...
     rounds = zip_longest(*(scans for _, scans in sorted(kinds.items())))
-    return sorted([scan for scans in rounds for scan in scans if scan is not None][:count]), good
+    defective = sorted([scan for scans in rounds for scan in scans if scan is not None][:count])
+    return [*defective, *unlabelled[: count - len(defective)]], good
 
 
 def load_picture(
@@ -45,7 +53,8 @@ def load_picture(
     view = find_frontal(renders.attributes["views"])
     drawn = {key: array[view] for key, array in renders.load(scan, ["images", "pixels", "visible"]).items()}
     organised = bool(clouds.attributes["organised"])
-    arrays = ["grid", "mask", *(["rgb"] if "rgb" in clouds.arrays(scan) else [])] if organised else ["labels"]
+    shown = ("grid", "mask", "rgb") if organised else ("labels",)
+    arrays = [array for array in shown if array in clouds.arrays(scan)]
     name = f"{category}/{scan}"
     maps, objects = {}, {}
     for label, reader in scores.items():
@@ -56,7 +65,7 @@ def load_picture(
                 title = " ".join(filter(None, (label, LABELS[modality] if len(modalities) > 1 else "")))
                 maps[title] = reader.load(name, [key])[key]
                 objects[title] = float(attributes[f"object_{modality}"])
-    defective = bool(clouds.scan_attributes(scan)["defective"])
+    defective = clouds.scan_attributes(scan)["defective"]
     return make_picture(scan, defective, drawn, clouds.load(scan, arrays), maps, objects)
 
 
@@ -81,7 +90,7 @@ def _save(figure: Figure, output: str | Path) -> None:
 
 
 def make_heatmaps(
-    scores: str | Path,
+    scores: stores.Paths,
     clouds: stores.Paths,
     renders: stores.Paths,
     category: str,
@@ -91,10 +100,10 @@ def make_heatmaps(
 ) -> None:
     """Draw a contact sheet of one category as PNG: a row a scan, up to `count` defective ones and a good one.
 
-    Columns are the frontal render, RGB where there is, the ground truth, and the map of each modality with the object
-    score below it. scores, clouds, renders: stores of these kinds, clouds and renders, which are the category's own,
-    also those of its shards; scans: names to draw, in this order, instead of chosen ones. Raises InputError for a
-    category without scores, for a scan that it does not have, and for stores that are damaged or lack a scan.
+    Columns are the frontal render, RGB and ground truth where there are, and the map of each modality with the object
+    score below it. scores, clouds, renders: stores of these kinds, or those of the category's shards; scans: names to
+    draw, in this order, instead of chosen ones. Raises InputError for a category without scores, for a scan that it
+    does not have, and for stores that are damaged or lack a scan.
     """
     entry = {"scores": {"": scores}, "clouds": clouds, "renders": renders, "category": category, "scans": scans}
     pictures = _load_pictures(entry, count, 1, tuple(LABELS))
@@ -108,7 +117,7 @@ def make_heatmaps(
 def make_gallery(
     entries: Sequence[Mapping[str, Any]], output: str | Path, count: int = 2, modality: str = "3d"
 ) -> None:
-    """Draw methods side by side as PNG: a row a defective scan; render, ground truth, and a map per method.
+    """Draw methods side by side as PNG: a row a defective or unlabelled scan; render, ground truth, a map per method.
 
     entries: one mapping per category, with the keys label (text at its rows), category, clouds and renders (paths),
     scores (path by method's label, in the order of the columns; the same methods in every entry), and optionally scans
@@ -117,5 +126,5 @@ def make_gallery(
     """
     rows = [(entry["label"], picture) for entry in entries for picture in _load_pictures(entry, count, 0, [modality])]
     if not any(picture.maps for _, picture in rows):
-        raise InputError(f"no defective scan has {LABELS[modality]} scores to draw")
+        raise InputError(f"no defective or unlabelled scan has {LABELS[modality]} scores to draw")
     _save(draw_gallery(rows), output)

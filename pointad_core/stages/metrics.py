@@ -1,6 +1,7 @@
 """Metrics of one data set's scores per category and modality (Sec. 4.1): stores in, a CSV out.
 
-AUPRO is empty for unorganised clouds; M3D rows exist where there is RGB.
+AUPRO is empty for unorganised clouds; M3D rows exist where there is RGB. Scans that nobody labelled are left out; a
+category that has no others has no metrics, all of them empty.
 """
 
 import logging
@@ -72,9 +73,26 @@ def _category_rows(
         clouds.check_scans(category, counted)
         scans = {scan: f"{category}/{scan}" for scan in clouds.scans if scan in counted}
         attributes = {name: scored.scan_attributes(name) for name in scans.values()}
-        defective = np.array([bool(values["defective"]) for values in attributes.values()])
+        scans = {scan: name for scan, name in scans.items() if attributes[name]["defective"] is not None}
+        unlabelled = len(attributes) - len(scans)
+        defective = np.array([bool(attributes[name]["defective"]) for name in scans.values()])
         n_defective = int(defective.sum())
         n_good = len(scans) - n_defective
+        if unlabelled:
+            logger.info("%s: %d of %d scans have no labels and are left out", category, unlabelled, len(attributes))
+            if not (n_good and n_defective):
+                logger.warning("%s: no metrics, with %d good and %d defective scans", category, n_good, n_defective)
+                about = {"category": category, "n_good": n_good, "n_defective": n_defective}
+                scored_in = {key for values in attributes.values() for key in values}
+                return [{**about, "modality": name} for name in MODALITIES if f"object_{name}" in scored_in]
+        attributes = {name: attributes[name] for name in scans.values()}
+        # Of others it is known that they are defective, and not where.
+        marked = [
+            scan for scan in scans if ("mask" if clouds.attributes["organised"] else "labels") in clouds.arrays(scan)
+        ]
+        if len(marked) < len(scans):
+            told = "%s: %d of %d scans have no labels of points; they count for I-AUROC and AP alone"
+            logger.info(told, category, len(scans) - len(marked), len(scans))
         _require_both(clouds.path, category, "scans", n_good, n_defective)
         for modality in MODALITIES:
             key = f"object_{modality}"
@@ -87,17 +105,19 @@ def _category_rows(
             objects = np.array([values[key] for values in attributes.values()], dtype=np.float64)
             row = {"category": category, "modality": modality, "n_good": n_good, "n_defective": n_defective}
             protocols = {"paper": PointScores(), "object": PointScores()}
-            for scan in progress(scans, f"{category} {modality}"):
+            for scan in progress(marked, f"{category} {modality}"):
                 parts = _load_points(scored, scans[scan], clouds, scan, modality)
                 for points, part in zip(protocols.values(), parts, strict=True):
                     points.add(*part)
             row["i_auroc"], row["ap"] = object_metrics(objects, defective)
             for protocol, points in protocols.items():
+                if len(marked) < len(scans) and not any(map(len, points.positives)):
+                    continue
                 counts = [sum(map(len, part)) for part in (points.negatives, points.positives)]
                 _require_both(clouds.path, category, f"points ({protocol} protocol)", *counts)
                 row[f"p_auroc_{protocol}"] = points.auroc()
                 row[f"aupro_{protocol}"] = points.aupro() if points.weights else None
-            found = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if row[name] is not None)
+            found = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if row.get(name) is not None)
             logger.info("%s %s: %s", category, modality, found)
             rows.append(row)
     return rows
@@ -116,8 +136,8 @@ def make_metrics(
     bytes; scans: names of the scans to count, by category; of a category that it lacks all are counted.
 
     Raises InputError for scores that are not finite or do not belong to the clouds, for a scan that its category does
-    not have, and for a category whose scans or points are all good or all defective, which leaves the metrics
-    undefined.
+    not have, and for a category whose scans or points are all labelled, all good or all defective, which leaves the
+    metrics undefined.
     """
     rows = []
     with stores.read(scores, "scores") as scored:

@@ -1,6 +1,5 @@
 """Stage prompts: what a system learns on one auxiliary category, from cached features (Sec. 3.5)."""
 
-import csv
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -8,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pointad_core.errors import InputError
@@ -17,8 +17,8 @@ from pointad_core.methods.segmentation import PointSample
 from pointad_core.methods.targets import PointTargets, cloud_label, make_targets
 from pointad_core.methods.training import Example, cached, train
 from pointad_core.stages.samples import open_samples
-from pointad_core.storage import files, jobs, stores
-from pointad_core.storage.prompt_files import write_prompts
+from pointad_core.storage import jobs, stores
+from pointad_core.storage.prompt_files import write_curve, write_prompts
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ def make_prompts(
     system: its registry entry (`registry.plain`). inputs: stores of the category or of its shards by stage, those that
     the system reads. options: the method's entry in the config (`Settings`); model: the features' entry, which names
     the CLIP. display: the category's name in prompts, None for a system whose prompts do not name it; seed: of the
-    first weights and the clouds' order. Raises InputError for a category without a defective scan, from whose labels
-    nothing can be learnt.
+    first weights and the clouds' order. Scans that nobody labelled are left out. Raises InputError for a category
+    without a defective scan, from whose labels nothing can be learnt.
     """
     entry = System(**system)
     settings = Settings.of(options, entry.losses)
@@ -51,16 +51,22 @@ def make_prompts(
     module = load(entry)
     device = jobs.pick_device()
     with open_samples(inputs, entry) as reader:
-        clouds, scans = reader.clouds, reader.scans
+        clouds = reader.clouds
         category = str(clouds.attributes["category"])
+        stated = {scan: clouds.scan_attributes(scan)["defective"] for scan in reader.scans}
+        scans = [scan for scan in stated if "labels" in clouds.arrays(scan)]
+        if left_out := len(stated) - len(scans):
+            logger.warning(
+                "category %s: %d of %d scans have no labels and are left out", category, left_out, len(stated)
+            )
 
         def labels(index: int) -> torch.Tensor:
             return torch.from_numpy(clouds.load(scans[index], ["labels"])["labels"])
 
-        said = (bool(clouds.scan_attributes(scan)["defective"]) for scan in scans)
-        defective = [cloud_label(labels(index), label, scans[index]) for index, label in enumerate(said)]
+        defective = [cloud_label(labels(index), bool(stated[scan]), scan) for index, scan in enumerate(scans)]
         if not any(defective):
-            raise InputError(f"{clouds.path}: category {category!r} has no defective scan to train prompts on")
+            found = f"; {left_out} of its {len(stated)} scans have no labels" if left_out else ""
+            raise InputError(f"{clouds.path}: category {category!r} has no defective scan to train prompts on{found}")
         if all(defective):
             logger.warning("category %s has no good scan; training on defective ones alone", category)
 
@@ -80,12 +86,10 @@ def make_prompts(
         # How the scans were prepared that were learnt on: what it takes to prepare one more like them.
         made = {stage: store.attributes["provenance"].get("options") for stage, store in reader.stores.items()}
         made["layout"] = clouds.attributes["provenance"].get("layout")
+        extents = [np.ptp(clouds.load(scan, ["points"])["points"], axis=0).max() for scan in scans]
+        made["extent"] = float(f"{np.median(extents):.3g}")
 
     about: dict[str, Any] = {"system": dict(system), "settings": asdict(settings), "model": dict(model), "inputs": made}
     about |= {"category": category, "seed": seed, "device": device.type, "packages": stores.package_versions()}
     write_prompts(output, learner.tensors(), {**provenance, **learner.description(), **about})
-    with files.replacing(curve) as place, open(place, "w", newline="") as file:
-        table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        for row in rows:
-            table.writerow({key: value if isinstance(value, int) else f"{value:.7g}" for key, value in row.items()})
+    write_curve(curve, rows)

@@ -58,7 +58,7 @@ def make_summary_auxiliary(
     tested: categories that the prompts of this auxiliary class have not seen.
     """
     found = average_seeds(read_metrics(metrics), dataset, dataset, auxiliary, methods, tested)
-    parts = []
+    parts = [found.iloc[:0]]
     for _, block in found.groupby(list(RESULT), sort=False):
         parts += [block, mean(block.assign(category="mean"), [*RESULT, "category"])]
     write_csv(pd.concat(parts), output)

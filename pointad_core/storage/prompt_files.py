@@ -1,8 +1,9 @@
 """Files of trained prompts (Sec. 3.4), or of a trained network's weights: tensors by name, with what made them."""
 
+import csv
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ def write_prompts(
     with files.replacing(path) as place:
         # Written here and not by the library, whose errors would hide a full disk.
         place.write_bytes(files.seal(save(tensors, metadata=metadata)))
+
+
+def write_curve(path: str | os.PathLike[str], rows: Sequence[Mapping[str, float]]) -> None:
+    """Write the losses of a training as CSV, a row a step, whole or not at all."""
+    with files.replacing(path) as place, open(place, "w", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        for row in rows:
+            table.writerow({key: value if isinstance(value, int) else f"{value:.7g}" for key, value in row.items()})
 
 
 def read_prompts(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:

@@ -105,16 +105,16 @@ def test_every_kind_of_checkpoint_gives_the_same_weights(trained, tmp_path, form
     else:
         save_archive(trained.model.visual, path)  # a part only: the rest is told to be missing
         with pytest.raises(InputError, match=r"weights\.pt.*does not fit model 'tiny'.*missing"):
-            load_clip("tiny", 2, checkpoint=path)
+            load_clip("tiny", 2, checkpoint=path, quick_gelu=False)
         save_archive(AsOpenAI(trained.model), path)
-    loaded = load_clip("tiny", 2, checkpoint=path)
+    loaded = load_clip("tiny", 2, checkpoint=path, quick_gelu=form == "archive")
     assert same(state(loaded), state(trained))
 
 
 def test_half_precision_weights_become_float32(trained, tmp_path):
     half = {name: tensor.half() for name, tensor in state(trained).items()}
     torch.save(half, tmp_path / "half.pt")
-    loaded = state(load_clip("tiny", 2, checkpoint=tmp_path / "half.pt"))
+    loaded = state(load_clip("tiny", 2, checkpoint=tmp_path / "half.pt", quick_gelu=False))
     assert same(loaded, {name: tensor.float() for name, tensor in half.items()})
 
 
@@ -130,9 +130,72 @@ def test_an_archive_of_openais_is_built_with_quick_gelu(trained, tmp_path):
     images = torch.from_numpy(draw_images(1))
     archive = load_clip("tiny", 2, checkpoint=tmp_path / "openai.pt").encode_images(images)["global"]
     quick = load_clip("tiny-quickgelu", 2, checkpoint=tmp_path / "plain.pt").encode_images(images)["global"]
-    plain = load_clip("tiny", 2, checkpoint=tmp_path / "plain.pt").encode_images(images)["global"]
+    plain = load_clip("tiny", 2, checkpoint=tmp_path / "plain.pt", quick_gelu=False).encode_images(images)["global"]
     assert torch.equal(archive, quick)
     assert not torch.allclose(archive, plain, atol=1e-4)
+
+
+def test_weights_that_say_nothing_of_their_activation_are_refused_where_a_model_exists_both_ways(trained, tmp_path):
+    save_file(state(trained), tmp_path / "new.safetensors")
+    torch.save(state(trained), tmp_path / "new.pt")
+    images = torch.from_numpy(draw_images(1))
+    weights = oracle.weights_of(trained.model)
+    for name in ("new.safetensors", "new.pt"):
+        with pytest.raises(InputError, match=rf"{name} does not say whether .* `quick_gelu: true` or"):
+            load_clip("tiny", 2, checkpoint=tmp_path / name)
+        for quick in (True, False):
+            clip = load_clip("tiny", 2, checkpoint=tmp_path / name, quick_gelu=quick)
+            constants = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+            expected = oracle.encode_image(images[0].double().numpy(), weights, 2, 2, *constants, quick=quick)
+            np.testing.assert_allclose(clip.encode_images(images)["global"][0].numpy(), expected["global"], atol=2e-6)
+    # A model that exists one way leaves nothing open.
+    torch.save(load_clip("tiny-no-ln-pre", 2, random_seed=1).model.state_dict(), tmp_path / "one.pt")
+    load_clip("tiny-no-ln-pre", 2, checkpoint=tmp_path / "one.pt")
+
+
+def said(trained, folder, how):
+    """A checkpoint that says in one of several ways that it is with QuickGELU."""
+    folder.mkdir()
+    path = folder / "weights.safetensors"
+    if how == "metadata":
+        save_file(state(trained), path, metadata={"quick_gelu": "true"})
+    elif how == "beside":
+        save_file(state(trained), path)
+        (folder / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 10, "quick_gelu": true}}')
+    elif how == "numbers":
+        numbers = {name: torch.tensor(1) for name in ("input_resolution", "context_length", "vocab_size")}
+        save_file({**state(trained), **numbers}, path)
+    else:
+        path = folder / "weights.pt"
+        save_archive(AsOpenAI(trained.model), path)
+    return path
+
+
+@pytest.mark.parametrize("how", ["metadata", "beside", "numbers", "archive"])
+def test_a_file_that_says_its_activation_is_believed(trained, tmp_path, how):
+    path = said(trained, tmp_path / "said", how)
+    torch.save(state(trained), tmp_path / "plain.pt")
+    images = torch.from_numpy(draw_images(1))
+    quick = load_clip("tiny-quickgelu", 2, checkpoint=tmp_path / "plain.pt").encode_images(images)["global"]
+    for given in (None, True):
+        clip = load_clip("tiny", 2, checkpoint=path, quick_gelu=given)
+        assert torch.equal(clip.encode_images(images)["global"], quick)
+    with pytest.raises(InputError, match=r"quick_gelu is false, but the file .* says that it is true"):
+        load_clip("tiny", 2, checkpoint=path, quick_gelu=False)
+
+
+def test_a_file_that_says_that_it_is_without_quick_gelu(trained, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file(state(trained), path, metadata={"quick_gelu": "false"})
+    images = torch.from_numpy(draw_images(1))
+    clip = load_clip("tiny", 2, checkpoint=path)
+    expected = load_clip("tiny", 2, random_seed=3)  # the same model before it was shaken
+    expected.model.load_state_dict(state(trained))
+    assert torch.equal(clip.encode_images(images)["global"], expected.encode_images(images)["global"])
+    with pytest.raises(InputError, match="model 'tiny-quickgelu' is with QuickGELU, but the file"):
+        load_clip("tiny-quickgelu", 2, checkpoint=path)
+    with pytest.raises(InputError, match="model 'tiny-quickgelu' is with QuickGELU, but the key `quick_gelu`"):
+        load_clip("tiny-quickgelu", 2, random_seed=1, quick_gelu=False)
 
 
 def change(name, value):
@@ -160,7 +223,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(trained, tmp_path, spoil, tol
     path = tmp_path / "misfit.pt"
     torch.save(spoil(dict(state(trained))), path)
     with pytest.raises(InputError, match=told) as caught:
-        load_clip("tiny", 2, checkpoint=path)
+        load_clip("tiny", 2, checkpoint=path, quick_gelu=False)
     assert str(path) in str(caught.value)
 
 
@@ -215,7 +278,7 @@ def test_a_tag_brings_its_activation_and_its_image_constants(trained, tmp_path, 
             images[0].double().numpy(), weights, 2, 2, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), quick=label == "quick"
         )
         np.testing.assert_allclose(clip.encode_images(images)["global"][0].numpy(), expected["global"], atol=2e-6)
-    with pytest.raises(InputError, match="not trained with QuickGELU"):
+    with pytest.raises(InputError, match="the tag 'gelu' says that the weights were not trained with it; use 'tiny'"):
         load_clip("tiny-quickgelu", 2, pretrained="gelu")
     with pytest.raises(InputError, match=r"'tiny' has no pretrained weights 'quik', close names are \['quick'\]"):
         load_clip("tiny", 2, pretrained="quik")

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from pointad_core.clip.models_index import check_deep_blocks, check_model, describe, model_files
+from pointad_core.clip.models_index import check_deep_blocks, check_model, describe, model_files, open_clip_tags
+from pointad_core.clip.open_clip_import import import_open_clip
 from pointad_core.errors import InputError
 
 
@@ -47,3 +48,12 @@ def test_a_description_is_enough_to_check_options() -> None:
     check_deep_blocks("ViT-L-14-336", 11, large["text_cfg"]["layers"])
     with pytest.raises(InputError, match=r"deep_blocks is 12.*'ViT-L-14-336' has 12 blocks: at most 11"):
         check_deep_blocks("ViT-L-14-336", 12, large["text_cfg"]["layers"])
+
+
+def test_open_clips_tags_are_read_without_it() -> None:
+    open_clip = import_open_clip()
+    models = [*open_clip.list_models(), "no-such-model"]
+    assert {model: open_clip_tags(model) for model in models} == {
+        model: open_clip.list_pretrained_tags_by_model(model) for model in models
+    }
+    assert "openai" in open_clip_tags("ViT-L-14-336")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointad_core.clouds.background import crop_ground, find_plane, index_map, pad_square
+from pointad_core.clouds.background import check_kept, crop_ground, find_plane, index_map, outer_ring, pad_square
+from pointad_core.errors import InputError
 
 
 @settings(max_examples=40, deadline=None)
@@ -78,3 +79,38 @@ def test_the_crop_keeps_what_is_near_the_middle(axis, limit):
     kept = crop_ground(points, np.ones((4, 8), bool), Path("depth.png"))
     np.testing.assert_array_equal(kept, expected)
     assert 0 < kept.sum() < 30
+
+
+def relief(side: int = 100) -> np.ndarray:
+    """Points f8[side,side,3] of a ball's cap that rises from a tilted plane."""
+    x, y = np.meshgrid(np.linspace(-0.05, 0.05, side), np.linspace(-0.05, 0.05, side))
+    return np.stack([x, y, 0.6 + 0.3 * x - np.sqrt(np.maximum(0.03**2 - x**2 - y**2, 0))], axis=2)
+
+
+@pytest.mark.parametrize(("rows", "refused"), [(0, False), (5, False), (30, True), (100, True)])
+def test_what_fills_the_outer_ring_is_no_object(rows, refused):
+    points, valid = relief(), np.ones((100, 100), bool)
+    kept = np.hypot(*points[..., :2].transpose(2, 0, 1)) < 0.03
+    kept[:rows] = True
+    share = kept[outer_ring(valid)].mean()
+    assert (share > 0.2) == refused
+    if not refused:
+        return check_kept(points, valid, kept, Path("a.tiff"))
+    with pytest.raises(
+        InputError, match=rf"a\.tiff: .* no object: {share:.0%} of the points in the outer 10 rows and col"
+    ):
+        check_kept(points, valid, kept, Path("a.tiff"))
+
+
+def test_what_is_flat_and_most_of_the_scan_is_no_object():
+    points, valid = relief(), np.ones((100, 100), bool)
+    inside = ~outer_ring(valid)
+    # The cap with what is around it is not flat; the plane alone is, whether noise of half a millimetre lies on it.
+    check_kept(points, valid, inside, Path("a.tiff"))
+    points[..., 2] = 0.6 + 0.3 * points[..., 0] + np.random.default_rng(0).uniform(-5e-4, 5e-4, (100, 100))
+    with pytest.raises(InputError, match=r"a\.tiff: .* no object: 64% of the scan, \d+% of it on one plane.*`missing`"):
+        check_kept(points, valid, inside, Path("a.tiff"))
+    # A flat part that is the smaller part of the scan is one.
+    small = inside.copy()
+    small[60:] = False
+    check_kept(points, valid, small, Path("a.tiff"))

@@ -166,8 +166,11 @@ def test_missing_folders_are_named(mvtec):
     (mvtec / "bare").mkdir()
     with pytest.raises(InputError, match=r"bare/test: no such folder"):
         list_scans("mvtec3d", mvtec, "bare")
-    (mvtec / "bolt/test/odd/xyz").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"odd/rgb: no such folder"):
+    (mvtec / "bolt/test/odd/rgb").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"odd/xyz: no such folder"):
+        list_scans("mvtec3d", mvtec, "bolt")
+    write(mvtec / "bolt/test/odd/xyz/000.tiff", "not read")
+    with pytest.raises(InputError, match=r"odd/rgb/000.png: missing, it belongs to .*odd/xyz/000.tiff"):
         list_scans("mvtec3d", mvtec, "bolt")
     with pytest.raises(InputError, match="is a file"):
         list_scans("mvtec3d", mvtec / "bolt/calibration/camera_parameters.json", "bolt")
@@ -198,11 +201,10 @@ def with_value(value):
     [
         (damaged_tiff, "not a readable tiff .*cut short"),
         (tiff_without_last_rows, "not a readable tiff .*failed to read"),
-        (lambda points: b"", "not a readable tiff"),
+        (lambda points: b"", "the file is empty"),
         (lambda points: tiff(points[..., :1]), "expected height x width x 3 floats"),
         (lambda points: tiff(0 * points), "the scan is empty"),
-        (with_value(np.nan), "1 points are NaN or infinite"),
-        (with_value(np.inf), "1 points are NaN or infinite"),
+        (lambda points: tiff(points * np.nan), r"the scan is empty; 3600 of 3600 points are missing \(NaN: 3600\)"),
     ],
 )
 def test_damaged_points_are_named(tmp_path, content, message):
@@ -219,7 +221,7 @@ def test_damaged_points_are_named(tmp_path, content, message):
     ("role", "content", "message"),
     [
         ("rgb", lambda rgb, gt: png(rgb[:50]), "60 x 50 pixels, but .*000.tiff has 60 x 60"),
-        ("rgb", lambda rgb, gt: png(rgb[..., 0]), "expected 8-bit RGB"),
+        ("rgb", lambda rgb, gt: png(rgb[..., 0] > 99), "expected RGB, grey or a palette"),
         ("rgb", lambda rgb, gt: png(rgb)[:3000], "not a readable image"),
         ("gt", lambda rgb, gt: png(gt[:, :40]), "40 x 60 pixels, but .*000.tiff has 60 x 60"),
         ("gt", lambda rgb, gt: b"GIF89a", "not a readable image"),
@@ -339,6 +341,7 @@ def test_damaged_samples_are_named(tmp_path, item, content, message):
 
 @pytest.mark.parametrize("item", ["depth.png", "info_depth.yaml", "pose.txt", "image_0.png", "mask.png"])
 def test_a_sample_without_its_parts_is_named(tmp_path, item):
+    eyecandies_sample(tmp_path, "06", True, True)
     files = eyecandies_sample(tmp_path, "07", True, True)
     files[item].unlink()
     with pytest.raises(InputError) as error:
@@ -426,8 +429,10 @@ def test_labels_of_another_scan_are_never_taken(tmp_path):
 
 
 def test_a_defect_without_labels_is_named(tmp_path):
-    points, _ = cloud(60)
-    write(tmp_path / "duck/test/1_bulge.pcd", pcd(points))
+    points, labels = cloud(60)
+    for name in ("1_bulge", "2_bulge"):
+        write(tmp_path / f"duck/test/{name}.pcd", pcd(points))
+    write(tmp_path / "duck/gt/2_bulge.txt", rows(points, labels))
     with pytest.raises(InputError, match=r"duck/gt/1_bulge.txt: missing"):
         list_scans("real3d", tmp_path, "duck")
 
@@ -438,24 +443,25 @@ POINTS, LABELS = cloud(300)
 @pytest.mark.parametrize(
     ("item", "content", "message"),
     [
-        ("pcd", pcd(POINTS[:0]), "no points could be read"),
-        ("pcd", b"", "no points could be read"),
-        ("pcd", b"ply\n", "no points could be read"),
-        ("pcd", pcd(POINTS, "binary")[:-700], "no points could be read"),
+        ("pcd", pcd(POINTS[:0]), "the header says 0 points"),
+        ("pcd", b"", "the file is empty"),
+        ("pcd", b"ply\n", "not a pcd (it seems to be a ply)"),
+        ("pcd", pcd(POINTS, "binary")[:-700], "the header says 300 points of 12 bytes, 3600 bytes in all, but 2900"),
         ("pcd", pcd(POINTS)[:-400], "the header says 300 points, but"),
-        ("pcd", pcd(POINTS).partition(b"DATA ascii\n")[0] + b"DATA ascii\n", "300 points, but 0 whole rows follow"),
+        ("pcd", pcd(POINTS).partition(b"DATA ascii\n")[0] + b"DATA ascii\n", "300 points, but 0 bytes follow"),
         (
             "pcd",
-            pcd(np.where(np.arange(300)[:, None] == 3, np.nan, POINTS), "binary"),
-            "1 of 300 points are NaN or infinite",
+            pcd(POINTS * np.float32("nan"), "binary"),
+            "the scan is empty; 300 of 300 points are missing (NaN: 300)",
         ),
-        ("gt", "", "expected rows `x y z label`"),
-        ("gt", "\n\n", "expected rows `x y z label`"),
-        ("gt", "1 2 3\n1 2 3\n", "2 rows of 3 columns"),
-        ("gt", "1 2 3 0\n1 2 3\n", "not a table of numbers"),
-        ("gt", "one two three 0\n", "not a table of numbers"),
-        ("gt", rows(POINTS, LABELS).replace(" 1\n", " 7\n"), "labels are [0.0, 7.0], expected 0 and 1"),
-        ("gt", rows(POINTS, LABELS) + "nan 0 0 0\n", "NaN or infinite"),
+        ("gt", "", "the file is empty"),
+        ("gt", "\n\n", "not a table of numbers; no rows"),
+        ("gt", "1 2 3\n1 2 3\n", "line 1: 3 columns, expected rows `x y z label`"),
+        ("gt", "1 2 3 0\n1 2 3\n", "line 2: 3 columns, expected 4"),
+        ("gt", "one two three 0\n", "line 1: 'one two three 0' is no row of numbers"),
+        ("gt", rows(POINTS, LABELS).replace(" 1\n", " -7\n"), "label -7, expected 0 for a good point"),
+        ("gt", "0\n" * 299, "299 labels without coordinates, but"),
+        ("gt", rows(POINTS, LABELS) + "nan 0 0 0\n", "line 301, column 1: NaN or infinite"),
         ("gt", rows(POINTS + 1, LABELS), "does not match"),
         ("gt", rows(POINTS[:250], LABELS[:250]), "of its 300 points 83.3% lie at one of the 250 rows"),
     ],

@@ -31,8 +31,8 @@ from pointad_core.storage.shards import split
 
 SCANS = 4
 OPTIONS = {"resolution": 336, "seed": 0, "n_points": 112_896, "sampling": "farthest"}
-FIRST = [(layout, CATEGORIES[layout][0]) for layout in LAYOUTS]
-ALL = [(layout, category) for layout in LAYOUTS for category in CATEGORIES[layout]]
+FIRST = [(layout, CATEGORIES[layout][0]) for layout in CATEGORIES]
+ALL = [(layout, category) for layout in CATEGORIES for category in CATEGORIES[layout]]
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -107,7 +107,7 @@ def test_shards_write_what_the_whole_is_and_leave_nothing_else(root, tmp_path, l
     assert sorted(files_in(tmp_path)) == generated_files(layout, category, 2)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", CATEGORIES)
 def test_every_second_scan_has_a_defect_and_every_kind_occurs(layout):
     kinds = set()
     for category in CATEGORIES[layout]:
@@ -119,7 +119,7 @@ def test_every_second_scan_has_a_defect_and_every_kind_occurs(layout):
     assert kinds == {"good", *KINDS} - ({"stain"} if layout == "real3d" else set())
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", CATEGORIES)
 def test_names_are_unique(layout):
     for category in CATEGORIES[layout]:
         files = generated_files(layout, category, 120)

@@ -92,6 +92,18 @@ def test_a_mean_with_an_undefined_value_is_undefined():
     assert found.isna().iloc[0][list(METRICS)].to_dict() == {name: "aupro" in name for name in METRICS}
 
 
+def test_a_category_without_labels_is_left_out():
+    runs = [[*row[:7], *[nan] * 6] if row[5] == "c" else row for rows in RUNS for row in rows]
+    found = average_seeds(table(runs), "set", "set", "a", METHODS, ["b", "c"])
+    assert set(found["category"]) == {"b"}
+    means = average(table(runs), "set", "set", {"a": ["b", "c"]}, METHODS).set_index(["method", "modality"])
+    assert means["i_auroc"].to_dict() == {
+        ("clip", "3d"): pytest.approx(0.1), ("clip", "m3d"): pytest.approx(0.1), ("pointad", "3d"): pytest.approx(0.3)
+    }  # fmt: skip
+    nothing = [[*row[:7], *[nan] * 6] for rows in RUNS for row in rows]
+    assert average(table(nothing), "set", "set", TESTED, METHODS).empty
+
+
 def test_means_are_exact_in_any_order():
     values = [0.1] * 10 + [1e16, 1.0, -1e16]
     rows = [run("clip", "none", "none", 0, "set", {(f"c{i}", "3d"): value}) for i, value in enumerate(values)]

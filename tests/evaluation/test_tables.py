@@ -11,7 +11,7 @@ import pytest
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import RUN
-from pointad_core.evaluation.latex import document
+from pointad_core.evaluation.latex import document, escape
 from pointad_core.evaluation.metrics import METRICS
 from pointad_core.evaluation.tables import TABLES, _describe_backbone, make_groups, paper_numbers, table_rows, table_tex
 
@@ -333,6 +333,32 @@ def test_order_of_the_rows_changes_nothing(metrics):
         backwards, same = make(number, metrics[::-1])
         assert backwards == tex
         assert pd.DataFrame(same).equals(pd.DataFrame(rows))
+
+
+def without_labels(metrics, dataset, *categories):
+    changed = metrics.copy()
+    gone = (changed["dataset"] == dataset) & changed["category"].isin(categories or CATEGORIES[dataset])
+    changed.loc[gone, list(METRICS)] = nan
+    return changed
+
+
+def test_categories_without_labels_are_counted_where_the_means_leave_them_out(metrics):
+    category = next(name for name in CATEGORIES["solid"] if name not in AUXILIARY["solid"])
+    tex, _ = make(1, without_labels(metrics, "solid", category))
+    assert tex.count("categories, 1 without labels}") > 0
+    assert "without labels" not in make(1, metrics)[0]
+    tex, _ = make(2, without_labels(metrics, "solid", category))
+    assert "categories, 1 without photographs or labels}" in tex
+
+
+def test_data_without_labels_is_named_in_the_caption(metrics):
+    tex, rows = make(1, without_labels(metrics, "scans"))
+    assert {row["dataset"] for row in rows} == set(CATEGORIES) - {"scans"}
+    label = escape(OPTIONS["datasets"]["scans"]["label"])
+    assert rf"\textbf{{Not shown, for lack of labels.}} {label}." in tex
+    tex, rows = make(1, without_labels(metrics, "scans"), pairs=[("scans", "scans")])
+    assert "No data set of this setting has scans with labels" in tex
+    assert rows == []
 
 
 def test_one_category_is_not_categories(metrics):

@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from pointad_core.storage.fingerprints import follow
-from workflow.checks import explain
+from workflow.words import explain
 
 FOLDER = REPOSITORY / "pretraining"
 SNAKEFILE = FOLDER / "Snakefile"

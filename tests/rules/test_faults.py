@@ -115,7 +115,7 @@ def test_twenty_kills_leave_no_trace(miniature: Miniature, start: Start, tmp_pat
     """SIGKILL for the whole process group; every fourth time once more for Snakemake alone, whose jobs live on."""
     rng = random.Random(SEED)
     kills = {"group": 0, "alone": 0}
-    folder, jobs = 0, re.compile(rb"^Finished jobid", re.MULTILINE)
+    folder, jobs = 0, re.compile(rb"^ *\d+/\d+  ", re.MULTILINE)
     while kills["group"] < KILLS:
         directory = tmp_path / str(folder)
         how = "alone" if kills["alone"] < kills["group"] // 4 else "group"

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,16 @@ def test_fresh_clone_lists_jobs(tmp_path: Path) -> None:
     assert result.jobs["aggregation"] == 12
     assert result.jobs["table"] == 4
     assert "profiles/default" in result.text, "the default profile is not read by itself"
+
+
+def test_a_run_shows_a_line_for_each_job_and_where_the_results_are(miniature: Miniature) -> None:
+    text, total = miniature.result.text, sum(miniature.result.jobs.values())
+    lines = re.findall(r"^ *(\d+)/(\d+)  .*\d s$", text, re.MULTILINE)
+    assert [tuple(map(int, line)) for line in lines] == [(number, total) for number in range(1, total + 1)]
+    # Snakemake's own head, its table of jobs, and the end.
+    assert len(text.splitlines()) < total + 80
+    assert max(map(len, text.splitlines())) < 500
+    assert re.search(rf"^{total} jobs in .*\n(.*\n)*results/tables/  .* results/tables/tables.tex$", text, re.MULTILINE)
 
 
 def test_configfile_stands_for_itself(snakefile: Path, tmp_path: Path) -> None:
@@ -187,7 +198,7 @@ def test_mistakes_are_named_before_anything_runs(
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("target", ["all_tables", "all_heatmaps"])
+@pytest.mark.parametrize("target", ["all_tables", "all_heatmaps", "all_viewers"])
 def test_a_target_that_would_make_nothing_says_so(snakefile: Path, tmp_path: Path, target: str) -> None:
     path = dump(tmp_path / "own.yaml", {**CONFIG, "experiments": {}})
     result = snakemake(target, "-n", "--configfile", path, snakefile=snakefile, directory=tmp_path)
@@ -416,6 +427,28 @@ def test_heatmaps_are_drawn_from_what_is_there(miniature: Miniature) -> None:
             assert min(image.size) > 100
 
 
+def test_pages_are_made_of_what_is_there_and_stand_in_the_report(miniature: Miniature) -> None:
+    config = miniature.directory / "config.yaml"
+    where = {"snakefile": miniature.snakefile, "directory": miniature.directory}
+    result = snakemake("all_viewers", "--configfile", config, **where)
+    assert result.code == 0, result.text
+    # Of carrot, which prompts learn on, the page shows the two systems that learn nothing.
+    assert result.jobs == {"viewers": 3, "all_viewers": 1}
+    pages = {
+        path.relative_to(miniature.directory).as_posix() for path in miniature.directory.glob("results/viewers/*/*")
+    }
+    assert pages == {f"results/viewers/{name}.html" for name in ("mvtec3d/bagel", "mvtec3d/carrot", "real3d/diamond")}
+    carrot = (miniature.directory / "results/viewers/mvtec3d/carrot.html").read_text()
+    assert "PointCLIP V2 M3D" in carrot
+    assert "PointAD+" not in carrot
+    report = miniature.directory / "report.zip"
+    result = snakemake("all_viewers", "--configfile", config, "--report", report, **where)
+    assert result.code == 0, result.text
+    with zipfile.ZipFile(report) as archive:
+        held = {archive.read(name) for name in archive.namelist() if name.endswith(".html")}
+    assert {(miniature.directory / page).read_bytes() for page in pages} <= held
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_document_compiles(miniature: Miniature, tmp_path: Path) -> None:
     document = miniature.directory / "results/tables/tables.tex"
@@ -467,8 +500,8 @@ def test_a_documented_command_says_what_it_seems_to(command: str) -> None:
     assert done.returncode == 0, done.stderr
     configs, forced, targets = json.loads(done.stdout.splitlines()[-1])
     assert all(name.endswith(".yaml") or name == "FILE" for name in configs)
-    assert not {"all_tables", "all_heatmaps"} & set(forced)
-    for target in ("all_tables", "all_heatmaps"):
+    assert not {"all_tables", "all_heatmaps", "all_viewers"} & set(forced)
+    for target in ("all_tables", "all_heatmaps", "all_viewers"):
         assert (target in words) == (target in targets)
 
 

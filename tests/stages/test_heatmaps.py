@@ -24,8 +24,9 @@ def disc(row, column, radius):
     return (rows - row) ** 2 + (columns - column) ** 2 < radius**2
 
 
-def write_category(folder, organised=True, rgb=True, seed=0, hot=1.0):
-    """Clouds, renders and scores of a disc with a small disc as its defect; the score is `hot` there."""
+def write_category(folder, organised=True, rgb=True, seed=0, hot=1.0, unlabelled=()):
+    """Clouds, renders and scores of a disc with a small disc as its defect; the score is `hot` there. Of the scans
+    that are `unlabelled` the stores have no labels."""
     rng = np.random.default_rng(seed)
     paths = {stage: folder / f"{stage}.zip" for stage in ("clouds", "renders", "scores")}
     with (
@@ -50,7 +51,7 @@ def write_category(folder, organised=True, rgb=True, seed=0, hot=1.0):
                 scan,
                 {"images": images, "pixels": pixels, "visible": np.ones((len(ANGLES), len(rows)), dtype=bool)},
             )
-            about = {"defective": bad, "defect": scan.split("/")[0]}
+            about = {"defective": None if scan in unlabelled else bad, "defect": scan.split("/")[0]}
             objects = {"object_3d": float(scores.max()), "category": "bagel", "scan": scan, "defective": bad}
             if organised:
                 arrays = {"grid": np.flatnonzero(valid).astype(np.int32), "mask": mask.astype(np.uint8)}
@@ -59,10 +60,12 @@ def write_category(folder, organised=True, rgb=True, seed=0, hot=1.0):
                     arrays["rgb"] = np.repeat((valid * 200).astype(np.uint8)[..., None], 3, axis=2)
                     maps["map_m3d"] = scores**2
                     objects["object_m3d"] = float(scores.max() ** 2)
+                if scan in unlabelled:
+                    del arrays["mask"]
                 clouds.add(scan, arrays, about)
                 scored.add(f"bagel/{scan}", maps, objects)
             else:
-                clouds.add(scan, {"labels": truth}, about)
+                clouds.add(scan, {} if scan in unlabelled else {"labels": truth}, about)
                 scored.add(f"bagel/{scan}", {"points_3d": scores[valid]}, objects)
     return paths
 
@@ -82,6 +85,42 @@ def test_scans_of_every_kind_are_chosen(tmp_path):
         assert heatmaps.choose_scans(clouds, 2) == (["crack/000", "hole/000"], ["good/000", "good/001"])
         assert heatmaps.choose_scans(clouds, 3)[0] == ["crack/000", "crack/001", "hole/000"]
         assert heatmaps.choose_scans(clouds, 9)[0] == ["crack/000", "crack/001", "hole/000", "hole/001"]
+
+
+def test_scans_without_labels_come_after_the_defective_ones(tmp_path):
+    paths = write_category(tmp_path, unlabelled=("crack/000", "good/000", "hole/000"))
+    with stores.read(paths["clouds"], "clouds") as clouds:
+        assert heatmaps.choose_scans(clouds, 4) == (["crack/001", "hole/001", "crack/000", "good/000"], ["good/001"])
+        assert heatmaps.choose_scans(clouds, 1)[0] == ["crack/001"]
+
+
+@pytest.mark.parametrize("organised", [True, False])
+def test_a_scan_without_labels_is_drawn_as_such(tmp_path, organised):
+    for name, unlabelled in (("some", SCANS[:1]), ("all", SCANS)):
+        (tmp_path / name).mkdir()
+        paths = write_category(tmp_path / name, organised, unlabelled=unlabelled)
+        picture = load(paths, "crack/000")
+        assert (picture.defective, picture.truth) == (None, None)
+        assert picture.maps
+        figure = pictures.draw_sheet([picture, load(paths, "good/000")], "toys")
+        titles = [panel.get_title() for panel in figure.axes]
+        assert ("Ground truth" in titles) is (name == "some")
+        rows = [panel.get_ylabel() for panel in figure.axes if "/" in panel.get_ylabel()]
+        assert rows == ["crack/000\nunlabelled", f"good/000\n{'good' if name == 'some' else 'unlabelled'}"]
+        (panel,) = [panel for panel in pictures.draw_gallery([("toys", picture)]).axes if panel.get_title()][1:2]
+        assert [text.get_text() for text in panel.texts] == ["unlabelled"]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_the_label_of_the_colours_is_whole(tmp_path, rows):
+    paths = write_category(tmp_path)
+    figure = pictures.draw_sheet([load(paths, scan) for scan in SCANS[:rows]], "toys")
+    figure.draw_without_rendering()
+    (label,) = [axes.yaxis.label for axes in figure.axes if "anomaly score" in axes.get_ylabel()]
+    box = label.get_window_extent()
+    assert box.y0 >= 0
+    assert box.y1 <= figure.bbox.y1
+    assert box.x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize("organised", [True, False])
@@ -161,7 +200,7 @@ def test_gallery_sets_methods_side_by_side(tmp_path):
     image = read_image(tmp_path / "gallery.png")
     assert image.shape[0] == pytest.approx((3 * pictures.CELL + 0.75) * pictures.DPI, abs=2)
     assert image.shape[1] == pytest.approx((4 * pictures.CELL + 0.6) * pictures.DPI, abs=2)
-    with pytest.raises(InputError, match="no defective scan has M3D scores"):
+    with pytest.raises(InputError, match="no defective or unlabelled scan has M3D scores"):
         heatmaps.make_gallery(entries[1:], tmp_path / "none.png", modality="m3d")
     assert not (tmp_path / "none.png").exists()
 

@@ -41,16 +41,17 @@ def write_organised(folder, rng, scans=("bent/000", "good/000", "good/001", "hol
             if edit:
                 edit(scan, entry)
             content[scan] = entry
+            truth = {} if entry["defective"] is None else {"mask": entry["mask"]}
             clouds.add(
                 scan,
-                {"grid": np.flatnonzero(entry["valid"]).astype(np.int32), "mask": entry["mask"]},
-                {"defective": bad},
+                {"grid": np.flatnonzero(entry["valid"]).astype(np.int32), **truth},
+                {"defective": entry["defective"]},
             )
             kept = ["3d", "m3d"] if rgb else ["3d"]
             scored.add(
                 f"bagel/{scan}",
                 {f"map_{name}": entry[f"map_{name}"] for name in kept},
-                {"category": "bagel", "scan": scan, "defective": bad}
+                {"category": "bagel", "scan": scan, "defective": entry["defective"]}
                 | {f"object_{name}": entry[f"object_{name}"] for name in kept},
             )
     return folder / "scores.zip", {"bagel": folder / "clouds.zip"}, content
@@ -114,6 +115,46 @@ def test_organised_category_in_both_protocols(tmp_path):
             assert float(row[f"p_auroc_{protocol}"]) == pytest.approx(naive_auroc(*pixels))
             assert float(row[f"aupro_{protocol}"]) == pytest.approx(naive_aupro(maps, masks, valid, 0.3))
         assert row["p_auroc_paper"] != row["p_auroc_object"]
+
+
+def unlabel(*scans):
+    """Take the labels of some scans away."""
+
+    def edit(scan, entry):
+        if scan in scans:
+            entry["defective"] = None
+
+    return edit
+
+
+def test_scans_without_labels_are_left_out_and_counted(tmp_path, caplog):
+    every = ("bent/000", "bent/001", "good/000", "good/001", "hole/000", "odd/000")
+    unlabelled = ("bent/001", "odd/000")
+    scores, clouds, content = write_organised(tmp_path, np.random.default_rng(3), every, edit=unlabel(*unlabelled))
+    with caplog.at_level("INFO"):
+        make_metrics(scores, clouds, tmp_path / "metrics.csv")
+    assert "bagel: 2 of 6 scans have no labels and are left out" in caplog.messages
+    row = read_rows(tmp_path / "metrics.csv")[0]
+    assert (row["n_good"], row["n_defective"]) == ("2", "2")
+    labelled = [entry for scan, entry in content.items() if scan not in unlabelled]
+    maps, masks = [entry["map_3d"] for entry in labelled], [entry["mask"] > 0 for entry in labelled]
+    pixels = [np.concatenate([m[mask == bad] for m, mask in zip(maps, masks, strict=True)]) for bad in (False, True)]
+    assert float(row["p_auroc_paper"]) == pytest.approx(naive_auroc(*pixels))
+    objects = [[entry["object_3d"] for entry in labelled if entry["defective"] is bad] for bad in (False, True)]
+    assert float(row["i_auroc"]) == pytest.approx(naive_auroc(*objects))
+
+
+@pytest.mark.parametrize(("labelled", "n_good"), [((), 0), (("good/000", "good/001"), 2)])
+def test_a_category_without_labels_has_no_metrics(tmp_path, caplog, labelled, n_good):
+    every = ("bent/000", "good/000", "good/001", "hole/000")
+    edit = unlabel(*(scan for scan in every if scan not in labelled))
+    scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3), every, edit=edit)
+    make_metrics(scores, clouds, tmp_path / "metrics.csv")
+    assert f"bagel: no metrics, with {n_good} good and 0 defective scans" in caplog.messages
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[1:] == [
+        f"bagel,3d,{n_good},0,,,,,,",
+        f"bagel,m3d,{n_good},0,,,,,,",
+    ]
 
 
 def test_unorganised_category_has_points_but_no_regions(tmp_path):

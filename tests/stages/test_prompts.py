@@ -112,6 +112,46 @@ def test_a_category_without_good_scans_is_warned_about(tmp_path, caplog):
     assert any("peach has no good scan" in message for message in caplog.messages)
 
 
+def without_labels(toy, *scans):
+    """Take the labels of some scans of a category away."""
+    for stage, gone in (("clouds", ("labels", "mask")), ("renders", ("masks",))):
+        path = toy.paths[stage]
+        before = path.rename(path.with_suffix(".before"))
+        with (
+            stores.read(before, stage) as read,
+            stores.write(path, stage, read.attributes["provenance"], read.attributes) as writer,
+        ):
+            for scan in read.scans:
+                bare = scan in scans
+                arrays = read.load(scan, [name for name in read.arrays(scan) if not (bare and name in gone)])
+                about = read.scan_attributes(scan)
+                writer.add(scan, arrays, {**about, "defective": None} if bare and stage == "clouds" else about)
+
+
+def test_scans_without_labels_are_left_out_of_training(tmp_path, caplog):
+    curves = []
+    for name, defective in (("more", (True, False, True)), ("less", (True, False))):
+        (tmp_path / name).mkdir()
+        toy = write_toy(tmp_path / name, "peach", n_scans=len(defective), defective=defective)
+        if name == "more":
+            with stores.read(toy.clouds, "clouds") as store:
+                last = store.scans[-1]
+            without_labels(toy, last)
+        with caplog.at_level(logging.WARNING):
+            curves.append(make(toy, tmp_path / name, epochs=1)[1].read_text())
+    assert "category peach: 1 of 3 scans have no labels and are left out" in caplog.messages
+    assert curves[0] == curves[1]
+
+
+def test_a_category_without_labels_is_refused(tmp_path):
+    toy = write_toy(tmp_path, "peach", n_scans=2)
+    with stores.read(toy.clouds, "clouds") as store:
+        scans = store.scans
+    without_labels(toy, *scans)
+    with pytest.raises(InputError, match="no defective scan to train prompts on; 2 of its 2 scans have no labels"):
+        make(toy, tmp_path)
+
+
 def test_features_of_another_model_are_refused(tmp_path):
     with pytest.raises(
         InputError, match=r"model 'pointad-pocket': text embeddings have \[128\] dimensions, .*toy_features.* has 64"
@@ -153,7 +193,11 @@ def test_the_file_says_how_its_scans_were_prepared(toy, tmp_path):
         output, _ = cases.learn(system, paths, tmp_path / "p.safetensors", {"epochs": 1, "deep_blocks": 3})
         with safe_open(output, framework="np") as file:
             provenance = json.loads(file.metadata()["provenance"])
-        assert provenance["inputs"] == {**{stage: {"of": stage} for stage in stages}, "layout": "mvtec3d"}
+        with stores.read(paths["clouds"], "clouds") as clouds:
+            extents = [np.ptp(clouds.load(scan, ["points"])["points"], axis=0).max() for scan in clouds.scans]
+        made = provenance["inputs"]
+        assert made.pop("extent") == pytest.approx(np.median(extents), rel=5e-3)
+        assert made == {**{stage: {"of": stage} for stage in stages}, "layout": "mvtec3d"}
 
 
 def test_losses_that_leave_something_at_its_start_are_refused_and_nothing_is_written(toy, tmp_path):

@@ -38,7 +38,21 @@ def write_clouds(path, clouds, organised=True):
     attributes = {"dataset": "mvtec3d", "category": "bagel", "organised": organised}
     with stores.write(path, "clouds", {}, attributes) as writer:
         for name, cloud in clouds.items():
-            writer.add(name, cloud, {"defective": bool(cloud["labels"].any())})
+            writer.add(name, cloud, {"defective": bool(cloud["labels"].any()) if "labels" in cloud else None})
+
+
+@pytest.mark.parametrize("name", ["splat", "depth", "realistic"])
+def test_a_scan_without_labels_has_no_masks_and_looks_like_a_good_one(tmp_path, name):
+    good, bare = draw_cloud(1) | {"labels": np.zeros(1500, np.uint8)}, draw_cloud(1)
+    del bare["labels"]
+    write_clouds(tmp_path / "clouds.zip", {"good/000": good, "scans/000": bare})
+    make_renders(tmp_path / "clouds.zip", tmp_path / "renders.zip", options(name), {})
+    with stores.read(tmp_path / "renders.zip", "renders") as store:
+        assert store.arrays("good/000") == ["images", "masks", "pixels", "visible"]
+        assert store.arrays("scans/000") == ["images", "pixels", "visible"]
+        names = store.arrays("scans/000")
+        one, other = store.load("good/000", names), store.load("scans/000", names)
+        assert all(np.array_equal(one[key], other[key]) for key in names)
 
 
 @pytest.mark.parametrize("organised", [True, False])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pointad_core.datasets.registry import LAYOUTS
 from pointad_core.errors import InputError
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, System
@@ -94,7 +95,7 @@ def test_manual_describes_no_other_key() -> None:
     known = {part for path, _ in KEYS for part in path}
     # Named in the manual's tables as values, layouts or files.
     rows = re.findall(r"^\| `(\w+)` \|", MANUAL, flags=re.MULTILINE)
-    assert set(rows) - {"mvtec3d", "eyecandies", "real3d", *SYSTEMS} <= known
+    assert set(rows) - {*LAYOUTS, *SYSTEMS} <= known
 
 
 def test_unknown_keys_are_refused_everywhere() -> None:
@@ -193,6 +194,13 @@ def test_defaults_follow_the_layout() -> None:
     assert [datasets[name].get("background") for name in datasets] == ["remove", "remove", None]
 
 
+def with_run(**values: Any) -> dict[str, Any]:
+    """An entry of `predictions` that takes the prompts of a run; `prompts` stands beside the run."""
+    own = {key: values.pop(key) for key in ("prompts",) if key in values}
+    run = {"method": "pointad_plus", "source": "mvtec3d", "auxiliary": "carrot", **values}
+    return {"predictions": {"a": {"folder": "x", "run": run, **own}}}
+
+
 def with_data(**values: Any) -> dict[str, Any]:
     return {"datasets": {"mvtec3d": values}}
 
@@ -225,8 +233,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"seeds": []}, "config: seeds is [], expected a list, of at least 1"),
     ({"seeds": [1.5]}, "config: seeds[0] is 1.5, expected integer >= 0 and <= 4294967295"),
     ({"seeds": [1.0]}, "config: seeds[0] is 1.0, expected integer: 1"),
-    ({"seeds": [2**70]}, "config: seeds[0] is 1180591620717411303424, expected integer >= 0 and <= 4294967295"),
-    (with_data(seed=2**40), "config: datasets.mvtec3d.seed is 1099511627776, expected integer >= 0 and <= 2147483647"),
+    ({"seeds": [2**70]}, "config: seeds[0] is 1180591620717411303424, expected at most 4294967295"),
+    (with_data(seed=2**40), "config: datasets.mvtec3d.seed is 1099511627776, expected at most 4294967295"),
     ({"methods": {"pointad": {"smoothing_sigma": math.nan}}}, "config: methods.pointad.smoothing_sigma is nan, expec"),
     ({"view_sets": {"mine": {"tilt": math.inf, "x": [0]}}}, "config: view_sets.mine.tilt is inf, expected a finite n"),
     ({"view_sets": {"mine": {"x": [0, -math.inf]}}}, "config: view_sets.mine.x[1] is -inf, expected a finite number"),
@@ -236,6 +244,20 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"datasets": {"mvtec3d": {"label": "A"}, "real3d": {"label": "A"}}},
         "config: several datasets have the label 'A', expected one for each",
     ),
+    (
+        {"datasets": {"mvtec3d": {"label": "own"}, "own": {"variant_of": "mvtec3d"}}},
+        "config: several datasets have the label 'own', expected one for each",
+    ),
+    (
+        {"methods": {"pointad": {"label": "PointAD+"}}},
+        "config: several methods have the label 'PointAD+', expected one",
+    ),
+    (with_data(unit="km"), "datasets.mvtec3d.unit is 'km', expected one of m, cm, mm, um, inch, or a number of metres"),
+    (with_data(unit=0), "datasets.mvtec3d.unit is 0, expected string or number > 0"),
+    (with_data(unit=math.inf), "datasets.mvtec3d.unit is inf, expected a finite number"),
+    (with_data(missing="zeros"), "datasets.mvtec3d.missing is 'zeros', expected one of auto, none, or a number"),
+    ({"datasets": {"eyecandies": {"missing": 0}}}, "datasets.eyecandies.missing is 0; missing points of this layout"),
+    (with_data(outliers="mark"), "datasets.mvtec3d.outliers is 'mark', expected one of none, remove"),
     (
         {"experiments": {"cross_dataset": 2 * [{"source": "mvtec3d", "targets": ["real3d"]}]}},
         "config: experiments.cross_dataset has the pair of 'mvtec3d' and 'real3d' more than once",
@@ -248,6 +270,25 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(shard_size=0), "config: datasets.mvtec3d.shard_size is 0, expected null or integer >= 1"),
     (with_data(shard_size=-3), "config: datasets.mvtec3d.shard_size is -3, expected null or integer >= 1"),
     # Ours.
+    (with_data(layout="folder"), "config: datasets.mvtec3d.layout is 'folder', expected one that can be generated: "),
+    ({"predictions": {"a": {}}}, "config: predictions.a lacks the key 'folder'"),
+    (
+        {"predictions": {"a": {"folder": "x", "unit": "ell"}}},
+        "config: predictions.a.unit is 'ell', expected one of m, ",
+    ),
+    (with_run(prompts="p.safetensors"), "config: predictions.a has both of the keys 'prompts' and 'run', expected one"),
+    (with_run(method="pointad_minus"), "config: predictions.a.run.method is 'pointad_minus', expected one of: "),
+    (with_run(method="anomalyclip"), "config: predictions.a.run.method is 'anomalyclip', expected one that is trained"),
+    (
+        with_run(source="mine"),
+        "config: predictions.a.run.source is 'mine', expected one of: mvtec3d, eyecandies, real3d",
+    ),
+    (with_run(auxiliary="bagel"), "config: predictions.a.run.auxiliary is 'bagel', expected one of: carrot, cookie"),
+    (with_run(seed=5), "config: predictions.a.run.seed is 5, expected one of: 111"),
+    (
+        {"predictions": {"a": {"folder": "x", "facing": "up"}}},
+        "config: predictions.a: facing is 'up', expected auto, camera, around",
+    ),
     (
         {"datasets": {"two": {"variant_of": "mvtec"}}},
         "config: datasets.two.variant_of is 'mvtec', expected another of datasets: eyecandies, mvtec3d, real3d",
@@ -274,6 +315,15 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "config: features.standard.model is 'ViT-L-14-363' (did you mean 'ViT-L-14-336'?), expected one of open_clip's",
     ),
     ({"features": {"standard": {"pretrained": "shape"}}}, "features.standard.pretrained is 'shape' (did you mean 'sha"),
+    (
+        {"features": {"big": {"model": "ViT-L-14-336", "pretrained": "opena"}}},
+        "config: features.big.pretrained is 'opena' (did you mean 'openai'?), expected one of its weights: openai",
+    ),
+    (
+        {"features": {"big": {"model": "ViT-H-14-378-quickgelu", "pretrained": "openai"}}},
+        "features.big.pretrained is 'openai', expected one of its weights: dfn5b",
+    ),
+    ({"features": {"standard": {"quick_gelu": "yes"}}}, "features.standard.quick_gelu is 'yes', expected true or fal"),
     ({"features": {"standard": {"vv_blocks": 8}}}, "config: features.standard: vv_blocks is 8, model 'pointad-pocket'"),
     ({"resolution": 224}, "config: features.standard: resolution is 224, but model 'pointad-pocket' takes images of 3"),
     (
@@ -282,6 +332,11 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"methods": {"pointad": {"deep_length": 13}}}, "config: methods.pointad.deep_length is 13, it can be at most con"),
     ({"methods": {"pointad": {"context_length": 75}}}, "methods.pointad.context_length is 75, but the text tower of "),
+    (
+        {"aggregations": {"standard": {"neighbours": 16384}}},
+        "config: aggregations.standard.neighbours is 16384, but clouds of datasets.real3d have 16384 points (n_points)",
+    ),
+    ({"methods": {"pointad": {"batch_size": 10**20}}}, "methods.pointad.batch_size is 100000000000000000000, expected"),
     ({"methods": {"pointad_plus": {"aggregation": "x"}}}, "methods.pointad_plus.aggregation is 'x', expected one of"),
     (
         {"methods": {"pointad": {"loss_weights": {"geometry": 1}}}},

@@ -8,7 +8,7 @@ import pytest
 from snakemake.utils import validate
 
 from pointad_core.errors import InputError
-from workflow import plan, tables
+from workflow import inputs, plan, tables
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -213,6 +213,82 @@ def test_the_gallery_shows_what_no_prompts_of_its_have_seen() -> None:
     assert sheets[-1] == "results/heatmaps/gallery.png"
     assert "results/heatmaps/learnt/parts/carrot/1/parts/carrot.png" not in sheets
     assert "results/heatmaps/learnt/parts/carrot/1/parts/cookie.png" in sheets
+
+
+def test_heat_maps_take_the_scores_that_are_needed_anyway_else_the_categorys_own() -> None:
+    other = {**small()["datasets"]["parts"], "label": "Other"}
+    config = complete(small(other=other, split={**other, "label": "Split", "shard_size": 3}))
+    config["experiments"]["cross_dataset"] = [{"source": "parts", "targets": ["split"]}]
+
+    def scores(source: str, dataset: str) -> list[str]:
+        run = ("learnt", source, "carrot", 1, dataset)
+        folder = f"results/scores/learnt/{source}/carrot/1/{dataset}"
+        return [path.removeprefix(folder) for path in tables.picture_scores(config, run, "bagel")]
+
+    assert scores("parts", "parts") == [".zarr.zip"]
+    assert scores("other", "parts") == ["/bagel.zarr.zip"]
+    assert scores("parts", "other") == ["/bagel.zarr.zip"]
+    shards = plan.shards_of(config, "split", "bagel")
+    assert len(shards) > 1
+    assert scores("parts", "split") == [f"/{shard}.zarr.zip" for shard in shards]
+    assert tables.picture_scores(config, ("fixed", "none", "none", 0, "other"), "bagel")[0].endswith("/bagel.zarr.zip")
+
+
+def test_a_category_that_nobody_labelled_is_not_trained_on(tmp_path: Path) -> None:
+    own = {"layout": "real3d", "root": str(tmp_path), "categories": {"duck": None, "gone": None}, "auxiliary": ["duck"]}
+    config = complete(small(own=own))
+    (tmp_path / "duck/test").mkdir(parents=True)
+    (tmp_path / "duck/test/1_bulge.pcd").touch()
+    with pytest.raises(InputError, match=r"datasets.own.auxiliary: .*duck has no file of labels"):
+        inputs.check_labelled(config, "own", "duck")
+    inputs.check_labelled(config, "own", "gone")
+    inputs.check_labelled(config, "parts", "carrot")
+    inputs._has_label_files.cache_clear()
+    (tmp_path / "duck/gt").mkdir()
+    (tmp_path / "duck/gt/1_bulge.txt").touch()
+    inputs.check_labelled(config, "own", "duck")
+
+
+def test_a_page_shows_every_method_by_prompts_that_have_not_seen_its_category() -> None:
+    other = {"layout": "real3d", "generated": {"scans": 4, "seed": 1}, "categories": {"diamond": None}}
+    config = small(other=other)
+    config["experiments"]["cross_dataset"] = [{"source": "parts", "targets": ["other"]}]
+    config = complete(config)
+    pages = [
+        f"results/viewers/{name}.html" for name in ("parts/bagel", "parts/carrot", "parts/cookie", "other/diamond")
+    ]
+    assert tables.viewers(config) == pages
+    runs = {
+        category: list(tables.viewer_runs(config, dataset, category).values())
+        for dataset, category in (("parts", "bagel"), ("parts", "carrot"), ("other", "diamond"))
+    }
+    fixed = ("fixed", "none", "none", 0)
+    assert runs["bagel"] == [("learnt", "parts", "carrot", 1, "parts"), (*fixed, "parts")]
+    assert runs["carrot"] == [("learnt", "parts", "cookie", 1, "parts"), (*fixed, "parts")]
+    assert runs["diamond"] == [("learnt", "parts", "carrot", 1, "other"), (*fixed, "other")]
+    assert tables.viewer_methods(config, "parts", "carrot") == ["PointAD+", "CLIP + Rendering"]
+    assert tables.viewer_stores(config, "parts", "carrot") == {
+        "scores": [
+            "results/scores/learnt/parts/cookie/1/parts.zarr.zip",
+            "results/scores/fixed/none/none/0/parts.zarr.zip",
+        ],
+        "clouds": ["results/clouds/parts/carrot.zarr.zip"],
+        "renders": ["results/renders/standard/parts/carrot.zarr.zip"],
+    }
+    facts = tables.viewer_facts(config, "parts", "carrot")
+    assert facts == {"category": "carrot", "data set": "Parts", "prompts learnt on": "cookie of parts, seed 1"}
+
+
+def test_a_category_that_nothing_is_tested_on_has_no_page() -> None:
+    config = small()
+    config["datasets"]["parts"]["auxiliary"] = ["carrot"]
+    del config["methods"]["fixed"]
+    config = complete(config)
+    assert tables.viewers(config) == ["results/viewers/parts/bagel.html", "results/viewers/parts/cookie.html"]
+    with pytest.raises(InputError, match="parts/carrot: no method is tested on it"):
+        tables.viewer_stores(config, "parts", "carrot")
+    with pytest.raises(InputError, match="has no category 'rope'"):
+        tables.viewer_stores(config, "parts", "rope")
 
 
 def test_planning_does_not_need_snakemake_or_anything_heavy() -> None:

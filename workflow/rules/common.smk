@@ -13,9 +13,11 @@ from snakemake.exceptions import WorkflowError
 
 from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
-from pointad_core.storage.locks import enter, hold
 from workflow import inputs, plan, tables
+from workflow import predictions as own
 from workflow.checks import complete
+from workflow.folder import enter_folder, hold_folder
+from workflow.progress import show_lines, show_results
 
 try:
     complete(config, workflow.overwrite_configfiles or [f"{workflow.basedir}/config/config.yaml"])
@@ -23,17 +25,7 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 # Jobs on a cluster read this file as well, while the run goes on; a dry run only looks.
-if workflow.is_main_process and not workflow.output_settings.dryrun:
-    enter()
-
-
-def hold_folder():
-    """Refuse to run where another run is going on."""
-    try:
-        hold()
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-
+enter_folder(runs=workflow.is_main_process and not workflow.output_settings.dryrun)
 
 DATASETS = config["datasets"]
 
@@ -68,6 +60,7 @@ wildcard_constraints:
     method=any_of(config["methods"]),
     seed=any_of([0, *config["seeds"]]),
     number="[1-4]",
+    prediction=any_of(config["predictions"]),
 
 
 def in_place(function):

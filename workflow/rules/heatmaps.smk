@@ -1,7 +1,7 @@
 rule heatmaps:
     """Contact sheet of one category: renders, photographs, ground truth and the maps of one run."""
     input:
-        scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip",
+        scores=of_config(inputs.picture_scores),
         clouds=lambda wildcards: plan.clouds_of(config, wildcards.dataset, wildcards.category),
         renders=of_config(inputs.picture_renders),
     output:

@@ -4,6 +4,8 @@
 localrules:
     all_tables,
     all_heatmaps,
+    all_predictions,
+    all_viewers,
 
 
 rule all_tables:
@@ -20,3 +22,16 @@ rule all_heatmaps:
     input:
         tables.heatmaps(config),
         tables.nothing_to_show(config),
+
+
+rule all_viewers:
+    """A page to turn the scans on for every category that a data set's experiment tested."""
+    input:
+        tables.viewers(config),
+        tables.nothing_to_show(config),
+
+
+rule all_predictions:
+    """Heat maps of every folder of the user's own scans, and a table of each."""
+    input:
+        own.targets(config),

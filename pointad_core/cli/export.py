@@ -1,0 +1,49 @@
+"""Write scores as files that other evaluations read.
+
+formats:
+  mvtec    OUT/<object>/test/<defect>/<id>.tiff, float32 at the scan's own image size: what the evaluation of MVTec
+           3D-AD takes
+  real3d   OUT/<category>/<name>.txt, a row `x y z score` for each point, in the file's own order
+
+examples:
+  pointad export results/scores/pointad_plus/mvtec3d/carrot/111/mvtec3d.zarr.zip --data /data/mvtec3d \\
+      --format mvtec --out maps
+  pointad export results/scores/pointad_plus/mvtec3d/carrot/111/real3d.zarr.zip --data /data/real3d \\
+      --format real3d --out rows
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pointad_core.datasets.registry import LAYOUTS
+
+LAYOUT_OF = {"mvtec": "mvtec3d", "real3d": "real3d"}
+"""Layout of the data that is most often exported so."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which scores, of which data, as what."""
+    parser.add_argument("scores", type=Path, metavar="SCORES", help="a store of scores, results/scores/.../*.zarr.zip")
+    parser.add_argument(
+        "--format", required=True, choices=list(LAYOUT_OF), dest="form", help="what to write, see above"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="new folder for the files")
+    parser.add_argument(
+        "--data", required=True, type=Path, metavar="ROOT", help="folder of the data set, as `root` in the config; read"
+    )
+    parser.add_argument("--layout", choices=list(LAYOUTS), help="how ROOT is laid out (default: by the format)")
+    parser.add_argument(
+        "--modality", choices=["3d", "m3d"], default="3d", help="scores of points alone, or with RGB (default: 3d)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export; 0 where every scan was written."""
+    from pointad_core.stages.exports import export_scores
+
+    layout = arguments.layout or LAYOUT_OF[arguments.form]
+    count = export_scores(arguments.scores, arguments.data, layout, arguments.form, arguments.out, arguments.modality)
+    print(f"{arguments.out}: {count} scans")
+    return 0

@@ -1,0 +1,67 @@
+"""Label files: a row `x y z label` a point, as programs and people write them.
+
+The label's column is the one that is named so, by a line above the rows or a remark (`//X Y Z label`). Without names
+it is the fourth of four; of more, the only one after the third whose numbers are 0 and one other above it. A file of
+one column has the label alone, of the points in their order.
+"""
+
+import os
+
+import numpy as np
+
+from pointad_core.errors import InputError
+from pointad_core.formats.text import Table, read_table
+
+
+def read_labels(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, np.ndarray]:
+    """Places f8[M,3] and labels bool[M] of a label file's rows; the places are None where it has the labels alone.
+
+    Raises InputError, with line and column where there are such, for what is no table of numbers, a column of labels
+    that cannot be told, labels that are neither 0 nor a whole number above it, and places that are NaN or infinite.
+    """
+    table = read_table(path)
+    labels = table.labels(find_column(table))
+    if table.values.shape[1] == 1:
+        return None, labels
+    columns = [0, 1, 2]
+    if table.names is not None:
+        if missing := [name for name in "xyz" if name not in table.names]:
+            raise InputError(f"{path}: columns are named {', '.join(table.names)}, and none is {missing[0]}")
+        columns = [table.names.index(name) for name in "xyz"]
+    places = np.ascontiguousarray(table.values[:, columns])
+    bad = ~np.isfinite(places).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        column = columns[int(np.argmin(np.isfinite(places[row])))] + 1
+        raise InputError(f"{path}: line {table.line(row)}, column {column}: NaN or infinite, expected a coordinate")
+    return places, labels
+
+
+def find_column(table: Table) -> int:
+    """Place of the column of labels."""
+    width = table.values.shape[1]
+    if table.names is not None and "label" in table.names:
+        return table.names.index("label")
+    if width == 1:
+        return 0
+    if width == 4:
+        return 3
+    hint = "write a line of names, such as `x y z label`, above the rows"
+    if width < 4:
+        raise InputError(f"{table.path}: line {table.line(0)}: {width} columns, expected rows `x y z label`")
+    if table.names is not None:
+        raise InputError(f"{table.path}: columns are named {', '.join(table.names)}, and none is label; {hint}")
+    found = [at for at in range(3, width) if is_binary(table.values[:, at])]
+    if len(found) != 1:
+        could = " and ".join(str(at + 1) for at in found) or "none of the further ones"
+        raise InputError(
+            f"{table.path}: line {table.line(0)}: {width} columns without names, and the label could be column "
+            f"{could}; {hint}"
+        )
+    return found[0]
+
+
+def is_binary(column: np.ndarray) -> bool:
+    """Whether a column holds 0, or 0 and one other whole number above it, as labels do."""
+    above = column[column != 0]
+    return bool(len(above) == 0 or (above[0] >= 1 and above[0] == np.trunc(above[0]) and (above == above[0]).all()))

@@ -1,0 +1,73 @@
+"""Which scans files and folders hold, and what each is called."""
+
+from pathlib import Path
+
+import pytest
+
+from pointad_core.errors import InputError
+from pointad_core.predict.inputs import find_inputs
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def found(words, out=Path("nowhere"), **options):
+    return {scan.name: scan.path.name for scan in find_inputs(words, out, **options)}
+
+
+def test_a_folder_is_searched_to_its_end_and_what_goes_with_scans_is_left(tmp_path):
+    touch(tmp_path, "b.PLY", "a.pcd.gz", "c/d.tiff", "c/d.png", "c/gt/e.tiff", "c/rgb/d.png", "readme.txt", "c/x.docx")
+    touch(tmp_path, ".hidden/f.ply", "__MACOSX/g.ply", ".h.ply", "results/b/b.ply")
+    assert found([tmp_path], tmp_path / "results") == {"a": "a.pcd.gz", "b": "b.PLY", "c/d": "d.tiff"}
+
+
+def test_texts_count_where_there_is_nothing_else(tmp_path):
+    touch(tmp_path, "a.txt", "b/c.CSV")
+    assert found([tmp_path]) == {"a": "a.txt", "b/c": "c.CSV"}
+
+
+def test_images_are_scans_where_a_camera_is_given(tmp_path):
+    touch(tmp_path, "a.png", "b.png")
+    assert found([tmp_path], depth_images=True) == {"a": "a.png", "b": "b.png"}
+    with pytest.raises(InputError, match=r"holds no scans; known endings are \.pcd"):
+        find_inputs([tmp_path], Path("nowhere"))
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    touch(tmp_path, "x/part.ply", "x/part.pcd", "y/part.ply", "y/other.ply")
+    words = [tmp_path / name for name in ("x/part.ply", "x/part.pcd", "y/part.ply", "y/other.ply")]
+    assert sorted(found(words)) == ["other", "part.pcd", "x/part.ply", "y/part.ply"]
+    # A file that is named twice is one scan.
+    assert len(find_inputs([words[0], words[0], tmp_path / "x"], Path("nowhere"))) == 2
+
+
+def test_names_that_cannot_be_told_apart_are_refused(tmp_path):
+    touch(tmp_path, "1/x/part.ply", "2/x/part.ply")
+    with pytest.raises(InputError, match=r"would be called x/part\.ply like"):
+        find_inputs([tmp_path / "1/x/part.ply", tmp_path / "2/x/part.ply"], Path("nowhere"))
+
+
+@pytest.mark.parametrize("picture", ["x/000.png", "x/000.JPG", "x/rgb/000.png", "rgb/000.jpeg"])
+def test_the_photograph_stands_beside(tmp_path, picture):
+    touch(tmp_path, "x/000.tiff", "x/001.tiff", picture)
+    photographs = {scan.name: scan.photograph for scan in find_inputs([tmp_path], Path("nowhere"))}
+    assert photographs == {"x/000": tmp_path / picture, "x/001": None}
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"part\.ply: no such file or folder"):
+        find_inputs([tmp_path / "part.ply"], Path("nowhere"))
+    touch(tmp_path, "a\nb.ply")
+    with pytest.raises(InputError, match="characters that cannot be shown"):
+        find_inputs([tmp_path], Path("nowhere"))
+
+
+def test_a_link_to_a_file_and_to_a_folder_is_followed(tmp_path):
+    touch(tmp_path, "data/part.ply")
+    (tmp_path / "link.ply").symlink_to("data/part.ply")
+    (tmp_path / "folder").symlink_to("data")
+    assert found([tmp_path / "link.ply"]) == {"link": "link.ply"}
+    assert found([tmp_path / "folder"]) == {"part": "part.ply"}
