@@ -1,6 +1,6 @@
 """Views as the frozen lower blocks of the small CLIP's image tower see them, computed once for every training.
 
-Each view is mirrored, lightened or darkened at random before. Of an organised scan its photograph is a further view.
+Each view is mirrored, lightened or darkened at random before.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ VV_BLOCKS = 1
 FROZEN = 6
 """Lower blocks of the image tower that stay as the teacher has them."""
 
-PHOTOGRAPHS = 0.4
-"""How often an organised scan's photograph is seen beside its renders."""
-
 
 def make_tokens(
     views: str | Path, wheel: str | Path, output: str | Path, seed: int, provenance: Mapping[str, Any]
@@ -46,9 +43,9 @@ def make_tokens(
         for scan in jobs.progress(lot.scans, "tokens", "thing"):
             about = lot.scan_attributes(scan)
             rng = np.random.default_rng([seed, zlib.crc32(scan.encode())])
-            seen = [varied(*view, rng) for view in views_of(lot, scan, about["kinds"], rng)]
+            seen = [varied(*view, rng) for view in views_of(lot, scan)]
             images, damage, shown = (np.stack(part) for part in zip(*seen, strict=True))
-            tokens = torch.cat([lower_tokens(clip, torch.from_numpy(image)[None]) for image in images])
+            tokens = torch.cat([lower_tokens(clip, torch.from_numpy(image).expand(1, 3, -1, -1)) for image in images])
             arrays = {
                 "tokens": tokens.half().cpu().numpy(),
                 "damage": np.stack([patch_means(mask, clip.grid) for mask in damage]),
@@ -57,36 +54,28 @@ def make_tokens(
             writer.add(scan, arrays, dict(about))
 
 
-def views_of(
-    lot: stores.StoreReader, scan: str, kinds: Sequence[str], rng: np.random.Generator
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """A thing's views: image f4[S,S,3] in 0..1, damaged f4[S,S] and object f4[S,S], 0 or 1."""
+def views_of(lot: stores.StoreReader, scan: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """A thing's views f4[S,S]: image in 0..1, and 1 where it is damaged and where the object is, 0 elsewhere."""
     arrays = lot.load(scan, ["images", "masks"])
     images = arrays["images"]
-    side = images.shape[1]
-    damage = rendered_damage(arrays["masks"], kinds, side)
-    found = [
-        (image[..., None].repeat(3, axis=2).astype(np.float32) / 255, mask.astype(np.float32), (image < 255) * 1.0)
+    damage = rendered_damage(arrays["masks"], lot.scan_attributes(scan)["kinds"], images.shape[1])
+    return [
+        (image.astype(np.float32) / 255, mask.astype(np.float32), (image < 255).astype(np.float32))
         for image, mask in zip(images, damage, strict=True)
     ]
-    if "photograph" in lot.arrays(scan) and rng.random() < PHOTOGRAPHS:
-        arrays = lot.load(scan, ["photograph", "photograph_mask"])
-        mask = np.unpackbits(arrays["photograph_mask"]).reshape(side, side).astype(np.float32)
-        found.append((arrays["photograph"].astype(np.float32) / 255, mask, np.ones((side, side))))
-    return found
 
 
 def varied(
     image: np.ndarray, mask: np.ndarray, shown: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A view mirrored, lightened or darkened at random; its image f4[3,S,S]."""
+    """A view mirrored, lightened or darkened at random."""
     if rng.random() < 0.5:
         image, mask, shown = image[:, ::-1], mask[:, ::-1], shown[:, ::-1]
     if rng.random() < 0.5:
         # Darker or lighter, and of more or less contrast; white stays white.
         ink = np.clip((1 - image) * np.float32(rng.uniform(0.75, 1.3)), 0, 1)
         image = 1 - ink ** np.float32(rng.uniform(0.8, 1.25))
-    return np.ascontiguousarray(image.transpose(2, 0, 1)), mask, shown
+    return image, mask, shown
 
 
 @torch.inference_mode()

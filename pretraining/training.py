@@ -332,9 +332,11 @@ def train(
         views = Views([stack.enter_context(stores.read(lot, "pretraining tokens")) for lot in lots])
         meanings, seen = fit_sight(clip, views, recipe)
     said = fit_words(clip, meanings, recipe)
-    names = list(dict.fromkeys(["part", *seen[0], *said[0]]))
-    rows = [{"part": part, **row} for part, found in (("sight", seen), ("words", said)) for row in found]
-    write_rows(curve, [{name: row.get(name, "") for name in names} for row in rows])
+    names = list(dict.fromkeys([*seen[0], *said[0]]))
+    rows: list[dict[str, float | str]] = []
+    for part, found in (("sight", seen), ("words", said)):
+        rows += [{"part": part, **{name: row.get(name, "") for name in names}} for row in found]
+    write_rows(curve, rows)
     with files.replacing(weights) as partial:
         partial.write_bytes(save(narrow(clip.model.state_dict(), large_matrices(clip))))
 

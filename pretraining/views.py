@@ -1,8 +1,8 @@
 """What the small CLIP is trained on: views of generated things, with the pixels where they are damaged.
 
 A thing is scanned in one of three ways, as in the three data sets (from above with missing points, at a slant, or
-points all around a surface), and rendered by the project's own renderer from that way's view set. Of an organised scan
-its photograph is kept too. Everything that may vary between data sets (point size, number of points, noise) varies.
+points all around a surface), and rendered by the project's own renderer from that way's view set. Everything that may
+vary between data sets (point size, number of points, noise) varies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from pointad_core.datasets.generator.camera import Camera, Picture, take_picture
 from pointad_core.datasets.generator.scans import (
     EYECANDIES_DISTANCE,
     EYECANDIES_FOCAL,
-    EYECANDIES_LAMPS,
     EYECANDIES_POSE,
     EYECANDIES_SIDE,
     EYECANDIES_UNIT,
@@ -31,11 +30,9 @@ from pointad_core.datasets.generator.scans import (
     MVTEC_FOCAL,
     MVTEC_SIDE,
     REAL3D_UNIT,
-    light,
     missing,
     sample_surface,
     small_turn,
-    to_bytes,
 )
 from pointad_core.datasets.generator.shapes import Shape, waves
 from pointad_core.datasets.scans import GOOD
@@ -62,13 +59,11 @@ VIEWS = 3
 
 @dataclass(frozen=True)
 class Scanned:
-    """A cloud before it is rendered: points f4[n,3], labels bool[n], and how that kind of data is rendered; the
-    photograph u1[S,S,3] and its ground truth bool[S,S] of an organised scan."""
+    """A cloud before it is rendered: points f4[n,3], labels bool[n], and how that kind of data is rendered."""
 
     points: np.ndarray
     labels: np.ndarray
     way: Way
-    photograph: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,10 +101,7 @@ def scan_from_above(make: Callable[[np.ndarray], Shape], rng: Random) -> Scanned
     points = np.round((camera.rays() @ camera.axes.T.astype(np.float32)) * depth[..., None], 4).astype(np.float32)
     kept = picture.on_shape & ~missing(shape, picture, camera, rng)
     kept |= stray(points, depth, picture, rng)
-    lamps = ((-0.5, 0.3, 1, 0.55), (0.6, -0.2, 1, 0.35))
-    rgb = photograph(picture, light(picture, lamps, rng.uniform(0.08, 0.2)), rng)
-    rgb[~kept] = 0
-    return organised(points, kept, rgb, picture, FROM_ABOVE)
+    return organised(points, kept, picture, FROM_ABOVE)
 
 
 def stray(points: np.ndarray, depth: np.ndarray, picture: Picture, rng: Random) -> np.ndarray:
@@ -134,9 +126,7 @@ def scan_at_a_slant(make: Callable[[np.ndarray], Shape], rng: Random) -> Scanned
     shape = make(-camera.axes[2])
     picture = take_picture(shape, camera, (0.55, 0.54, 0.53))
     points = upright(unproject(picture.depth.astype(np.float64) * EYECANDIES_UNIT, EYECANDIES_POSE))
-    lamps = [(*lamp[:3], rng.uniform(0.1, 0.4)) for lamp in EYECANDIES_LAMPS.values()]
-    rgb = photograph(picture, light(picture, lamps, 0.15), rng)
-    return organised(points.astype(np.float32), picture.on_shape, rgb, picture, AT_A_SLANT)
+    return organised(points.astype(np.float32), picture.on_shape, picture, AT_A_SLANT)
 
 
 def scan_all_around(make: Callable[[np.ndarray], Shape], rng: Random) -> Scanned:
@@ -151,27 +141,20 @@ SCANNERS = (*[scan_from_above] * 3, *[scan_at_a_slant] * 2, *[scan_all_around] *
 """Drawn from at random; the first is the one that most real scans are made with."""
 
 
-def photograph(picture: Picture, brightness: np.ndarray, rng: Random) -> np.ndarray:
-    """A noisy picture u1[H,W,3] of a lit surface."""
-    rgb = picture.colour * (brightness * rng.uniform(0.7, 1.2))[..., None]
-    return to_bytes(rgb + 0.008 * rng.standard_normal(rgb.shape, np.float32))
-
-
-def organised(points: np.ndarray, kept: np.ndarray, rgb: np.ndarray, picture: Picture, way: Way) -> Scanned:
+def organised(points: np.ndarray, kept: np.ndarray, picture: Picture, way: Way) -> Scanned:
     """An organised scan without its background, on the grid of the renders."""
     index = index_map(kept.shape, RESOLUTION)
-    points, kept, rgb, mask = (array[index] for array in (points, kept, rgb, picture.defect))
-    return Scanned(points[kept], mask[kept], way, (rgb, mask))
+    points, kept, mask = (array[index] for array in (points, kept, picture.defect))
+    return Scanned(points[kept], mask[kept], way)
 
 
 @dataclass(frozen=True)
 class Thing:
-    """Views of one generated thing: images u1[K,S,S], masks u1[K,S,S] (1 where damaged), the photograph where there
-    is one, its family and the kinds of its defects."""
+    """Views of one generated thing: images u1[K,S,S], masks u1[K,S,S] (1 where damaged), its family and the kinds of
+    its defects."""
 
     images: np.ndarray
     masks: np.ndarray
-    photograph: tuple[np.ndarray, np.ndarray] | None
     family: str
     kinds: tuple[str, ...]
 
@@ -193,7 +176,7 @@ def make_views(family: str, rng: Random) -> Thing:
     views, point_size = way.some_views(VIEWS, rng), int(rng.integers(6, 14))
     options = {"views": views, "resolution": RESOLUTION, "point_size": point_size, "window": 1024, "visibility": "soft"}
     renders = render({"points": scanned.points, "normals": normals, "labels": scanned.labels}, options, "cpu")
-    return Thing(renders.images, renders.masks, scanned.photograph, family, tuple(kinds))
+    return Thing(renders.images, renders.masks, family, tuple(kinds))
 
 
 HELD_OUT = ("berries", "bracket", "coin")
@@ -218,14 +201,11 @@ def make_lot(
     """Write the views of things `first` to `first + count - 1` as a store; the families take turns.
 
     A thing depends on its family, the seed and its number alone. Arrays of a thing: images u1[K,S,S], masks bits
-    [K,S*S/8]; with a photograph also photograph u1[S,S,3] and photograph_mask bits [S*S/8]. Attributes: family, kinds.
+    [K,S*S/8]. Attributes: family, kinds.
     """
     with stores.write(output, "pretraining views", provenance, {"resolution": RESOLUTION}) as writer:
         for number in jobs.progress(range(first, first + count), f"views {Path(output).name}", "thing"):
             family = families[number % len(families)]
             thing = make_views(family, np.random.default_rng([seed, zlib.crc32(family.encode()), number]))
             arrays = {"images": thing.images, "masks": np.packbits(thing.masks.reshape(len(thing.masks), -1), axis=1)}
-            if thing.photograph is not None:
-                rgb, mask = thing.photograph
-                arrays |= {"photograph": rgb, "photograph_mask": np.packbits(mask.reshape(-1))}
             writer.add(f"{number:06d}", arrays, {"family": thing.family, "kinds": list(thing.kinds) or [GOOD]})

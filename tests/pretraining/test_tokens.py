@@ -14,7 +14,7 @@ SIDE = 336
 
 
 def write_views(path, things=4):
-    """Things with a grey disc each, of which a square is damaged and black; every other one has a photograph."""
+    """Things with a grey disc each, of which a square is damaged and black."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     disc = np.hypot(rows - 168, columns - 168) < 100
     with stores.write(path, "pretraining views", {}) as writer:
@@ -23,11 +23,6 @@ def write_views(path, things=4):
             mask[126 : 126 + 42, 140 + 14 * number : 182 + 14 * number] = True
             image = np.where(mask, 0, np.where(disc, 150, 255)).astype(np.uint8)
             arrays = {"images": np.stack([image] * 3), "masks": np.packbits(np.stack([mask.reshape(-1)] * 3), axis=1)}
-            if number % 2:
-                arrays |= {
-                    "photograph": np.full((SIDE, SIDE, 3), 90, np.uint8),
-                    "photograph_mask": np.packbits(mask.reshape(-1)),
-                }
             writer.add(f"{number}", arrays, {"family": "gear", "kinds": ["stain" if number == 2 else "hole"]})
     return path
 
@@ -40,8 +35,7 @@ def views(tmp_path):
 def test_tokens_are_those_before_the_first_trained_block(views, tmp_path, monkeypatch):
     weights = random_weights(torch.Generator().manual_seed(0), blocks=8)
     monkeypatch.setattr(teacher, "read_teacher", lambda wheel: weights)
-    monkeypatch.setattr(tokens, "varied", lambda image, mask, shown, rng: (image.transpose(2, 0, 1), mask, shown))
-    monkeypatch.setattr(tokens, "PHOTOGRAPHS", 1.0)
+    monkeypatch.setattr(tokens, "varied", lambda image, mask, shown, rng: (image, mask, shown))
     jobs.use(1, gpus=0)
     make_tokens(views, "wheel", tmp_path / "tokens.zarr.zip", 1, {})
     clip = load_clip(MODEL, 1, random_seed=0)
@@ -51,39 +45,37 @@ def test_tokens_are_those_before_the_first_trained_block(views, tmp_path, monkey
         stores.read(tmp_path / "tokens.zarr.zip", "pretraining tokens") as made,
     ):
         assert made.scans == lot.scans
-        for scan, count in zip(made.scans, (3, 4, 3, 4), strict=True):
+        for scan in made.scans:
             found = made.load(scan, ["tokens", "damage", "object"])
-            assert found["tokens"].shape == (count, 577, 384)
+            assert found["tokens"].shape == (3, 577, 384)
             assert made.scan_attributes(scan)["family"] == "gear"
             image = torch.from_numpy(lot.load(scan, ["images"])["images"][:1]).float() / 255
             expected = clip.encode_images(image[:, None].expand(-1, 3, -1, -1))
             upper = clip.encode_tokens(torch.from_numpy(found["tokens"][:1]).float(), start=FROZEN)
             for name, value in expected.items():
                 torch.testing.assert_close(upper[name], value, atol=5e-3, rtol=0, msg=name)
-            assert (found["damage"][:3] > 0).any() == (scan != "2"), "of a stain renders show nothing"
-            assert found["object"][3:].all(), "a photograph"
+            assert (found["damage"] > 0).any() == (scan != "2"), "of a stain renders show nothing"
+            assert 1 < found["object"].mean() / (np.pi * 100**2 / SIDE**2) < 1.3, "patches on the rim count"
 
 
-def test_a_stain_counts_in_the_photograph_alone(views, monkeypatch):
-    monkeypatch.setattr(tokens, "PHOTOGRAPHS", 1.0)
+def test_a_stain_is_no_damage_of_renders(views):
     with stores.read(views, "pretraining views") as lot:
-        rng = np.random.default_rng(0)
-        assert [bool(mask.any()) for _, mask, _ in views_of(lot, "1", ["stain"], rng)] == [False] * 3 + [True]
-        assert [bool(mask.any()) for _, mask, _ in views_of(lot, "1", ["hole"], rng)] == [True] * 4
-        assert len(views_of(lot, "0", ["hole"], rng)) == 3, "there is no photograph"
+        assert not any(mask.any() for _, mask, _ in views_of(lot, "2"))
+        assert all(mask.any() for _, mask, _ in views_of(lot, "1"))
+        assert len(views_of(lot, "0")) == 3
 
 
 def test_a_varied_view_keeps_white_white_and_its_mask_in_place():
     rng = np.random.default_rng(0)
-    image, mask = np.ones((SIDE, SIDE, 3), np.float32), np.zeros((SIDE, SIDE), np.float32)
+    image, mask = np.ones((SIDE, SIDE), np.float32), np.zeros((SIDE, SIDE), np.float32)
     image[10:20, 30:60], mask[10:20, 30:60] = 0.4, 1
     mirrored = 0
     for _ in range(20):
         found, where, shown = varied(image, mask, mask, rng)
-        assert found.shape == (3, SIDE, SIDE)
+        assert found.shape == (SIDE, SIDE)
         assert (where == shown).all()
-        assert (found[:, where == 0] == 1).all()
-        assert (found[:, where == 1] < 0.8).all()
+        assert (found[where == 0] == 1).all()
+        assert (found[where == 1] < 0.8).all()
         mirrored += bool(where[10, -31])
     assert 0 < mirrored < 20
 
