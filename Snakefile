@@ -14,6 +14,7 @@
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}{shard}.zarr.zip   its parts: shards, or
 #                                                                              one category, for its heat maps alone
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
+#   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.npz         the same with scans drawn anew
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
 #   results/heatmaps/gallery.png                                               the methods side by side
 #   results/predictions/{prediction}{shard}/...                                a folder of the user's own scans
@@ -22,6 +23,7 @@
 #   results/summary/{dataset}/{auxiliary}.csv                                  one auxiliary split, one-vs-rest
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
+#   results/tables/differences{1,2,3,4}.csv                                    between any two methods
 #
 # The config is described in config/README.md. The embedded default is read only where no --configfile is given, so
 # that a config file stands for itself and is not mixed with it.

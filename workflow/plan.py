@@ -378,6 +378,11 @@ def metrics_of(runs: Iterable[Run]) -> list[str]:
     return list(dict.fromkeys(f"results/metrics/{'/'.join(map(str, run))}.csv" for run in runs))
 
 
+def replicates_of(metrics: Iterable[str]) -> list[str]:
+    """What the metrics are with scans drawn anew, for intervals: beside each file of metrics."""
+    return [path.removesuffix(".csv") + ".npz" for path in metrics]
+
+
 def dataset_metrics(config: Config, dataset: str) -> list[str]:
     """Metrics behind a data set's summary."""
     sources = sources_of(config, dataset)

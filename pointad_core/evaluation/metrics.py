@@ -15,6 +15,7 @@ needs a pixel neighbourhood: there is none of unorganised clouds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -43,9 +44,13 @@ def curve_area(
     adds to the hit rate, [m], scaled to sum 1 here, all equal where None; limit: in (0, 1]. With equal weights and
     limit 1 the area is AUROC. Raises ValueError if either class is empty, for which the rates do not exist.
     """
+    return _curve_area(np.sort(negatives), positives, weights, limit)
+
+
+def _curve_area(negatives: np.ndarray, positives: np.ndarray, weights: np.ndarray | None, limit: float) -> float:
+    """`curve_area` of negatives that are sorted."""
     if not len(negatives) or not len(positives):
         raise ValueError(f"a curve needs both classes, got {len(negatives)} good and {len(positives)} defective")
-    negatives = np.sort(negatives)
     before = (len(negatives) - np.searchsorted(negatives, positives, side="right")) / len(negatives)
     after = (len(negatives) - np.searchsorted(negatives, positives, side="left")) / len(negatives)
     # Ties that straddle the limit: the triangle under the rise from `before` to the limit.
@@ -71,7 +76,7 @@ def region_weights(mask: np.ndarray, valid: np.ndarray | None = None) -> np.ndar
 
 @dataclass
 class PointScores:
-    """Scores of a category's points, split by label, as far as its scans have been read."""
+    """Scores of a category's points, split by label, as far as its scans have been read; those of good ones sorted."""
 
     negatives: list[np.ndarray] = field(default_factory=list)
     positives: list[np.ndarray] = field(default_factory=list)
@@ -80,19 +85,25 @@ class PointScores:
     def add(self, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
         """Append a scan: scores and labels of one shape, and `region_weights` where regions exist."""
         defective = labels > 0
-        self.negatives.append(scores[~defective])
+        self.negatives.append(np.sort(scores[~defective]))
         self.positives.append(scores[defective])
         if weights is not None:
             self.weights.append(weights)
 
+    @cached_property
+    def pooled(self) -> np.ndarray:
+        """Scores of all good points, sorted: once every scan has been added."""
+        scores = np.concatenate(self.negatives)
+        scores.sort()
+        return scores
+
     def auroc(self) -> float:
         """Area under the ROC curve over all points added."""
-        return curve_area(np.concatenate(self.negatives), np.concatenate(self.positives))
+        return _curve_area(self.pooled, np.concatenate(self.positives), None, 1.0)
 
     def aupro(self, limit: float = AUPRO_LIMIT) -> float:
         """Area under the mean per-region overlap over the false-positive rate up to `limit`, divided by it."""
-        weights = np.concatenate(self.weights)
-        return curve_area(np.concatenate(self.negatives), np.concatenate(self.positives), weights, limit)
+        return _curve_area(self.pooled, np.concatenate(self.positives), np.concatenate(self.weights), limit)
 
 
 def aupro(maps: Images, masks: Images, valid: Images | None = None, limit: float = AUPRO_LIMIT) -> float:

@@ -1,7 +1,8 @@
 """Tables 1-4 of the paper as LaTeX and as rows.
 
 One-vs-rest in 3-D and M3D (Tables 1 and 2), cross-dataset in 3-D and M3D (Tables 3 and 4); means as in `averages`.
-Under each table stand the same local metrics on object points only.
+Under each table stand the same local metrics on object points only. Intervals of the means, and of the differences
+between any two methods, are those of `intervals`.
 
 The paper's own numbers stand in ``paper_numbers.csv`` (percent; "-" where the paper has a dash). Its printed
 tables have headers with columns missing or moved; what is there was read with the body's columns in the order
@@ -15,13 +16,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
+from math import isnan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import Methods, average
+from pointad_core.evaluation.intervals import BOUNDS, Replicates, bounds, replicate
 from pointad_core.evaluation.latex import escape, percent, rank, tabular
 from pointad_core.evaluation.metrics import METRICS
 
@@ -61,16 +66,18 @@ class Group:
     """The same, and how many categories it has, and how many of them are left out of the means."""
     results: pd.DataFrame
     """METRICS, with the methods as index."""
+    drawn: dict[str, np.ndarray]
+    """Replicates of METRICS by method, as in `intervals.Means`."""
     paper: dict[tuple[str, str], float | None]
     """The paper's value by method and metric of ours, where it is comparable and known; None for a dash."""
 
 
-def make_groups(number: int, rows: pd.DataFrame, options: Mapping[str, Any]) -> list[Group]:
+def make_groups(number: int, rows: pd.DataFrame, replicates: Replicates, options: Mapping[str, Any]) -> list[Group]:
     """What a table shows, in the order of its pairs; a data set without the table's modality, or without labels, is
     left out.
 
-    number: 1 to 4, see TABLES; rows: as for `averages.average`, at least those of the table's runs; options: what the
-    table compares, and what it says of that:
+    number: 1 to 4, see TABLES; rows: as for `averages.average`, at least those of the table's runs; replicates: those
+    of these rows; options: what the table compares, and what it says of that:
 
     * pairs: mappings of source, dataset and tested (categories by auxiliary class of the source); none where there is
       no experiment of the table's setting.
@@ -80,6 +87,7 @@ def make_groups(number: int, rows: pd.DataFrame, options: Mapping[str, Any]) -> 
       paper's data sets) or generated (scans and seed).
     * features: by name model, and what its weights are: checkpoint, pretrained or random_seed.
     * seeds: of the trained methods.
+    * intervals: whether the LaTeX shows intervals.
 
     Raises InputError for missing metrics, and for a "published" that the paper does not have.
     """
@@ -99,6 +107,8 @@ def make_groups(number: int, rows: pd.DataFrame, options: Mapping[str, Any]) -> 
         results = means[means["modality"] == modality].set_index("method")[list(METRICS)]
         if results.empty:
             continue
+        drawn = replicate(replicates, pair["dataset"], pair["source"], pair["tested"], methods)
+        drawn_of = {name: drawn[name, modality] for name in results.index}
         comparable = not dataset.get("generated") and (not cross or source.get("published") == PAPER_SOURCE)
         paper = {
             (name, metric): paper_numbers()[key]
@@ -114,21 +124,41 @@ def make_groups(number: int, rows: pd.DataFrame, options: Mapping[str, Any]) -> 
         measured = set(own.dropna(subset=list(METRICS), how="all")["category"])
         if lacking := {category for tested in pair["tested"].values() for category in tested} - measured:
             note += f", {len(lacking)} without {'photographs or ' if modality == 'm3d' else ''}labels"
-        groups.append(Group(pair["source"], pair["dataset"], label, data, note, results, paper))
+        groups.append(Group(pair["source"], pair["dataset"], label, data, note, results, drawn_of, paper))
     return groups
 
 
 def table_rows(number: int, groups: Sequence[Group]) -> pd.DataFrame:
-    """A row per data set and method: our metrics as fractions, and the paper's where known."""
+    """A row per data set and method: our metrics as fractions, the paper's where known, and our metrics' intervals."""
     modality, setting = TABLES[number]
     head = ("table", "setting", "modality", "data", "source", "dataset", "method")
     rows = [
         [number, setting, modality, group.data, group.source, group.dataset, method, *values]
         + [group.paper.get((method, metric)) for metric in PUBLISHED.values()]
+        + bounds(group.drawn[method])
         for group in groups
         for method, *values in group.results.itertuples()
     ]
-    return pd.DataFrame(rows, columns=[*head, *METRICS, *(f"published_{metric}" for metric in PUBLISHED)])
+    return pd.DataFrame(rows, columns=[*head, *METRICS, *(f"published_{metric}" for metric in PUBLISHED), *BOUNDS])
+
+
+def difference_rows(number: int, groups: Sequence[Group]) -> pd.DataFrame:
+    """A row per data set and two of its methods: what the first has more of each metric, as fractions, with intervals.
+
+    The later of two methods stands first, so that with the baselines before it a method's gain is positive.
+    """
+    modality, setting = TABLES[number]
+    rows = [
+        [
+            *(number, setting, modality, group.source, group.dataset, method, other),
+            *(group.results.loc[method] - group.results.loc[other]),
+            *bounds(group.drawn[method] - group.drawn[other]),
+        ]
+        for group in groups
+        for other, method in combinations(group.results.index, 2)
+    ]
+    head = ("table", "setting", "modality", "source", "dataset", "method", "minus")
+    return pd.DataFrame(rows, columns=[*head, *METRICS, *BOUNDS])
 
 
 def _cells(group: Group, metric: str, methods: Iterable[str]) -> list[str]:
@@ -144,8 +174,23 @@ def _cells(group: Group, metric: str, methods: Iterable[str]) -> list[str]:
     return cells
 
 
-def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Sequence[str]]) -> str:
-    """Blocks of metrics by title side by side, each with its data sets' columns; one without values is left out."""
+def _interval(group: Group, method: str, metric: str) -> str:
+    """An interval in percent, or nothing where there is none, or no value beside it."""
+    if method not in group.drawn or group.paper.get((method, metric), 0) is None:
+        return ""
+    low, high = (bounds(group.drawn[method])[BOUNDS.index(f"{metric}_{end}")] for end in ("low", "high"))
+    return "" if isnan(low) else rf"{{\scriptsize [{percent(low)}, {percent(high)}]}}"
+
+
+def _interleave(upper: Iterable[str], lower: Iterable[str]) -> list[str]:
+    return [cell for pair in zip(upper, lower, strict=True) for cell in pair]
+
+
+def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Sequence[str]], intervals: bool) -> str:
+    """Blocks of metrics by title side by side, each with its data sets' columns; one without values is left out.
+
+    With intervals each method has a second row.
+    """
     columns = [
         (title, group, metric)
         for title, metrics in blocks.items()
@@ -157,10 +202,15 @@ def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Seq
     spans = [(group, width) for (_, group), width in Counter(column[:2] for column in columns).items()]
     labels = [(escape(group.label), width) for group, width in spans]
     notes = [(rf"\scriptsize {group.note}", width) for group, width in spans]
-    names = ["Method", *(escape(method["label"]) for method in methods.values())]
-    cells = [[_NAMES[metric], *_cells(group, metric, methods)] for _, group, metric in columns]
+    names = [escape(method["label"]) for method in methods.values()]
+    cells = [_cells(group, metric, methods) for _, group, metric in columns]
+    if intervals:
+        names = _interleave(names, [""] * len(names))
+        ends = [[_interval(group, method, metric) for method in methods] for _, group, metric in columns]
+        cells = [_interleave(*pair) for pair in zip(cells, ends, strict=True)]
+    cells = [[_NAMES[metric], *column] for (_, _, metric), column in zip(columns, cells, strict=True)]
     # A rule under each head of the upper rows; the note belongs to the label above it.
-    return tabular([(titles, True), (labels, False), (notes, True)], list(zip(names, *cells, strict=True)))
+    return tabular([(titles, True), (labels, False), (notes, True)], list(zip(["Method", *names], *cells, strict=True)))
 
 
 def _describe_data(entry: Mapping[str, Any]) -> str:
@@ -213,6 +263,11 @@ def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], o
     said = [f"{title}: mean over {where}, then over auxiliary classes, in percent; best in bold, second underlined."]
     if any(group.paper for group in groups):
         said.append(r"\textcolor{gray}{Grey in parentheses}: the paper's own number.")
+    if options["intervals"]:
+        said.append(
+            r"In brackets: 95\,\% intervals, over scans within categories, auxiliary classes and seeds, where there is "
+            "more than one."
+        )
     shown = [(group.source, group.dataset) for group in groups]
     absent = [pair["dataset"] for pair in options["pairs"] if (pair["source"], pair["dataset"]) not in shown]
     if absent and modality == "3d":
@@ -240,18 +295,19 @@ def table_tex(number: int, groups: Sequence[Group], options: Mapping[str, Any]) 
     lines.append(rf"\setcounter{{table}}{{{number - 1}}}")
     if groups:
         paper = {"Local, the paper's protocol": ("p_auroc_paper", "aupro_paper"), "Global": ("i_auroc", "ap")}
+        local = {"Local, object points only": ("p_auroc_object", "aupro_object")}
         lines += [
             rf"\caption{{{_caption(title, setting, modality, groups, options)}}}",
             rf"\label{{tab:{setting}-{modality}}}",
             r"\par\medskip",
-            _tabular(groups, options["methods"], paper),
+            _tabular(groups, options["methods"], paper, options["intervals"]),
             r"\par\bigskip",
             r"\textbf{Object points only}, the same scores: local metrics without the background. Organised scans: "
             r"pixels that hold a point;",
             r"point clouds: all original points. The paper's protocol above counts every pixel of the image; of point "
             r"clouds, the kept points.",
             r"\par\medskip",
-            _tabular(groups, options["methods"], {"Local, object points only": ("p_auroc_object", "aupro_object")}),
+            _tabular(groups, options["methods"], local, options["intervals"]),
         ]
     else:
         note = f"No data set of this setting has what {modality.upper()} needs."

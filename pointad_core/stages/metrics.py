@@ -1,4 +1,4 @@
-"""Metrics of one data set's scores per category and modality (Sec. 4.1): stores in, a CSV out.
+"""Metrics of one data set's scores per category and modality (Sec. 4.1): stores in, a CSV and replicates out.
 
 AUPRO is empty for unorganised clouds; M3D rows exist where there is RGB. Scans that nobody labelled are left out; a
 category that has no others has no metrics, all of them empty.
@@ -12,6 +12,14 @@ from typing import Any
 import numpy as np
 
 from pointad_core.errors import InputError
+from pointad_core.evaluation.bootstrap import (
+    REPLICATES,
+    count_bins,
+    find_edges,
+    object_replicates,
+    point_replicates,
+    scan_weights,
+)
 from pointad_core.evaluation.metrics import COLUMNS, METRICS, MODALITIES, PointScores, object_metrics, region_weights
 from pointad_core.storage import files, stores
 from pointad_core.storage.jobs import progress
@@ -94,6 +102,10 @@ def _category_rows(
             told = "%s: %d of %d scans have no labels of points; they count for I-AUROC and AP alone"
             logger.info(told, category, len(scans) - len(marked), len(scans))
         _require_both(clouds.path, category, "scans", n_good, n_defective)
+        # As they are, and then drawn anew.
+        strata = [(bool(bad), scan in marked) for bad, scan in zip(defective, scans, strict=True)]
+        weights = np.vstack([np.ones(len(scans)), scan_weights(category, strata)])
+        of_points = weights[:, [scan in marked for scan in scans]]
         for modality in MODALITIES:
             key = f"object_{modality}"
             if modality != "3d" and not any(key in values for values in attributes.values()):
@@ -110,6 +122,7 @@ def _category_rows(
                 for points, part in zip(protocols.values(), parts, strict=True):
                     points.add(*part)
             row["i_auroc"], row["ap"] = object_metrics(objects, defective)
+            drawn = dict(zip(("i_auroc", "ap"), object_replicates(objects, defective, weights), strict=True))
             for protocol, points in protocols.items():
                 if len(marked) < len(scans) and not any(map(len, points.positives)):
                     continue
@@ -117,23 +130,41 @@ def _category_rows(
                 _require_both(clouds.path, category, f"points ({protocol} protocol)", *counts)
                 row[f"p_auroc_{protocol}"] = points.auroc()
                 row[f"aupro_{protocol}"] = points.aupro() if points.weights else None
+                binned = count_bins(find_edges(points.negatives), points.negatives, points.positives, points.weights)
+                local = (f"p_auroc_{protocol}", f"aupro_{protocol}")
+                drawn |= zip(local, point_replicates(binned, of_points), strict=True)
+            # What bins lose is lost of all alike: the replicates lie about the exact value.
+            row["replicates"] = {
+                name: np.clip(values[1:] + (row[name] - values[0]), 0, 1)
+                for name, values in drawn.items()
+                if row[name] is not None
+            }
             found = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if row.get(name) is not None)
             logger.info("%s %s: %s", category, modality, found)
             rows.append(row)
     return rows
 
 
+def _stack(row: Mapping[str, Any]) -> np.ndarray:
+    """A row's replicates, f4 [len(METRICS), REPLICATES]."""
+    undefined = np.full(REPLICATES, np.nan)
+    return np.array([row.get("replicates", {}).get(name, undefined) for name in METRICS], dtype=np.float32)
+
+
 def make_metrics(
     scores: str | Path,
     clouds: Mapping[str, stores.Paths],
     output: str | Path,
+    replicates: str | Path,
     scans: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Write the metrics of a data set's scores as CSV: one row per category and modality, columns `COLUMNS`.
+    """Write the metrics of a data set's scores as CSV, one row per category and modality, columns `COLUMNS`; and npz.
 
     scores: store of kind "scores"; clouds: store of kind "clouds" of every category to report, or those of its shards,
     by the category's name; output: CSV, numbers in their shortest exact form, so that the same scores give the same
-    bytes; scans: names of the scans to count, by category; of a category that it lacks all are counted.
+    bytes; replicates: npz of the metrics with scans drawn anew (`evaluation.bootstrap`), by "category/modality" f4
+    [len(METRICS), REPLICATES], with NaN where a metric is undefined; scans: names of the scans to count, by category;
+    of a category that it lacks all are counted.
 
     Raises InputError for scores that are not finite or do not belong to the clouds, for a scan that its category does
     not have, and for a category whose scans or points are all labelled, all good or all defective, which leaves the
@@ -146,5 +177,7 @@ def make_metrics(
     # Imported here: scikit-learn has paid for it by now, and the start of a job does not wait for it.
     import pandas as pd
 
+    with files.replacing(replicates) as partial, open(partial, "wb") as file:
+        np.savez(file, allow_pickle=False, **{f"{row['category']}/{row['modality']}": _stack(row) for row in rows})
     with files.replacing(output) as partial:
         pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(partial, index=False, lineterminator="\n")

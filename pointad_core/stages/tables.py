@@ -5,22 +5,31 @@ from pathlib import Path
 from typing import Any
 
 from pointad_core.evaluation.latex import document
-from pointad_core.evaluation.tables import make_groups, table_rows, table_tex
-from pointad_core.stages.summary import read_metrics, write_csv
+from pointad_core.evaluation.tables import difference_rows, make_groups, table_rows, table_tex
+from pointad_core.stages.summary import read_metrics, read_replicates, write_csv
 from pointad_core.storage import files
 
 
 def make_table(
-    number: int, metrics: Sequence[str | Path], tex: str | Path, csv_output: str | Path, options: Mapping[str, Any]
+    number: int,
+    metrics: Sequence[str | Path],
+    replicates: Sequence[str | Path],
+    tex: str | Path,
+    csv_output: str | Path,
+    differences: str | Path,
+    options: Mapping[str, Any],
 ) -> None:
     """Write one of Tables 1-4 as a LaTeX table environment (percent) and as CSV (fractions).
 
-    metrics: CSVs of all methods, auxiliary classes and seeds for the table's data sets, more do no harm; tex: LaTeX to
-    include after loading booktabs, graphicx and xcolor; csv_output: one row per method and data set, the six metrics
-    and the paper's numbers where known; number and options, and the errors: see `evaluation.tables.make_groups`.
+    metrics: CSVs of all methods, auxiliary classes and seeds for the table's data sets, more do no harm; replicates:
+    their npz files; tex: LaTeX to include after loading booktabs, graphicx and xcolor; csv_output: one row per method
+    and data set, the six metrics, the paper's numbers where known, and 95 % intervals; differences: CSV with one row
+    per two methods and data set; number and options, and the errors: see `evaluation.tables.make_groups`.
     """
-    groups = make_groups(number, read_metrics(metrics), options)
+    rows = read_metrics(metrics)
+    groups = make_groups(number, rows, read_replicates(replicates, rows), options)
     write_csv(table_rows(number, groups), csv_output)
+    write_csv(difference_rows(number, groups), differences)
     _write_text(table_tex(number, groups, options), tex)
 
 

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 from math import isnan, nan
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import RUN
+from pointad_core.evaluation.bootstrap import REPLICATES
 from pointad_core.evaluation.latex import document, escape
 from pointad_core.evaluation.metrics import METRICS
 from pointad_core.evaluation.tables import TABLES, _describe_backbone, make_groups, paper_numbers, table_rows, table_tex
@@ -45,6 +47,7 @@ OPTIONS = {
         "large": {"model": "ViT-L-14-336", "pretrained": "openai"},
     },
     "seeds": SEEDS,
+    "intervals": False,
 }
 
 
@@ -111,10 +114,16 @@ def for_table(number, settings=OPTIONS, pairs=None):
     return {**settings, "pairs": chosen, "methods": methods}
 
 
+def replicates_of(metrics):
+    """Replicates of these metrics that lie about them evenly, 0.01 to both sides."""
+    spread = np.linspace(-0.01, 0.01, REPLICATES)
+    return {tuple(row[:7]): np.array(row[7:])[:, None] + spread for row in metrics.itertuples(index=False, name=None)}
+
+
 def make(number, metrics, settings=OPTIONS, pairs=None):
     """The table's LaTeX and its rows."""
     chosen = for_table(number, settings, pairs)
-    groups = make_groups(number, metrics, chosen)
+    groups = make_groups(number, metrics, replicates_of(metrics), chosen)
     return table_tex(number, groups, chosen), table_rows(number, groups).to_dict("records")
 
 
@@ -384,9 +393,10 @@ def test_paper_numbers_are_plausible():
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex (texlive-latex-recommended)")
-def test_the_document_compiles_without_overfull_lines(metrics, tmp_path):
+@pytest.mark.parametrize("intervals", [False, True])
+def test_the_document_compiles_without_overfull_lines(metrics, tmp_path, intervals):
     hostile = r"50% & #1 $x_y^z~ \end{document} {ä, µ, 物} --- <|>"
-    settings = options(datasets__solid__label=hostile, methods__plus__label=hostile)
+    settings = options(datasets__solid__label=hostile, methods__plus__label=hostile, intervals=intervals)
     bodies = [
         make(number, metrics, settings, [("solid", "solid"), ("scans", "scans")] if number < 3 else None)[0]
         for number in TABLES

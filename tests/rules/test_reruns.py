@@ -180,6 +180,7 @@ CHANGES: dict[str, Plan] = {
     "`quick_gelu` of the backbone for shaded views": config(True, "features", "standard", "quick_gelu"),
     "a folder of raw scans moved, and the new `root` given": moved,
     "the `label` of a method": config("Ours", "methods", "pointad", "label"),
+    "`intervals`": config(True, "intervals"),
     "`alpha` of G-aggregation": config(0.3, "aggregations", "standard", "alpha"),
     "the names of bagel's scans that metrics count": config(
         {"scans": ["crack/000", "good/000"]}, "datasets", "mvtec3d", "categories", "bagel"

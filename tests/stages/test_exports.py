@@ -56,7 +56,7 @@ class Scored:
 
     def metrics(self) -> dict[str, float]:
         output = self.clouds.with_name("metrics.csv")
-        make_metrics(self.scores, {self.category: self.clouds}, output)
+        make_metrics(self.scores, {self.category: self.clouds}, output, output.with_suffix(".npz"))
         with open(output) as file:
             row = next(csv.DictReader(file))
         return {name: float(value) for name, value in row.items() if "_" in name and value}

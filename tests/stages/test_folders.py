@@ -58,7 +58,9 @@ def test_the_folder_says_that_a_scan_is_defective_where_nobody_says_where(made):
 
 
 def test_it_counts_among_the_objects_and_not_among_the_points(made):
-    make_metrics(made / "scores.zarr.zip", {"part": made / "clouds.zarr.zip"}, made / "metrics.csv")
+    make_metrics(
+        made / "scores.zarr.zip", {"part": made / "clouds.zarr.zip"}, made / "metrics.csv", made / "metrics.npz"
+    )
     with open(made / "metrics.csv") as file:
         (row,) = csv.DictReader(file)
     assert (row["n_good"], row["n_defective"]) == ("2", "2")
@@ -80,7 +82,9 @@ def test_without_any_mark_the_points_metrics_are_empty(made):
     (made / "raw/part/bad/c.label.txt").unlink()
     layout = {"name": "folder", **vars(LAYOUTS["folder"])}
     make_clouds(made / "raw", made / "clouds.zarr.zip", "mine", layout, "part", OPTIONS, {})
-    make_metrics(made / "scores.zarr.zip", {"part": made / "clouds.zarr.zip"}, made / "metrics.csv")
+    make_metrics(
+        made / "scores.zarr.zip", {"part": made / "clouds.zarr.zip"}, made / "metrics.csv", made / "metrics.npz"
+    )
     with open(made / "metrics.csv") as file:
         (row,) = csv.DictReader(file)
     assert float(row["i_auroc"]) == naive_auroc([0.5, 0.2], [0.4, 0.9])

@@ -9,11 +9,17 @@ import pytest
 from metric_oracles import SIDE, draw_maps, naive_ap, naive_aupro, naive_auroc
 
 from pointad_core.errors import InputError
-from pointad_core.evaluation.metrics import COLUMNS
+from pointad_core.evaluation.bootstrap import REPLICATES
+from pointad_core.evaluation.metrics import COLUMNS, METRICS
 from pointad_core.stages.metrics import make_metrics
 from pointad_core.storage import stores
 
 PROVENANCE = {"code": "test"}
+
+
+def measure(scores, clouds, output, *scans):
+    """Metrics as CSV, and their replicates beside it."""
+    make_metrics(scores, clouds, output, output.with_suffix(".npz"), *scans)
 
 
 def write_organised(folder, rng, scans=("bent/000", "good/000", "good/001", "hole/000"), rgb=True, edit=None):
@@ -86,7 +92,7 @@ def read_rows(path):
 
 def test_organised_category_in_both_protocols(tmp_path):
     scores, clouds, content = write_organised(tmp_path, np.random.default_rng(3))
-    make_metrics(scores, clouds, tmp_path / "metrics.csv")
+    measure(scores, clouds, tmp_path / "metrics.csv")
     rows = read_rows(tmp_path / "metrics.csv")
     assert list(rows[0]) == list(COLUMNS)
     assert [(row["category"], row["modality"], row["n_good"], row["n_defective"]) for row in rows] == [
@@ -132,7 +138,7 @@ def test_scans_without_labels_are_left_out_and_counted(tmp_path, caplog):
     unlabelled = ("bent/001", "odd/000")
     scores, clouds, content = write_organised(tmp_path, np.random.default_rng(3), every, edit=unlabel(*unlabelled))
     with caplog.at_level("INFO"):
-        make_metrics(scores, clouds, tmp_path / "metrics.csv")
+        measure(scores, clouds, tmp_path / "metrics.csv")
     assert "bagel: 2 of 6 scans have no labels and are left out" in caplog.messages
     row = read_rows(tmp_path / "metrics.csv")[0]
     assert (row["n_good"], row["n_defective"]) == ("2", "2")
@@ -149,7 +155,7 @@ def test_a_category_without_labels_has_no_metrics(tmp_path, caplog, labelled, n_
     every = ("bent/000", "good/000", "good/001", "hole/000")
     edit = unlabel(*(scan for scan in every if scan not in labelled))
     scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3), every, edit=edit)
-    make_metrics(scores, clouds, tmp_path / "metrics.csv")
+    measure(scores, clouds, tmp_path / "metrics.csv")
     assert f"bagel: no metrics, with {n_good} good and 0 defective scans" in caplog.messages
     assert (tmp_path / "metrics.csv").read_text().splitlines()[1:] == [
         f"bagel,3d,{n_good},0,,,,,,",
@@ -159,7 +165,7 @@ def test_a_category_without_labels_has_no_metrics(tmp_path, caplog, labelled, n_
 
 def test_unorganised_category_has_points_but_no_regions(tmp_path):
     scores, clouds, content = write_unorganised(tmp_path, np.random.default_rng(4))
-    make_metrics(scores, clouds, tmp_path / "metrics.csv")
+    measure(scores, clouds, tmp_path / "metrics.csv")
     (row,) = read_rows(tmp_path / "metrics.csv")
     assert row["modality"] == "3d"
     assert row["aupro_paper"] == row["aupro_object"] == ""
@@ -175,15 +181,62 @@ def test_unorganised_category_has_points_but_no_regions(tmp_path):
 def test_same_scores_give_the_same_bytes_and_exact_numbers(tmp_path):
     scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3))
     for name in ("a.csv", "b.csv"):
-        make_metrics(scores, clouds, tmp_path / name)
+        measure(scores, clouds, tmp_path / name)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     value = read_rows(tmp_path / "a.csv")[0]["p_auroc_object"]
     assert repr(float(value)) == value
 
 
+def test_replicates_stand_beside_the_metrics_and_about_them(tmp_path):
+    every = ("bent/000", "bent/001", "good/000", "good/001", "good/002", "hole/000", "odd/000")
+    scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3), every, edit=unlabel("odd/000"))
+    for name in ("a", "b"):
+        measure(scores, clouds, tmp_path / f"{name}.csv")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    rows = read_rows(tmp_path / "a.csv")
+    with np.load(tmp_path / "a.npz") as file:
+        assert set(file) == {"bagel/3d", "bagel/m3d"}
+        for row in rows:
+            found = file[f"bagel/{row['modality']}"]
+            assert found.dtype == np.float32
+            assert found.shape == (len(METRICS), REPLICATES)
+            assert (found >= 0).all()
+            assert (found <= 1).all()
+            for name, values in zip(METRICS, found, strict=True):
+                low, high = np.percentile(values, [2.5, 97.5])
+                assert low <= float(row[name]) <= high
+                assert low < high or high in (0, 1)
+
+
+def test_an_undefined_metric_has_no_replicates(tmp_path):
+    scores, clouds, _ = write_unorganised(tmp_path, np.random.default_rng(4))
+    measure(scores, clouds, tmp_path / "metrics.csv")
+    (row,) = read_rows(tmp_path / "metrics.csv")
+    with np.load(tmp_path / "metrics.npz") as file:
+        undefined = np.isnan(file["duck/3d"]).all(axis=1)
+    assert undefined.tolist() == [row[name] == "" for name in METRICS]
+
+
+def test_all_methods_see_the_same_scans_drawn(tmp_path):
+    """Scores that are others, but order all points alike, have the same replicates."""
+    (tmp_path / "other").mkdir()
+    rng, other = np.random.default_rng(3), np.random.default_rng(3)
+
+    def double(scan, entry):
+        for name in ("map_3d", "map_m3d"):
+            entry[name] = 2 * entry[name] + 1
+        entry["object_3d"] = np.exp(entry["object_3d"])
+
+    for folder, generator, edit in ((tmp_path, rng, None), (tmp_path / "other", other, double)):
+        scores, clouds, _ = write_organised(folder, generator, edit=edit)
+        measure(scores, clouds, folder / "metrics.csv")
+    with np.load(tmp_path / "metrics.npz") as one, np.load(tmp_path / "other/metrics.npz") as two:
+        assert np.allclose(one["bagel/3d"], two["bagel/3d"], atol=1e-6)
+
+
 def test_no_m3d_row_without_rgb(tmp_path):
     scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3), rgb=False)
-    make_metrics(scores, clouds, tmp_path / "metrics.csv")
+    measure(scores, clouds, tmp_path / "metrics.csv")
     assert [row["modality"] for row in read_rows(tmp_path / "metrics.csv")] == ["3d"]
 
 
@@ -224,7 +277,7 @@ def smaller_map(scan, entry):
 def test_undefined_metrics_are_refused_and_nothing_is_written(tmp_path, options, message):
     scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3), **options)
     with pytest.raises(InputError, match=message):
-        make_metrics(scores, clouds, tmp_path / "out" / "metrics.csv")
+        measure(scores, clouds, tmp_path / "out" / "metrics.csv")
     assert not (tmp_path / "out").exists()
 
 
@@ -235,9 +288,9 @@ def test_scores_of_other_scans_are_refused(tmp_path):
     scores, _, _ = write_organised(tmp_path / "a", rng)
     _, clouds, _ = write_organised(tmp_path / "b", rng, scans=("bent/000", "good/000"))
     with pytest.raises(InputError, match=r"scans differ .* first at 'bagel/good/001'"):
-        make_metrics(scores, clouds, tmp_path / "metrics.csv")
+        measure(scores, clouds, tmp_path / "metrics.csv")
     with pytest.raises(InputError, match="no scores of category 'rope'"):
-        make_metrics(scores, {"rope": clouds["bagel"]}, tmp_path / "metrics.csv")
+        measure(scores, {"rope": clouds["bagel"]}, tmp_path / "metrics.csv")
 
 
 def keep(path, kind, names, folder):
@@ -260,18 +313,18 @@ def test_a_subset_counts_as_if_there_were_no_other_scans(tmp_path, write, catego
     (tmp_path / "alone").mkdir()
     few = keep(scores, "scores", [f"{category}/{scan}" for scan in scans], tmp_path / "alone")
     alone = keep(clouds[category], "clouds", scans, tmp_path / "alone")
-    make_metrics(few, {category: alone}, tmp_path / "alone.csv")
+    measure(few, {category: alone}, tmp_path / "alone.csv")
     for name, order in (("subset", scans), ("reversed", [*scans[::-1], scans[0]])):
-        make_metrics(scores, clouds, tmp_path / f"{name}.csv", {category: order})
+        measure(scores, clouds, tmp_path / f"{name}.csv", {category: order})
         assert (tmp_path / f"{name}.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
-    make_metrics(scores, clouds, tmp_path / "all.csv")
+    measure(scores, clouds, tmp_path / "all.csv")
     assert (tmp_path / "all.csv").read_bytes() != (tmp_path / "alone.csv").read_bytes()
 
 
 def test_a_category_without_a_list_of_scans_counts_whole(tmp_path):
     scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3))
-    make_metrics(scores, clouds, tmp_path / "all.csv")
-    make_metrics(scores, clouds, tmp_path / "others.csv", {"rope": ["good/000"]})
+    measure(scores, clouds, tmp_path / "all.csv")
+    measure(scores, clouds, tmp_path / "others.csv", {"rope": ["good/000"]})
     assert (tmp_path / "others.csv").read_bytes() == (tmp_path / "all.csv").read_bytes()
 
 
@@ -287,7 +340,7 @@ def test_a_category_without_a_list_of_scans_counts_whole(tmp_path):
 def test_a_subset_without_both_classes_or_of_unknown_scans_is_refused(tmp_path, scans, message):
     scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3))
     with pytest.raises(InputError, match=message):
-        make_metrics(scores, clouds, tmp_path / "metrics.csv", {"bagel": scans})
+        measure(scores, clouds, tmp_path / "metrics.csv", {"bagel": scans})
     assert not (tmp_path / "metrics.csv").exists()
 
 

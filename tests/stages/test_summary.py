@@ -4,14 +4,22 @@ import csv
 from math import isnan, nan
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointad_core.errors import InputError
+from pointad_core.evaluation.bootstrap import REPLICATES
 from pointad_core.evaluation.metrics import COLUMNS, METRICS
-from pointad_core.stages.summary import make_summary_auxiliary, make_summary_dataset, read_metrics, write_csv
+from pointad_core.stages.summary import (
+    make_summary_auxiliary,
+    make_summary_dataset,
+    read_metrics,
+    read_replicates,
+    write_csv,
+)
 
 METHODS = {"clip": {"trained": False}, "pointad": {"trained": True}}
 TESTED = {"a": ["b", "c"], "b": ["a", "c"]}
@@ -24,10 +32,19 @@ def write_metrics(root, run, categories, regions=True):
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for (category, modality), value in categories.items():
+        replicates = {}
+        for number, ((category, modality), value) in enumerate(categories.items()):
+            noise = np.random.default_rng(number).normal(scale=0.01, size=(len(METRICS), REPLICATES))
+            replicates[f"{category}/{modality}"] = np.float32(value + noise)
             values = ["" if "aupro" in name and not regions else value + 0.001 * i for i, name in enumerate(METRICS)]
             writer.writerow([category, modality, 5, 5, *values])
+    np.savez(path.with_suffix(".npz"), **replicates)
     return path
+
+
+def beside(paths):
+    """The replicates of metrics."""
+    return [path.with_suffix(".npz") for path in paths]
 
 
 def read_csv(path):
@@ -54,7 +71,7 @@ def one_vs_rest(tmp_path):
 
 def test_auxiliary_summary_leaves_the_auxiliary_class_out(one_vs_rest):
     root, paths = one_vs_rest
-    make_summary_auxiliary(paths, root / "out.csv", "set", "a", METHODS, TESTED["a"])
+    make_summary_auxiliary(paths, beside(paths), root / "out.csv", "set", "a", METHODS, TESTED["a"])
     rows = read_csv(root / "out.csv")
     found = [(row["method"], row["modality"], row["category"], float(row["i_auroc"])) for row in rows]
     assert found == [
@@ -72,9 +89,21 @@ def test_auxiliary_summary_leaves_the_auxiliary_class_out(one_vs_rest):
     assert float(rows[-1]["aupro_object"]) == pytest.approx(0.455)
 
 
+def test_values_have_intervals_about_them(one_vs_rest):
+    root, paths = one_vs_rest
+    make_summary_auxiliary(paths, beside(paths), root / "split.csv", "set", "a", METHODS, TESTED["a"])
+    make_summary_dataset(paths, beside(paths), root / "set.csv", "set", {"set": TESTED}, METHODS)
+    for name in ("split", "set"):
+        for row in read_csv(root / f"{name}.csv"):
+            value, low, high = (float(row[f"i_auroc{end}"]) for end in ("", "_low", "_high"))
+            assert low < value < high
+            # Of scans alone, noise of 0.01; between the trained method's seeds lies 0.2 and more.
+            assert (high - low > 0.1) == (row["method"] == "pointad")
+
+
 def test_dataset_summary_is_the_mean_of_the_splits(one_vs_rest):
     root, paths = one_vs_rest
-    make_summary_dataset(paths, root / "out.csv", "set", {"set": TESTED}, METHODS)
+    make_summary_dataset(paths, beside(paths), root / "out.csv", "set", {"set": TESTED}, METHODS)
     rows = read_csv(root / "out.csv")
     found = {(row["source"], row["method"], row["modality"]): float(row["ap"]) - 0.001 for row in rows}
     # pointad: (0.45 + (0.2 + 0.6) / 2) / 2; clip: (0.3 + (0.9 + 0.5) / 2) / 2.
@@ -92,7 +121,7 @@ def test_cross_dataset_keeps_every_category(tmp_path):
         write_metrics(tmp_path, ("pointad", "set", "a", 1, "other"), both, regions=False),
         write_metrics(tmp_path, ("clip", "none", "none", 0, "other"), {("a", "3d"): 0.5, ("b", "3d"): 0.7}),
     ]
-    make_summary_dataset(paths, tmp_path / "out.csv", "other", {"set": {"a": ["a", "b"]}}, METHODS)
+    make_summary_dataset(paths, beside(paths), tmp_path / "out.csv", "other", {"set": {"a": ["a", "b"]}}, METHODS)
     rows = {row["method"]: row for row in read_csv(tmp_path / "out.csv")}
     assert float(rows["pointad"]["i_auroc"]) == pytest.approx(0.4)
     assert float(rows["clip"]["i_auroc"]) == pytest.approx(0.6)
@@ -102,17 +131,18 @@ def test_cross_dataset_keeps_every_category(tmp_path):
 
 def test_order_of_the_files_changes_no_byte(one_vs_rest):
     root, paths = one_vs_rest
-    make_summary_dataset(paths, root / "a.csv", "set", {"set": TESTED}, METHODS)
-    make_summary_dataset(paths[::-1], root / "b.csv", "set", {"set": TESTED}, METHODS)
+    make_summary_dataset(paths, beside(paths), root / "a.csv", "set", {"set": TESTED}, METHODS)
+    make_summary_dataset(paths[::-1], beside(paths[::-1]), root / "b.csv", "set", {"set": TESTED}, METHODS)
     assert (root / "a.csv").read_bytes() == (root / "b.csv").read_bytes()
 
 
 def test_missing_metrics_are_named(one_vs_rest):
     root, paths = one_vs_rest
+    few = [*paths[:2], paths[4]]
     with pytest.raises(InputError, match=r"no metrics of method 'pointad' on 'set' for .*\('set', 'b'\)"):
-        make_summary_dataset([*paths[:2], paths[4]], root / "out.csv", "set", {"set": TESTED}, METHODS)
+        make_summary_dataset(few, beside(few), root / "out.csv", "set", {"set": TESTED}, METHODS)
     with pytest.raises(InputError, match="'set' names no auxiliary class"):
-        make_summary_dataset(paths, root / "out.csv", "set", {"set": {}}, METHODS)
+        make_summary_dataset(paths, beside(paths), root / "out.csv", "set", {"set": {}}, METHODS)
     assert not (root / "out.csv").exists()
 
 
@@ -164,3 +194,29 @@ def test_damaged_metrics_are_named(tmp_path, content, message):
         read_metrics([path])
     with pytest.raises(InputError, match=r"gone\.csv: not a readable"):
         read_metrics([path.with_name("gone.csv")])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[:-40], "not readable replicates"),
+        (lambda content: content[:3000] + b"xxxx" + content[3004:], "not readable replicates"),
+        (lambda content: b"", "not readable replicates"),
+    ],
+)
+def test_damaged_replicates_are_named(tmp_path, damage, message):
+    path = write_metrics(tmp_path, ("clip", "none", "none", 0, "set"), {("a", "3d"): 0.5})
+    replicates = path.with_suffix(".npz")
+    replicates.write_bytes(damage(replicates.read_bytes()))
+    with pytest.raises(InputError, match=rf"set\.npz: {message}"):
+        read_replicates([replicates], read_metrics([path]))
+
+
+def test_replicates_of_other_metrics_are_refused(tmp_path):
+    run = ("clip", "none", "none", 0, "set")
+    other = write_metrics(tmp_path / "other", run, {("a", "3d"): 0.5})
+    path = write_metrics(tmp_path, run, {("a", "3d"): 0.5, ("b", "3d"): 0.5})
+    with pytest.raises(InputError, match=r"first at clip/none/none/0/set/b/3d; make them again"):
+        read_replicates(beside([other]), read_metrics([path]))
+    with pytest.raises(InputError, match=r"gone\.npz: not readable"):
+        read_replicates([tmp_path / "gone.npz"], read_metrics([path]))

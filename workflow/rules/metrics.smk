@@ -5,6 +5,7 @@ rule metrics:
         clouds=of_config(inputs.tested_clouds),
     output:
         metrics="results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv",
+        replicates="results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.npz",
     log:
         "logs/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.log",
     benchmark:

@@ -8,6 +8,7 @@ rule summary_auxiliary:
     """One auxiliary split, one-vs-rest: every unseen category and their mean."""
     input:
         metrics=of_config(inputs.split_metrics),
+        replicates=lambda wildcards: plan.replicates_of(inputs.split_metrics(config, wildcards)),
     output:
         summary="results/summary/{dataset}/{auxiliary}.csv",
     log:
@@ -30,6 +31,7 @@ rule summary_dataset:
     """One data set: the mean over its auxiliary splits; for one without, what other data sets' prompts reach on it."""
     input:
         metrics=lambda wildcards: plan.dataset_metrics(config, wildcards.dataset),
+        replicates=lambda wildcards: plan.replicates_of(plan.dataset_metrics(config, wildcards.dataset)),
     output:
         summary="results/summary/{dataset}.csv",
     log:

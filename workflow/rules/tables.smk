@@ -8,9 +8,11 @@ rule table:
     """One of the paper's Tables 1-4."""
     input:
         metrics=lambda wildcards: tables.table_metrics(config, int(wildcards.number)),
+        replicates=lambda wildcards: plan.replicates_of(tables.table_metrics(config, int(wildcards.number))),
     output:
         tex="results/tables/table{number}.tex",
         csv="results/tables/table{number}.csv",
+        differences="results/tables/differences{number}.csv",
     log:
         "logs/tables/table{number}.log",
     conda:

@@ -17,5 +17,6 @@ with jobs.logged(snakemake.log[0]):
         scores=snakemake.input.scores,
         clouds=clouds,
         output=snakemake.output.metrics,
+        replicates=snakemake.output.replicates,
         scans=snakemake.params.scans,
     )

@@ -12,6 +12,7 @@ with jobs.logged(snakemake.log[0]):
 
     make_summary_auxiliary(
         metrics=snakemake.input.metrics,
+        replicates=snakemake.input.replicates,
         output=snakemake.output.summary,
         dataset=snakemake.wildcards.dataset,
         auxiliary=snakemake.wildcards.auxiliary,

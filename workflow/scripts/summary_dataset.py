@@ -12,6 +12,7 @@ with jobs.logged(snakemake.log[0]):
 
     make_summary_dataset(
         metrics=snakemake.input.metrics,
+        replicates=snakemake.input.replicates,
         output=snakemake.output.summary,
         dataset=snakemake.wildcards.dataset,
         sources=snakemake.params.sources,

@@ -13,7 +13,9 @@ with jobs.logged(snakemake.log[0]):
     make_table(
         number=int(snakemake.wildcards.number),
         metrics=snakemake.input.metrics,
+        replicates=snakemake.input.replicates,
         tex=snakemake.output.tex,
         csv_output=snakemake.output.csv,
+        differences=snakemake.output.differences,
         options=snakemake.params.options,
     )
