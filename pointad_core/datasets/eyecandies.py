@@ -120,6 +120,8 @@ def find_holes(pixels: np.ndarray) -> np.ndarray:
     """
     from scipy import ndimage
 
+    if not pixels.any():
+        return np.ones(pixels.shape, bool)
     regions, n_regions = ndimage.label(pixels == 0)
     beside, values = [], []
     for axis in (0, 1):

@@ -220,3 +220,6 @@ def test_holes_in_the_depth_of_eyecandies(tmp_path):
     assert raw.valid[-1].all()
     assert raw.notes == (f"{expected.sum()} of 262144 points are missing (no depth: {expected.sum()})",)
     assert reader("eyecandies").read(scan, mark="none").valid.all()
+    files["depth.png"].write_bytes(png(0 * depth))
+    with pytest.raises(InputError, match="the scan is empty"):
+        reader("eyecandies").read(scan)
