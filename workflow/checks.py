@@ -62,11 +62,12 @@ def refuse_repeats(path: str | os.PathLike[str]) -> None:
             first: dict[str, int] = {}
             for key, value in node.value:
                 line = key.start_mark.line + 1
-                if first.setdefault(key.value, line) != line:
+                if key.value in first:
+                    where = f"which line {first[key.value]} has already" if first[key.value] != line else "twice"
                     raise InputError(
-                        f"{path}: line {line} has the key {key.value!r}, which line {first[key.value]} has already; "
-                        "only the last would count"
+                        f"{path}: line {line} has the key {key.value!r}, {where}; only the last would count"
                     )
+                first[key.value] = line
                 waiting.append(value)
 
 

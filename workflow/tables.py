@@ -181,6 +181,8 @@ def gallery_stores(config: Config) -> dict[str, list[str]]:
         for run in runs_of(config, dataset, dataset, config["datasets"][dataset]["auxiliary"][:1]):
             runs.setdefault(run[0], run)
         stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in config["methods"]]
+    if not stores["clouds"]:
+        stores["clouds"] = ["config: experiments.one_vs_rest names no data set, so that there is nothing to show"]
     return stores
 
 

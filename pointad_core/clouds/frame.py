@@ -46,10 +46,12 @@ def to_unit(raw: Raw, unit: str | float | None, layout_unit: str, extents: Seque
     if found == 0:
         raise InputError(f"{path}: its points lie all in one place")
     if not extents[0] <= found * factor <= extents[1]:
+        # The extent of an organised scan may be that of points which stand for missing ones.
+        marks = "; or `missing`, if it has missing points of a value of its own" if isinstance(raw, Organised) else ""
         given = f"`unit: {unit}`" if unit is not None else f"the layout's unit, {layout_unit}"
         raise InputError(
             f"{path}: its extent is {found:.4g}, and with {given}, that would be {found * factor:.4g} {layout_unit}; "
-            f"expected {extents[0]:g} to {extents[1]:g} {layout_unit}. {advise(found, layout_unit, extents)}"
+            f"expected {extents[0]:g} to {extents[1]:g} {layout_unit}. {advise(found, layout_unit, extents)}{marks}"
         )
     taken = f"taken as {layout_unit}" if unit is None else f"by `unit: {unit}` {found * factor:.4g} {layout_unit}"
     logger.info("%s: extent %.4g, %s", path, found, taken)

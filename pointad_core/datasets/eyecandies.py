@@ -80,7 +80,8 @@ def find_defect(scan: Scan) -> str:
 def read(scan: Scan, mark: float | str | None = None, unit: str | float | None = None) -> Organised:
     """Read a sample: points f8[512,512,3] in metres in the world's frame; a pixel of no depth is not valid.
 
-    mark: only None or "none", for the layout marks a missing point by no depth and by nothing else; unit: read without.
+    mark: None, or "none" where the value 0 always stands for the nearest depth, as in Eyecandies, and never for a hole
+    (`find_holes`); a missing point is marked by nothing else. unit: read without.
 
     Raises InputError for files that cannot be decoded or hold something else than the layout says.
     """
@@ -97,6 +98,8 @@ def read(scan: Scan, mark: float | str | None = None, unit: str | float | None =
     depth = pixels / 65535 * (high - low) + low
     points = unproject(depth, read_pose(scan.files["pose.txt"]))
     valid = depth > 0
+    if mark is None:
+        valid &= ~find_holes(pixels)
     if not valid.any():
         raise InputError(f"{path}: no pixel has a depth above 0; the scan is empty")
     points[~valid] = 0
@@ -107,6 +110,32 @@ def read(scan: Scan, mark: float | str | None = None, unit: str | float | None =
     if "mask.png" in scan.files:
         mask = read_mask(scan.files["mask.png"], depth.shape, path)
     return Organised(points, valid, rgb, mask, notes)
+
+
+def find_holes(pixels: np.ndarray) -> np.ndarray:
+    """Pixels, bool[H,W], of the value 0 that stand for no depth and not for the nearest: regions of them amid others.
+
+    Of the nearest point of a scene, which has the value 0 as well, the pixels around it are as near; around a hole
+    half of them and more are far from it, by a hundredth of all depths. Fewer than 10 such pixels are none.
+    """
+    from scipy import ndimage
+
+    if not pixels.any():
+        return np.ones(pixels.shape, bool)
+    regions, n_regions = ndimage.label(pixels == 0)
+    beside, values = [], []
+    for axis in (0, 1):
+        for one, other in ((regions, pixels), (regions[::-1, ::-1], pixels[::-1, ::-1])):
+            at, next_to = (np.moveaxis(array, axis, 0) for array in (one, other))
+            border = (at[:-1] > 0) & (next_to[1:] > 0)
+            beside.append(at[:-1][border])
+            values.append(next_to[1:][border])
+    inner = np.zeros(n_regions + 1, bool)
+    if n_regions:
+        medians = ndimage.median(np.concatenate(values), np.concatenate(beside), np.arange(1, n_regions + 1))
+        inner[1:] = medians > 65535 / 100
+    holes = inner[regions]
+    return holes if np.count_nonzero(holes) >= 10 else np.zeros_like(holes)
 
 
 def unproject(depth: np.ndarray, pose: np.ndarray) -> np.ndarray:

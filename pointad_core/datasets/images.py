@@ -83,7 +83,10 @@ def read_mask(path: Path, shape: tuple[int, int], of: Path) -> np.ndarray:
         pixels = pixels != find_black(path, pixels, np.array(image.getpalette() or [], np.uint8).reshape(-1, 3))
     if pixels.ndim == 3:
         # The last of two or four channels is opacity.
+        opacity = pixels[..., -1] if pixels.shape[2] in (2, 4) else np.zeros(1)
         pixels = pixels[..., : 1 if pixels.shape[2] == 2 else 3].max(axis=2)
+        if np.ptp(pixels) == 0 and np.ptp(opacity) > 0:
+            raise InputError(f"{path}: all its pixels have one colour and differ in opacity alone; save it in grey")
     mask = pixels > 0
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     if mask.mean() > 0.5 and border.mean() > 0.5:

@@ -198,8 +198,11 @@ def parse_real3d(stem: str, category: str | None = None) -> tuple[str, str]:
         return GOOD if own[1].lower() in (GOOD, "positive") else own[1], own[2]
     parts = stem.split("_")
     kinds = [part for part in parts[1:] if not part.isdigit()]
-    words = ["", *re.findall(r"[^\W\d_]+", stem.lower())]
+    # The category's own name in front of a defect's says nothing, as in good_12_bulge of a category "good".
+    told = stem.removeprefix(f"{category}_") if category and kinds else stem
+    words = ["", *re.findall(r"[^\W\d_]+", told.lower())]
     good = any(word == GOOD and before not in ("not", "no", "non") for before, word in pairwise(words))
+    kinds = [kind for kind in kinds if kind.lower() != GOOD]
     defect = GOOD if good else kinds[0] if kinds else UNNAMED
     if defect in parts and len(parts) > 1:
         parts.remove(defect)

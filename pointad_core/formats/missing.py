@@ -9,9 +9,10 @@ z alone. A point is missing where
    as (0, 0, 0) or (-1, -1, -1), at least twice and more often than any triple of unequal ones, where they lie outside
    of the box of the other points, or stand there 10 times and 10 times as often, for meshes repeat their corners too.
    So one point at the origin of a set is a point;
-3. its z is a constant far from the rest: shared exactly by a thousandth of the points (at least 4), and apart from all
-   others by a gap, which is more than their spread (from their 1% to their 99% quantile) for the numbers in MARKS; on
-   a grid also more than a tenth of it for 0 and -1, and more than 10 times it for any other number.
+3. its z is a constant far from the rest, apart from all others by a gap, which is more than their spread (from their
+   1% to their 99% quantile) for the numbers in MARKS, one of which is enough; on a grid, where at least 4 pixels share
+   it exactly, also for 0 and -1, and more than 10 times it for any other number. Where a thousandth of the pixels share
+   0 or -1, more than a tenth of the spread will do.
 
 A constant within the range of the others is no mark: an even table in whole millimetres stays. The ground at exactly
 z = 0 with a part standing on it stays as well, for the part's sides leave no gap; only a perfect plane z = 0 below a
@@ -150,13 +151,17 @@ def find_constant(z: np.ndarray, n_points: int, on_grid: bool) -> float | None:
         return None
     for end, is_known in zip(ends, known, strict=True):
         others = z[z != end]
-        if not (is_known or on_grid) or len(z) - len(others) < max(4, 0.001 * n_points):
-            continue
+        count = len(z) - len(others)
         if len(others) == 0:
             return None
+        if not is_known and (not on_grid or count < 4):
+            continue
         low, high = np.quantile(others, (0.01, 0.99))
         spread, gap = float(high - low), float(np.abs(others - end).min())
-        share = 1.0 if is_known else 0.1 if end in (0.0, -1.0) else 10.0
-        if spread > 0 and gap > share * spread:
+        share = 1.0 if is_known else 10.0
+        if end in (0.0, -1.0):
+            share = 0.1 if count >= 0.001 * n_points else 1.0
+        # A number that is known needs no depth in the rest to be told from it.
+        if (spread > 0 or is_known) and gap > share * spread:
             return end
     return None

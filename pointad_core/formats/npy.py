@@ -18,6 +18,9 @@ COLOURS = ("colours", "colors", "rgb", "colour", "color")
 LABELS = ("labels", "label", "gt", "mask", "ground_truth")
 """Names of arrays in an npz."""
 
+MOST_COLUMNS = 16
+"""Numbers of a point in a row: with more, the array is a depth image, or [3,N]."""
+
 
 def read(path: Path, unit: str | None = None, key: str | None = None, **_: Any) -> Reading:
     """Points of an array [N,3], [H,W,3], or of the first three of N rows of more columns.
@@ -25,7 +28,8 @@ def read(path: Path, unit: str | None = None, key: str | None = None, **_: Any) 
     unit: what its numbers count, which an array of integers cannot do without; key: name of the points in an npz,
     which else are the only array, or called points or xyz (and colours and labels as one would call them).
 
-    Raises InputError for another shape or type, objects, and an npz with several arrays of which none is so called.
+    Raises InputError for another shape or type, rows of more than 16 columns, objects, and an npz with several arrays
+    of which none is so called.
     """
     content, notes = load(path)
     if content.startswith(b"\x93NUMPY"):
@@ -34,7 +38,7 @@ def read(path: Path, unit: str | None = None, key: str | None = None, **_: Any) 
         array, colours, labels = read_npz(path, content, key)
     else:
         raise InputError(f"{path}: not an npy or npz{seems(content)}")
-    if array.ndim == 2 and array.shape[1] > 3:
+    if array.ndim == 2 and MOST_COLUMNS >= array.shape[1] > 3:
         notes += (f"{array.shape[1] - 3} further columns are not read",)
         array = array[:, :3]
     if array.ndim not in (2, 3) or array.shape[-1] != 3 or array.size == 0 or array.dtype.kind not in "fiu":

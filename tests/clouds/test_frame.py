@@ -75,15 +75,17 @@ def test_other_units_are_converted(layout: str, metres: float, unit: str | float
             "mvtec3d",
             96.2,
             None,
-            r"would be 9\d\.\d+ m; expected 0\.003 to 2 m\. Set `unit` .*: `unit: mm`, which makes it",
+            r"would be 9\d\.\d+ m; expected 0\.003 to 1 m\. Set `unit` .*: `unit: mm`, which makes it",
         ),
         ("mvtec3d", 9.6, None, "`unit: cm`, which makes it"),
+        ("mvtec3d", 1.7, None, "`unit: inch`, which makes it"),  # 43 mm, without a background
         ("mvtec3d", 96200.0, None, "`unit: um`, which makes it"),
         ("mvtec3d", 0.1, "mm", "with `unit: mm`, that would be .*e-05 m"),
         ("eyecandies", 2300.0, None, "`unit: mm`, which makes it"),
         ("eyecandies", 230.0, None, "`unit: cm`, which makes it"),
         ("real3d", 0.03, None, r"`unit: m`, which makes it \d+\.\d+ mm"),
-        ("real3d", 2.0, None, r"`unit: inch`, .*a number, .* \(of a normalised scan .*, such as 0\.03\)"),
+        ("real3d", 3.8, None, "`unit: cm`, which makes it"),
+        ("real3d", 2.0, None, r"`unit: inch`, .*a number, .* \(of a normalised scan .*, such as 0\.04\)"),
         ("real3d", 30000.0, None, "`unit: um`, which makes it"),
     ],
 )
@@ -94,10 +96,10 @@ def test_an_extent_that_cannot_be_is_refused(layout: str, size: float, unit: str
 
 def test_what_an_error_advises_works() -> None:
     raw = cube(1.4)
-    with pytest.raises(InputError, match=r"such as 0\.04") as caught:
+    with pytest.raises(InputError, match=r"such as 0\.05") as caught:
         into(raw, "real3d")
     assert "unit: m`" not in str(caught.value)  # 1400 mm would be too much again
-    assert 30 < extent_of(into(raw, "real3d", 0.04).points) < 90
+    assert 30 < extent_of(into(raw, "real3d", 0.05).points) < 90
 
 
 def test_what_was_taken_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -90,7 +90,9 @@ def test_a_defect_on_most_of_the_picture_is_none_inverted(tmp_path):
     [
         (png(numbered(255, 0)), r"91% of its pixels and most of its border are above 0.*is the mask inverted\?"),
         (png(numbered(0, 1), WHITE_FIRST), "is the mask inverted"),
-        (png(np.stack([numbered(255, 255), numbered(0, 255)], axis=2)), "is the mask inverted"),
+        (png(np.stack([numbered(255, 0), numbered(255, 255)], axis=2)), "is the mask inverted"),
+        (png(np.stack([numbered(0, 0), numbered(0, 255)], axis=2)), "differ in opacity alone"),
+        (png(np.stack([*[numbered(255, 255)] * 3, numbered(0, 200)], axis=2)), "differ in opacity alone"),
         (png(numbered(0, 1), NO_BLACK), r"colours 0 \(255, 255, 255\), 1 \(200, 0, 0\), of which 0 are black"),
         (png(numbered(0, 1), TWO_BLACKS), "of which 2 are black"),
         (png(np.stack([numbered(0, 1)] * 3, axis=2).astype(np.uint16)), "16 bits a colour"),

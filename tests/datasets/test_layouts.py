@@ -115,6 +115,8 @@ def test_labels_in_both_folders_are_joined(tmp_path):
         ("goodyear_008_bulge", ("bulge", "goodyear_008")),
         ("007_notgood", ("notgood", "007")),
         ("007_not_good", ("not", "007_good")),
+        ("not_good_4", ("defect", "not_good_4")),
+        ("no_Good", ("defect", "no_Good")),
         ("goods_3_sink", ("sink", "goods_3")),
         ("482_bulge_cut", ("bulge", "482_cut")),
         ("17", ("defect", "17")),
@@ -124,6 +126,14 @@ def test_labels_in_both_folders_are_joined(tmp_path):
 )
 def test_the_word_good_alone_makes_a_scan_good(stem, expected):
     assert parse_real3d(stem) == expected
+
+
+def test_a_category_called_good_makes_no_scan_good():
+    assert parse_real3d("good_12_bulge", "good") == ("bulge", "good_12")
+    assert parse_real3d("good_bulge3", "good") == ("bulge", "3")
+    assert parse_real3d("good_positive3", "good") == ("good", "3")
+    assert parse_real3d("good_3", "good") == ("good", "3")
+    assert parse_real3d("12_good_cut", "good") == ("good", "12_cut")
 
 
 def test_a_file_of_labels_is_believed_before_a_name(tmp_path):

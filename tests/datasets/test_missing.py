@@ -170,3 +170,56 @@ def test_eyecandies_says_what_is_missing(tmp_path):
 def test_the_bytes_of_a_float_are_those_of_the_file(tmp_path):
     raw = real3d(tmp_path, pcd(POINTS, "binary"))
     assert raw.points.tobytes() == struct.pack("<1200d", *POINTS.astype(np.float64).ravel())
+
+
+def naive_holes(pixels):
+    """Regions of zeros, walked pixel by pixel, around which half of the pixels and more are far."""
+    holes, seen = np.zeros(pixels.shape, bool), np.zeros(pixels.shape, bool)
+    height, width = pixels.shape
+    for start in zip(*np.nonzero(pixels == 0), strict=True):
+        region, around, waiting = [], [], [start]
+        while waiting:
+            row, column = waiting.pop()
+            if seen[row, column]:
+                continue
+            seen[row, column] = True
+            region.append((row, column))
+            for there in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+                if 0 <= there[0] < height and 0 <= there[1] < width:
+                    if pixels[there] == 0:
+                        waiting.append(there)
+                    else:
+                        around.append(int(pixels[there]))
+        if around and np.median(around) > 655.35:
+            for place in region:
+                holes[place] = True
+    return holes
+
+
+def test_holes_in_the_depth_of_eyecandies(tmp_path):
+    """A sensor writes 0 for no depth, which here stands for the nearest one as well."""
+    files = eyecandies_sample(tmp_path, "07", True, True)
+    rng = np.random.default_rng(5)
+    # Ground that rises from the nearest row, the last one, to the farthest; and noise.
+    depth = np.repeat(np.linspace(65535, 0, 512)[:, None], 512, axis=1)
+    depth = np.where(depth > 0, np.clip(depth + rng.integers(-50, 50, depth.shape), 1, 65535), 0).astype(np.uint16)
+    files["depth.png"].write_bytes(png(depth))
+    (scan,) = reader("eyecandies").find_scans(tmp_path, "Gum")
+    assert reader("eyecandies").read(scan).notes == ()
+    few = depth.copy()
+    few[100, 50:59] = 0
+    files["depth.png"].write_bytes(png(few))
+    assert reader("eyecandies").read(scan).notes == ()
+    depth[rng.random(depth.shape) < 0.1] = 0
+    depth[200:260, 100:180] = 0
+    files["depth.png"].write_bytes(png(depth))
+    raw = reader("eyecandies").read(scan)
+    expected = naive_holes(depth.astype(int))
+    assert expected.sum() > 30_000
+    np.testing.assert_array_equal(raw.valid, ~expected)
+    assert raw.valid[-1].all()
+    assert raw.notes == (f"{expected.sum()} of 262144 points are missing (no depth: {expected.sum()})",)
+    assert reader("eyecandies").read(scan, mark="none").valid.all()
+    files["depth.png"].write_bytes(png(0 * depth))
+    with pytest.raises(InputError, match="the scan is empty"):
+        reader("eyecandies").read(scan)

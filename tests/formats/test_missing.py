@@ -45,15 +45,15 @@ def naive(points: np.ndarray) -> list[bool]:
         heights = [row[2] for row, valid in zip(rows, there, strict=True) if valid]
         values, gone_z = sorted(set(heights)), None
         for end, nearest in ((0, 1), (-1, -2)):
-            if gone_z is None and len(values) >= 3 and heights.count(values[end]) >= max(4, len(rows) / 1000):
+            count = heights.count(values[end]) if values else 0
+            known = count and (values[end] in MARKS or abs(values[end]) >= 1e9)
+            if gone_z is None and len(values) >= 2 and (known or (on_grid and count >= 4)):
                 others = [z for z in heights if z != values[end]]
                 spread = np.quantile(others, 0.99) - np.quantile(others, 0.01)
-                share = 10.0 if on_grid else np.inf
-                if values[end] in MARKS or abs(values[end]) >= 1e9:
-                    share = 1.0
-                if values[end] in (0, -1) and on_grid:
-                    share = 0.1
-                if spread > 0 and abs(values[end] - values[nearest]) > share * spread:
+                share = 1.0 if known else 10.0
+                if values[end] in (0, -1):
+                    share = 0.1 if count >= len(rows) / 1000 else 1.0
+                if (spread > 0 or known) and abs(values[end] - values[nearest]) > share * spread:
                     gone_z = values[end]
         if gone_z is None:
             break
@@ -132,6 +132,31 @@ def test_every_mark_on_a_grid(mark, name, scale):
     count = which.sum()
     shown = name if scale == 1 else name.replace("= 2", "= 2000").replace(", 10)", ", 10000)")
     assert missing.notes == (f"{count} of 3600 points are missing ({shown}: {count})",)
+
+
+@pytest.mark.parametrize("mark", [0, -1, 2.0 * 650, 1e4, 65535, -9999, float(np.float32(3.4028235e38))])
+def test_a_few_pixels_with_a_mark_far_away(mark):
+    """Of a million pixels: fewer than any share of them could tell, and yet they would make the part a dot."""
+    points = np.repeat(grid(100), 10, axis=0)
+    which = np.zeros(points.shape[:2], bool)
+    which[500, 40:46] = True
+    points[which, 2] = mark
+    missing = find_missing(points)
+    np.testing.assert_array_equal(missing.valid, ~which)
+    assert missing.notes == (f"6 of 100000 points are missing (z = {mark:g}: 6)",)
+    # One alone can be a stray point, but for a number that programs are known to write.
+    points[500, 41:46] = grid(100)[50, 41:46]
+    assert np.count_nonzero(~find_missing(points).valid) == (mark not in (0, -1, 1300))
+    assert np.count_nonzero(~find_missing(points.reshape(-1, 3)).valid) == (mark not in (0, -1, 1300))
+
+
+def test_a_mark_beside_points_of_one_depth():
+    points = np.dstack([*np.mgrid[:20, :20], np.full((20, 20), 650.0)])
+    points[3, 4:9, 2] = 65535
+    assert np.count_nonzero(~find_missing(points).valid) == 5
+    # Two depths can be a step as well.
+    points[3, 4:9, 2] = 0
+    assert find_missing(points).valid.all()
 
 
 def test_several_marks_are_told_apart():

@@ -62,6 +62,13 @@ def test_more_columns_and_names(tmp_path):
     np.testing.assert_array_equal(read(two, key="second").points, 2 * POINTS)
 
 
+@pytest.mark.parametrize("shape", [(48, 64), (3, 30)])
+def test_a_depth_image_and_points_lying_down_are_no_rows_of_points(tmp_path, shape):
+    path = write(tmp_path / "a.npy", npy(np.random.default_rng(0).random(shape)))
+    with pytest.raises(InputError, match=rf"a\.npy: array of shape \({shape[0]}, {shape[1]}\) .*expected numbers"):
+        read(path)
+
+
 def changed(content: bytes, old: bytes, new: bytes) -> bytes:
     assert old in content
     return content.replace(old, new.ljust(len(old)))

@@ -441,6 +441,9 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path.write_text('{"a": [{"b": 1,\n "b": 2}]}')
     with pytest.raises(InputError, match="line 2 has the key 'b', which line 1 has already"):
         refuse_repeats(path)
+    path.write_text("view_sets: {a: {x: [1]}, b: {x: [1]}, a: {x: [2]}}\n")
+    with pytest.raises(InputError, match="line 1 has the key 'a', twice; only the last would count"):
+        refuse_repeats(path)
     # What cannot be read is for Snakemake to say.
     for text in ("a: [", "\t"):
         path.write_text(text)

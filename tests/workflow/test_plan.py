@@ -213,6 +213,8 @@ def test_the_gallery_shows_what_no_prompts_of_its_have_seen() -> None:
     assert sheets[-1] == "results/heatmaps/gallery.png"
     assert "results/heatmaps/learnt/parts/carrot/1/parts/carrot.png" not in sheets
     assert "results/heatmaps/learnt/parts/carrot/1/parts/cookie.png" in sheets
+    config["experiments"]["one_vs_rest"] = []
+    assert tables.gallery_stores(config)["clouds"][0].endswith("so that there is nothing to show")
 
 
 def test_heat_maps_take_the_scores_that_are_needed_anyway_else_the_categorys_own() -> None:
