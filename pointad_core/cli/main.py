@@ -69,6 +69,7 @@ def make_parser(chosen: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     interrupted = []
 
     def interrupt(*_: object) -> None:
@@ -100,6 +101,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _open_closed_streams() -> None:
+    """Send what goes to a stream that was closed before the start nowhere: its number would be the next file's."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
 
 
 def describe(error: OSError) -> str:
