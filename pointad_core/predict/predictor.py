@@ -155,7 +155,8 @@ class Predictor:
         provenance = read_provenance(paths[0])
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
         facing = self.wanted.facing if isinstance(self.wanted.facing, str) else self.wanted.facing.tolist()
-        asked = {"facing": facing, "name": self.name, "views": VERSION}
+        # Of units, inches alone make a difference: all others are a power of ten apart.
+        asked = {"facing": facing, "name": self.name, "views": VERSION, "inch": self.wanted.unit == "inch"}
         asked |= {key: getattr(self.wanted, key) for key in ("background", "stray", "rgb", "point_size")}
         return {"prompts_sha256": digest, "model": provenance.get("model"), "settings": asked}
 
