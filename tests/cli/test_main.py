@@ -104,3 +104,14 @@ def test_a_stream_that_is_closed_from_the_start_is_no_file_of_results(tmp_path: 
     shell = ["sh", "-c", 'exec "$0" -c "$1" >&- 2>&-', sys.executable, code]
     assert subprocess.run(shell, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}).returncode == 0
     assert (tmp_path / "result").read_bytes() == b""
+
+
+def test_a_library_has_no_last_word_after_ctrl_c() -> None:
+    code = "import atexit, os, types\nfrom pointad_core.cli import main as cli\n"
+    code += "def run(_):\n    atexit.register(os._exit, 1)\n    print('half')\n    raise KeyboardInterrupt\n"
+    code += (
+        "cli.import_module = lambda name: types.SimpleNamespace(__doc__='', add_arguments=lambda _: None, run=run)\n"
+    )
+    code += "cli.command()"
+    done = subprocess.run([sys.executable, "-c", code, "predict"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "half\n", "pointad: stopped by Ctrl-C\n")
