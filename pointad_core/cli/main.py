@@ -12,7 +12,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 from pointad_core.errors import InputError
 
@@ -33,6 +35,8 @@ pointad COMMAND --help says more. Exit codes: 0 all right, 1 something failed, 2
 
 
 STOPPED = "stopped by Ctrl-C"
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell has it."""
 
 
 class _Version(argparse.Action):
@@ -66,9 +70,22 @@ def make_parser(chosen: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def command() -> NoReturn:
+    """The process `pointad`: runs its command line and ends."""
+    code = main()
+    if code == INTERRUPTED:
+        # Open3D, stopped while it is imported, ends with a report of its own and another exit code.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     interrupted = []
 
     def interrupt(*_: object) -> None:
@@ -82,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        return _fail(STOPPED, 130)
+        return _fail(STOPPED, INTERRUPTED)
     except BrokenPipeError:
         # What is still to be written would fail again, when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -96,10 +113,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:
         # A library that is interrupted while it is being imported says that it cannot be.
         if interrupted:
-            return _fail(STOPPED, 130)
+            return _fail(STOPPED, INTERRUPTED)
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _open_closed_streams() -> None:
+    """Send what goes to a stream that was closed before the start nowhere: its number would be the next file's."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
 
 
 def describe(error: OSError) -> str:
@@ -118,4 +142,4 @@ def _fail(message: str, code: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -34,15 +34,23 @@ def find_inputs(words: Sequence[str | os.PathLike[str]], out: Path, depth_images
     InputError for a path that is not there and a folder without scans.
     """
     named: dict[Path, str] = {}
+    seen: set[Path] = set()
     for word in words:
+        if not os.fspath(word):
+            raise InputError("an empty name was given for a scan (a variable that is not set?); . is this folder")
         path = Path(word)
         if path.is_dir():
-            for file in _list(path, out, depth_images):
-                named.setdefault(file, _stem(file.relative_to(path)))
+            given = {file: _stem(file.relative_to(path)) for file in _list(path, out, depth_images)}
         elif path.exists() or path.is_symlink():
-            named.setdefault(path, _stem(Path(path.name)))
+            given = {path: _stem(Path(path.name))}
         else:
             raise InputError(f"{path}: no such file or folder")
+        for file, name in given.items():
+            # However its folder is written: with .. in it, from the root, or by way of a link.
+            place = file.parent.resolve() / file.name
+            if place not in seen:
+                seen.add(place)
+                named[file] = name
     names = _tell_apart(named)
     for path, name in names.items():
         if not name.isprintable():
@@ -72,6 +80,7 @@ def _list(folder: Path, out: Path, depth_images: bool) -> list[Path]:
             if not name.startswith((".", "__", "@"))
             and name.lower() not in NO_SCANS
             and (at / name).resolve() != results
+            and not is_result(at / name)
         )
         # NAME.label.txt and the like say of another file where it is defective.
         files += [
@@ -83,6 +92,11 @@ def _list(folder: Path, out: Path, depth_images: bool) -> list[Path]:
     if not (sure or files):
         raise InputError(f"{folder}: holds no scans; known endings are {', '.join(MODULES)}, each also .gz")
     return sure or files
+
+
+def is_result(folder: Path) -> bool:
+    """Whether a folder is what an earlier run wrote of one scan, wherever that was told to write."""
+    return all((folder / f"{folder.name}{ending}").exists() for ending in (".html", ".ply", ".npz", ".json"))
 
 
 def is_label(name: str) -> bool:

@@ -204,5 +204,5 @@ def find_front(points: np.ndarray) -> Facing:
     area = ((before | behind) * np.abs(normals @ ways.T).T).mean(axis=1)
     way = ways[area.argmax()]
     front = bulge(sample, way) * way
-    told = ",".join(f"{number:.2f}" for number in front + 0.0)
+    told = ",".join(f"{number:.2f}" for number in np.round(front, 2) + 0.0)
     return Facing(level_frame(points, front), False, f"its front is {told}, the side that shows most of its surface")

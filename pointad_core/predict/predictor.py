@@ -41,6 +41,8 @@ VERSION = 1
 COVER = 2.1
 """Side of a point's square in distances between points: as the data sets' categories have it in the config."""
 POINT_SIZES = 5, 40
+LARGEST_POINT = 200
+"""Side of a point's square that may be asked for, in pixels of a window of some thousand."""
 MANY = 300_000
 """Points from which on voxels choose them."""
 
@@ -132,9 +134,15 @@ class Predictor:
         name: str = "object",
         threshold: Path | None = None,
     ) -> Predictor:
-        """threshold: a file of `pointad calibrate`. Raises InputError for files that cannot be read, and for a
-        threshold that was made otherwise."""
+        """threshold: a file of `pointad calibrate`. Raises InputError for files that cannot be read, for a threshold
+        that was made otherwise, and for a size of points that cannot be drawn."""
         predictor = cls(wanted or Wanted(), prompts, device, name)
+        size = predictor.wanted.point_size
+        if size is not None and not 1 <= size <= LARGEST_POINT:
+            raise InputError(f"point_size is {size}, expected 1 to {LARGEST_POINT} pixels")
+        if prompts is not None:
+            # Here, and not scan by scan.
+            read_provenance(prompts)
         if threshold is not None:
             predictor.calibration = read_calibration(threshold)
             check_made_by(predictor.calibration, predictor.made, threshold)
@@ -147,7 +155,8 @@ class Predictor:
         provenance = read_provenance(paths[0])
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
         facing = self.wanted.facing if isinstance(self.wanted.facing, str) else self.wanted.facing.tolist()
-        asked = {"facing": facing, "name": self.name, "views": VERSION}
+        # Of units, inches alone make a difference: all others are a power of ten apart.
+        asked = {"facing": facing, "name": self.name, "views": VERSION, "inch": self.wanted.unit == "inch"}
         asked |= {key: getattr(self.wanted, key) for key in ("background", "stray", "rgb", "point_size")}
         return {"prompts_sha256": digest, "model": provenance.get("model"), "settings": asked}
 

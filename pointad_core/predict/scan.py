@@ -176,7 +176,7 @@ def spacing(points: np.ndarray) -> float:
 
 def prepare(scan: Scan, facing: Facing, tilt: float, extent: float) -> Organised | Unorganised:
     """A scan as a detector takes it: its front where views with this tilt (degrees) have theirs, and scaled by a power
-    of ten to a size near `extent`, so that no unit plays a part."""
+    of ten to a size near `extent`, so that no unit plays a part; inches become millimetres before."""
     from pointad_core.rendering.views import rotations
 
     front = rotations([[tilt, 0.0, 0.0]])[0].numpy()
@@ -184,7 +184,8 @@ def prepare(scan: Scan, facing: Facing, tilt: float, extent: float) -> Organised
     # A right angle's cosine is 0 but for its last digit, by which a scan that need not turn would.
     nearest = np.rint(turn)
     turn = nearest if np.allclose(turn, nearest, atol=1e-9) else turn
-    scale = 10.0 ** round(np.log10(extent / scan.extent))
+    metric = 25.4 if scan.unit == "inch" else 1.0
+    scale = metric * 10.0 ** round(np.log10(extent / (scan.extent * metric)))
     points, kept = scan.points, scan.points[scan.kept]
     if not np.array_equal(turn, np.eye(3)):
         points = (points - (kept.min(axis=0) + kept.max(axis=0)) / 2) @ turn.T

@@ -58,5 +58,6 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such prompts")
     if not files.is_sealed(content := Path(path).read_bytes()):
-        raise InputError(f"{path}: the prompts are damaged (not as they were written); delete the file and run again")
+        what = "the prompts are damaged, or are none (not as they were written)"
+        raise InputError(f"{path}: {what}; where a run made them, delete the file and run it again")
     return content

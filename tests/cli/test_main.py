@@ -1,6 +1,7 @@
 """The command `pointad`: light, and every failure in one line."""
 
 import errno
+import os
 import subprocess
 import sys
 import types
@@ -89,3 +90,28 @@ def test_a_closed_pipe_is_one_line() -> None:
         process.stdout.close()
         assert process.stderr.read() == "pointad: whoever read the output has closed it\n"
     assert process.returncode == 1
+
+
+def test_a_stream_that_is_closed_from_the_start_is_no_file_of_results(tmp_path: Path) -> None:
+    """The next file that is opened would have its number, and what is said would be written there."""
+    code = "import os, sys, types\nfrom pointad_core.cli import main as cli\n"
+    code += "def run(_):\n    file = open('result', 'w')\n    print('said')\n    print('failed', file=sys.stderr)\n"
+    code += "    os.write(1, b'by a library')\n    return 0\n"
+    code += (
+        "cli.import_module = lambda name: types.SimpleNamespace(__doc__='', add_arguments=lambda _: None, run=run)\n"
+    )
+    code += "sys.exit(cli.main(['predict']))"
+    shell = ["sh", "-c", 'exec "$0" -c "$1" >&- 2>&-', sys.executable, code]
+    assert subprocess.run(shell, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}).returncode == 0
+    assert (tmp_path / "result").read_bytes() == b""
+
+
+def test_a_library_has_no_last_word_after_ctrl_c() -> None:
+    code = "import atexit, os, types\nfrom pointad_core.cli import main as cli\n"
+    code += "def run(_):\n    atexit.register(os._exit, 1)\n    print('half')\n    raise KeyboardInterrupt\n"
+    code += (
+        "cli.import_module = lambda name: types.SimpleNamespace(__doc__='', add_arguments=lambda _: None, run=run)\n"
+    )
+    code += "cli.command()"
+    done = subprocess.run([sys.executable, "-c", code, "predict"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "half\n", "pointad: stopped by Ctrl-C\n")

@@ -60,11 +60,15 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "facing": ([good, "--facing", "up"], "--facing is 'up'"),
         "unit": ([good, "--unit", "miles"], "'miles'"),
         "device": ([good, "--device", "tpu9"], "--device is 'tpu9'"),
-        "prompts": ([good, "--prompts", str(folder / "none.safetensors")], "none.safetensors: no such prompts"),
-        "other prompts": ([good, "--prompts", good], "good.ply: the prompts are damaged"),
+        "prompts": (
+            [good, good, str(folder / "one.ply"), "--prompts", str(folder / "none.safetensors")],
+            "pointad: " + str(folder / "none.safetensors: no such prompts"),
+        ),
+        "other prompts": ([good, "--prompts", good], "good.ply: the prompts are damaged, or are none"),
         "threshold": ([good, "--threshold", str(folder / "no.json")], "no.json: not a threshold"),
         "intrinsics": ([good, "--intrinsics", "1,2"], "--intrinsics is '1,2'"),
-        "point size": ([good, "--point-size", "0"], "point_size"),
+        "point size": ([good, "--point-size", "0"], "point_size is 0, expected 1 to 200"),
+        "huge points": ([good, "--point-size", "100000"], "point_size is 100000, expected 1 to 200"),
         "out is a file": ([good, "--out", good], "good.ply"),
     }
 
@@ -72,7 +76,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
 NAMES = [
     *("empty.ply", "one.ply", "line.ply", "nan.ply", "nan.pcd", "nan.tiff", "mesh.stl", "mesh.obj", "part.docx"),
     *("noise.ply", "part.zip", "zipped.ply", "nothing", "is_not_there.ply", "facing", "unit", "device", "prompts"),
-    *("other prompts", "threshold", "intrinsics", "point size", "out is a file"),
+    *("other prompts", "threshold", "intrinsics", "point size", "huge points", "out is a file"),
 ]
 
 

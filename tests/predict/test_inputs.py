@@ -24,6 +24,26 @@ def test_a_folder_is_searched_to_its_end_and_what_goes_with_scans_is_left(tmp_pa
     assert found([tmp_path], tmp_path / "results") == {"a": "a.pcd.gz", "b": "b.PLY", "c/d": "d.tiff"}
 
 
+def test_results_of_any_earlier_run_are_no_scans(tmp_path):
+    touch(
+        tmp_path, "b.ply", *(f"mine/b/b.{ending}" for ending in ("html", "ply", "npz", "json", "csv")), "mine/c/c.ply"
+    )
+    assert found([tmp_path]) == {"b": "b.ply", "mine/c/c": "c.ply"}
+
+
+def test_a_scan_is_one_however_its_folder_is_written(tmp_path, monkeypatch):
+    touch(tmp_path, "x/a.ply", "x/y/b.ply")
+    (tmp_path / "link").symlink_to("x")
+    monkeypatch.chdir(tmp_path)
+    words = ["x", "x/y", "./x/a.ply", "x/y/../a.ply", tmp_path / "x/a.ply", "link/a.ply", "link"]
+    assert found(words) == {"a": "a.ply", "y/b": "b.ply"}
+
+
+def test_an_empty_name_is_not_the_current_folder():
+    with pytest.raises(InputError, match="an empty name"):
+        find_inputs([""], Path("nowhere"))
+
+
 def test_texts_count_where_there_is_nothing_else(tmp_path):
     touch(tmp_path, "a.txt", "b/c.CSV")
     assert found([tmp_path]) == {"a": "a.txt", "b/c": "c.CSV"}

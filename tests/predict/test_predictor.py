@@ -64,6 +64,9 @@ def test_what_scores_depend_on_is_told_by_plain_values():
     other = Predictor.load(Wanted(), ORGANISED).made
     assert other["prompts_sha256"] != made["prompts_sha256"]
     assert len(made["prompts_sha256"]) == 64
+    # The same file, said to be in inches, is another size to the prompts; in millimetres it is not.
+    settings = [Predictor.load(Wanted(unit=unit)).made["settings"] for unit in (None, "mm", "inch")]
+    assert settings[0] == settings[1] != settings[2]
 
 
 @pytest.mark.parametrize("count", [4, 5])

@@ -67,9 +67,10 @@ def test_neither_unit_nor_place_nor_axes_change_what_is_prepared(tmp_path):
     rng = np.random.default_rng(3)
     points = shapes.tube(3000, rng)
     reference = None
-    for number, (scale, place) in enumerate([(1, 0), (0.001, 0), (1000, 0), (1, 5e6)]):
+    ways = [(1, 0, None), (0.001, 0, None), (1000, 0, None), (1, 5e6, None), (1 / 25.4, 0, "inch"), (0.1, 0, "cm")]
+    for number, (scale, place, unit) in enumerate(ways):
         path = shapes.write_ply(tmp_path / f"{number}.ply", points * scale + place)
-        found = read_scan(path)
+        found = read_scan(path, wanted=Wanted(unit=unit))
         raw = prepare(found, Facing(FRONT[[0, 2, 1]], False, ""), 180, 30)
         assert 30 / np.sqrt(10) <= np.ptp(raw.points, axis=0).max() <= 30 * np.sqrt(10)
         reference = raw.points if reference is None else reference
