@@ -24,6 +24,9 @@ FAR = 1000
 """A scan that lies more than so many extents from the origin is moved to it: of the 24 bits of a float32, less than 14
 are left for the scan itself there, coarser than points are apart. Nearer by, as all published scans are, none is."""
 
+LEAST_STEPS = 10
+"""A scan whose file has rounded it to fewer steps than these across has lost its shape."""
+
 
 def extent_of(points: np.ndarray) -> float:
     """Longest side of a box around points [n,3], without the outer hundredth of them at each end of each axis.
@@ -75,7 +78,10 @@ def advise(found: float, layout_unit: str, extents: Sequence[float]) -> str:
 
 
 def to_origin(raw: Raw, path: Path) -> Raw:
-    """A scan at the origin, where it lies more than `FAR` extents from it; any other as it is."""
+    """A scan at the origin, where it lies more than `FAR` extents from it; any other as it is.
+
+    Raises InputError for one of whose shape nothing is left in its file, since its numbers were too large for 32 bits.
+    """
     points = valid_points(raw)
     middle, size = np.median(points, axis=0), extent_of(points)
     away = float(np.abs(middle).max())
@@ -84,11 +90,13 @@ def to_origin(raw: Raw, path: Path) -> Raw:
     logger.info("%s: coordinates up to %.8g for an extent of %.4g; moved to the origin", path, away, size)
     step = float(np.spacing(np.float32(away)))
     if step > size / FAR and np.array_equal(points, points.astype(np.float32)):
-        logger.warning(
-            "%s: the file has its coordinates in steps of %.2g, as 32 bits are too few for numbers up to %.8g: a scan "
-            "saved with 64 bits, or moved to the origin before it is saved, has all its points",
-            *(path, step, away),
+        told = (
+            f"{path}: the file has its coordinates in steps of {step:.2g}, as 32 bits are too few for numbers up to "
+            f"{away:.8g}: a scan saved with 64 bits, or moved to the origin before it is saved, has all its points"
         )
+        if step > size / LEAST_STEPS:
+            raise InputError(f"{told}; of an extent of {size:.4g}, no shape is left")
+        logger.warning("%s", told)
     return with_points(raw, raw.points - middle)
 
 

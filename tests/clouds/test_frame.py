@@ -144,6 +144,14 @@ def test_missing_points_of_a_moved_scan_stay_zeros() -> None:
 
 
 def test_digits_that_the_file_has_lost_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    points = (cube(2.0).points + np.array([500000, 4649776.25, 120])).astype(np.float32).astype(np.float64)
-    to_origin(Unorganised(points, np.zeros(len(points), bool)), NOWHERE)
+    place = np.array([500000, 4649776.25, 120])
+
+    def rounded(size: float) -> Unorganised:
+        points = (cube(size).points + place).astype(np.float32).astype(np.float64)
+        return Unorganised(points, np.zeros(len(points), bool))
+
+    to_origin(rounded(30.0), NOWHERE)
     assert "part.tiff: the file has its coordinates in steps of 0.5" in caplog.text
+    for size in (2.0, 0.1):
+        with pytest.raises(InputError, match=r"part\.tiff: .* in steps of 0\.5, .* no shape is left"):
+            to_origin(rounded(size), NOWHERE)
