@@ -63,6 +63,10 @@ def strayed(points: np.ndarray) -> np.ndarray:
     return np.r_[points, [[2000.0, 0, 0], [0, 0, -3000]]]
 
 
+def one_without_height(points: np.ndarray) -> np.ndarray:
+    return np.r_[points, [[0.0, 0, 65535]]]
+
+
 CASES: dict[str, tuple[str, Change, dict[str, Any]]] = {
     "minus_one": ("mvtec3d", marked(-1), {}),
     "far_constant": ("mvtec3d", marked(1e4), {}),
@@ -73,6 +77,7 @@ CASES: dict[str, tuple[str, Change, dict[str, Any]]] = {
     "metres": ("real3d", lambda points: points / 1000, {"unit": "m"}),
     "utm_cloud": ("real3d", moved, {}),
     "strays": ("real3d", strayed, {"outliers": "remove"}),
+    "one_mark": ("real3d", one_without_height, {}),
 }
 CATEGORY = {"mvtec3d": "bagel", "real3d": "diamond"}
 
@@ -119,7 +124,7 @@ def test_odd_scans_have_the_metrics_of_the_published_form(miniature: Miniature, 
             assert np.isfinite(values).any()
             np.testing.assert_allclose(found[modality], values, atol=LIMIT, err_msg=f"{name} {modality}")
         log = (tmp_path / f"logs/clouds/{name}/{category}.log").read_text()
-        if name in ("minus_one", "far_constant", "z_zero", "not_a_number"):
+        if name in ("minus_one", "far_constant", "z_zero", "not_a_number", "one_mark"):
             assert "points are missing" in log
         elif name == "strays":
             assert "2 of " in log
