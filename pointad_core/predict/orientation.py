@@ -24,6 +24,10 @@ CLOSED = 0.4
 """Share of the points that the same point of view shows from its back as well, below which a scan is closed."""
 SEEN_BY_CAMERA = 0.97
 """Share of the points that the origin shows where it is taken for the camera."""
+ALONG_AXES = np.cos(np.radians(3))
+"""A camera's axes this near to the file's are the file's."""
+MISFIT = 0.01
+"""Mean distance, in sides of the grid, of the pixels from where a camera would show their points."""
 FEWEST = 100
 """Points below which a surface cannot be told closed or open."""
 
@@ -106,12 +110,18 @@ def level_frame(points: np.ndarray, front: np.ndarray) -> np.ndarray:
 
 
 def camera_frame(grid: np.ndarray) -> np.ndarray | None:
-    """The frame of an organised scan's camera along the file's axes, from how its points f8[H,W,3] go along columns and
-    rows; None for a grid too empty to tell. A frame of a left-handed file mirrors, as its image does."""
+    """The frame of an organised scan's camera, from its points f8[H,W,3]; None for a grid too empty to tell.
+
+    Along the file's axes, as nearly all files have it, by how points go along columns and rows; else as the camera is
+    fitted that shows each point at its pixel. A frame of a left-handed file mirrors, as its image does.
+    """
     across, down = (np.diff(grid, axis=axis).reshape(-1, 3) for axis in (1, 0))
     across, down = (steps[np.isfinite(steps).all(axis=1)] for steps in (across, down))
     if len(across) < FEWEST or len(down) < FEWEST:
         return None
+    fitted = fit_camera(grid)
+    if fitted is not None and np.abs(fitted).max(axis=1).min() < ALONG_AXES:
+        return fitted
     right, up = (snap(np.median(steps, axis=0) / (np.ptp(steps, axis=0).max() or 1)) for steps in (across, -down))
     axis = np.cross(right, up)
     if not axis.any():
@@ -122,6 +132,57 @@ def camera_frame(grid: np.ndarray) -> np.ndarray | None:
     side = -np.sign(np.median(depths)) if _has_perspective(grid, right, axis) else bulge(points, axis)
     front = axis * side
     return np.stack([right, up, front])
+
+
+def fit_camera(grid: np.ndarray) -> np.ndarray | None:
+    """The frame of the pinhole camera, or of the parallel rays, that show the points f8[H,W,3] at their pixels, by
+    direct linear transformation (Hartley & Zisserman, 7.1); None where none does, and for points on a plane, which
+    many cameras show alike."""
+    from pointad_core.clouds.subsets import random_subset
+
+    rows, columns = np.nonzero(np.isfinite(grid).all(axis=2))
+    some = random_subset(len(rows), LOOKED_AT).numpy()
+    points = grid[rows[some], columns[some]]
+    centre, size = points.mean(axis=0), float(np.ptp(points, axis=0).max())
+    pixels = np.stack([columns[some], rows[some]], axis=1) / max(grid.shape[:2]) - 0.5
+    if size == 0:
+        return None
+    placed = np.column_stack([(points - centre) / size, np.ones(len(points))])
+    spread = np.linalg.svd(placed[:, :3], compute_uv=False)
+    if spread[2] < 0.01 * spread[0]:
+        return None
+
+    parallel, *_ = np.linalg.lstsq(placed, pixels, rcond=None)
+    misfit_parallel = float(np.sqrt(np.mean((placed @ parallel - pixels) ** 2)))
+    zeros = np.zeros_like(placed)
+    equations = np.concatenate(
+        [np.hstack([placed, zeros, -pixels[:, :1] * placed]), np.hstack([zeros, placed, -pixels[:, 1:] * placed])]
+    )
+    projection = np.linalg.eigh(equations.T @ equations)[1][:, 0].reshape(3, 4)
+    shown = placed @ projection.T
+    if shown[:, 2].mean() < 0:
+        projection, shown = -projection, -shown
+    in_front = bool((shown[:, 2] > 0).all())
+    misfit = float(np.sqrt(np.mean((shown[:, :2] / shown[:, 2:] - pixels) ** 2))) if in_front else np.inf
+    if min(misfit, misfit_parallel) > MISFIT:
+        return None
+    if misfit < 0.5 * misfit_parallel:
+        right, down, away = decompose(projection[:, :3])
+        return np.stack([right, -down, -away])
+    right, down = (direction / np.linalg.norm(direction) for direction in parallel[:3].T)
+    up = -(down - right * (down @ right))
+    up /= np.linalg.norm(up)
+    # Parallel rays are the same from both sides; a left-handed file cannot be told from the other side.
+    axis = np.cross(right, up)
+    return np.stack([right, up, axis * bulge(points, axis)])
+
+
+def decompose(matrix: np.ndarray) -> np.ndarray:
+    """The rotation, or mirrored one, f8[3,3] of a camera's matrix K R [3,3], K upper triangular with a positive
+    diagonal: rows right, down and away."""
+    q, r = np.linalg.qr(matrix[::-1].T)
+    signs = np.sign(np.diag(r))
+    return (q * signs).T[::-1]
 
 
 def snap(direction: np.ndarray) -> np.ndarray:

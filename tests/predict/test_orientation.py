@@ -5,7 +5,7 @@ import own_scans as shapes
 import pytest
 
 from pointad_core.errors import InputError
-from pointad_core.predict.orientation import camera_frame, face, parse, principal_frame
+from pointad_core.predict.orientation import camera_frame, face, fit_camera, parse, principal_frame
 
 SHEETS = {
     "dome": lambda rng: shapes.dome(8000, rng),
@@ -78,6 +78,47 @@ def test_an_organised_scan_faces_its_camera():
     np.testing.assert_array_equal(camera_frame(scan * (1, -1, 1)), [[1, 0, 0], [0, 1, 0], [0, 0, -1]])
     # The image turned by a right angle: what is right follows the columns.
     np.testing.assert_array_equal(camera_frame(np.rot90(scan)), [[0, 1, 0], [1, 0, 0], [0, 0, -1]])
+
+
+def ball_on_a_table(size=90):
+    """Points [H,W,3] that a pinhole camera at the origin sees: a ball before a table, z away from it."""
+    rows, columns = np.mgrid[:size, :size] / size - 0.5
+    rays = np.stack([columns, rows, np.ones_like(rows)], -1)
+    middle, radius, table = np.array((0.05, -0.02, 2.7)), 0.5, 3.2
+    towards = rays @ middle
+    depth = towards**2 - (rays**2).sum(-1) * (middle @ middle - radius**2)
+    hit = (towards - np.sqrt(np.maximum(depth, 0))) / (rays**2).sum(-1)
+    return rays * np.where(depth > 0, hit, table)[..., None]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_camera_is_found_in_any_axes(seed):
+    rng = np.random.default_rng(seed)
+    rotation, shift = shapes.turn(rng), rng.normal(size=3)
+    scan = ball_on_a_table()
+    scan[rng.random(scan.shape[:2]) < 0.2] = np.nan
+    expected = np.diag([1.0, -1, -1]) @ rotation.T
+    np.testing.assert_allclose(camera_frame(scan @ rotation.T + shift), expected, atol=1e-6)
+    # In millimetres, rounded to them, and from the mirror.
+    np.testing.assert_allclose(camera_frame((1000 * scan @ rotation.T).round()), expected, atol=0.02)
+    mirror = np.diag([-1.0, 1, 1])
+    np.testing.assert_allclose(camera_frame(scan @ rotation.T @ mirror), expected @ mirror, atol=1e-6)
+
+
+def test_parallel_rays_are_found_in_any_axes():
+    rotation = shapes.turn(np.random.default_rng(5))
+    rows, columns = np.mgrid[:60, :80].astype(float)
+    heights = 10 * np.exp(-((rows - 30) ** 2 + (columns - 40) ** 2) / 200)
+    scan = np.stack([columns, -rows, heights], -1)
+    np.testing.assert_allclose(camera_frame(scan @ rotation.T), rotation.T, atol=1e-6)
+
+
+def test_of_a_plane_alone_no_camera_is_fitted():
+    rotation = shapes.turn(np.random.default_rng(6))
+    rows, columns = np.mgrid[:60, :80].astype(float)
+    plane = np.stack([columns, rows, np.full_like(rows, 100)], -1)
+    assert fit_camera(plane @ rotation.T) is None
+    assert camera_frame(plane @ rotation.T) is not None
 
 
 def test_a_table_of_heights_is_seen_from_above():
