@@ -15,6 +15,7 @@ from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
 from workflow.checks import fill_in
 from workflow.folder import enter_folder, hold_folder
+from workflow.progress import show_lines, show_results
 
 try:
     fill_in(config, Path(workflow.basedir, "config.schema.yaml"))
