@@ -50,7 +50,10 @@ def write_index(folder: Path, n_categories: int, n_scans: int) -> Path:
             test = folder / "data" / name / category / "test"
             test.mkdir(parents=True)
             for scan in range(n_scans):
-                (test / f"{scan:03d}_good.pcd").touch()
+                (test / f"{scan:03d}_{'good' if scan else 'bulge'}.pcd").touch()
+            labels = test.parent / "gt"
+            labels.mkdir()
+            (labels / "000_bulge.txt").touch()
         datasets[name] = {
             "layout": "real3d",
             "root": str(folder / "data" / name),

@@ -85,6 +85,6 @@ def test_masks_lie_on_the_object_and_good_things_have_none(lot):
                 assert not masks.any()
             elif kind != ["stain"]:
                 assert masks.any()
-            # A mask is resampled by itself: at a border it may reach a pixel beyond the image's object.
+            # A mask is resampled by itself: at a border, as of a chipped edge, it may reach a pixel beyond the object.
             if masks.any():
-                assert (arrays["images"][masks] < 255).mean() > 0.95
+                assert (arrays["images"][masks] < 255).mean() > 0.9
