@@ -111,8 +111,12 @@ def find_triple(points: np.ndarray, valid: np.ndarray, on_grid: bool) -> np.ndar
         high = float(np.maximum(others.max(axis=0), rest.max(initial=-np.inf)).min())
         if number < low or number > high or (count >= 10 and count > 10 * ordinary):
             return np.full(3, number)
-    if on_grid and ordinary >= 10 and ordinary > 10 * max(next_ordinary, int(copies.max(initial=0))) > 0:
-        return others[place]
+    if on_grid:
+        next_equal, equal = (0, 0, *sorted(copies.tolist()))[-2:]
+        if ordinary >= 10 and ordinary > 10 * max(next_ordinary, equal) > 0:
+            return others[place]
+        if equal >= 10 and equal > 10 * max(next_equal, ordinary) > 0:
+            return np.full(3, numbers[np.argmax(copies)])
     return None
 
 

@@ -190,7 +190,7 @@ def naive_holes(pixels):
                         waiting.append(there)
                     else:
                         around.append(int(pixels[there]))
-        if around and np.median(around) > 655.35:
+        if around and np.mean(np.array(around) > 655.35) >= 0.9:
             for place in region:
                 holes[place] = True
     return holes
