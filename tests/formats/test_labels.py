@@ -10,7 +10,7 @@ from raw_files import rows, write
 from pointad_core.errors import InputError
 from pointad_core.formats.labels import read_labels
 
-CASES = Path("/work/shared/cases")
+CASES = Path(__file__).parents[3] / "shared/cases"
 PLACES = [[1.5, 2, 3], [4, 5, 6.25], [7, 8, 9]]
 LABELS = [False, True, False]
 

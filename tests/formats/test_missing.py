@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pointad_core.formats.missing import MARKS, find_missing
 
-CASES = Path("/work/shared/cases")
+CASES = Path(__file__).parents[3] / "shared/cases"
 
 
 def naive(points: np.ndarray) -> list[bool]:

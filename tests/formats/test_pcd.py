@@ -16,7 +16,7 @@ from pointad_core.formats.pcd import read
 
 FIELDS = [(kind, size) for kind, sizes in {"F": (4, 8), "I": (1, 2, 4, 8), "U": (1, 2, 4, 8)}.items() for size in sizes]
 CODES = {"F4": "f", "F8": "d", "I1": "b", "I2": "h", "I4": "i", "I8": "q", "U1": "B", "U2": "H", "U4": "I", "U8": "Q"}
-CASES = Path("/work/shared/cases")
+CASES = Path(__file__).parents[3] / "shared/cases"
 
 
 def lzf(data: bytes) -> bytes:

@@ -14,7 +14,7 @@ from raw_files import tiff, write
 from pointad_core.errors import InputError
 from pointad_core.formats.tiff import read
 
-CASES = Path("/work/shared/cases")
+CASES = Path(__file__).parents[3] / "shared/cases"
 POINTS = np.random.default_rng(0).normal(size=(30, 40, 3)).astype(np.float32)
 POINTS[3:5] = np.nan
 
