@@ -55,7 +55,7 @@ include: "workflow/rules/targets.smk"
 
 onstart:
     hold_folder()
-    show_lines(verbose=workflow.output_settings.verbose or workflow.output_settings.printshellcmds)
+    show_lines(workflow.output_settings)
 
 
 onsuccess:

@@ -88,10 +88,10 @@ def terminal() -> Any:
     return next((handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"), None)
 
 
-def show_lines(verbose: bool) -> None:
-    """From here on a line for each job, unless more was asked for."""
+def show_lines(settings: Any) -> None:
+    """From here on a line for each job, unless more was asked for; settings: Snakemake's, of its output."""
     handler = terminal()
-    if handler is not None and not verbose:
+    if handler is not None and not (settings.verbose or settings.printshellcmds):
         progress = Progress(handler.formatter)
         handler.setFormatter(progress)
         handler.addFilter(progress)

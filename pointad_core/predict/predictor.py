@@ -36,6 +36,8 @@ AROUND = {"tilt": 180, "x": [-144, -108, -72, -36, 0, 36, 72, 108, 144], "y": []
 """Views from all round, for prompts that were learnt from one side."""
 N_POINTS = 60000
 """Points at most of a scan in no order in the views; all others have the score of the nearest of them."""
+CLOUDS = {"background": "none", "scene": "plane", "n_points": N_POINTS}
+"""How a scan's cloud is made: its background is left out before."""
 VERSION = 1
 """Of what is done to a scan before its views; a threshold holds for scores that were made alike."""
 COVER = 2.1
@@ -123,7 +125,7 @@ class Predictor:
     name: str
     """What the scans are of, for prompts that name it."""
     calibration: Calibration | None = None
-    _detectors: dict[tuple[bool, bool], Detector] = field(default_factory=dict)
+    _detectors: dict[bool, Detector] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -160,33 +162,26 @@ class Predictor:
         asked |= {key: getattr(self.wanted, key) for key in ("background", "stray", "rgb", "point_size")}
         return {"prompts_sha256": digest, "model": provenance.get("model"), "settings": asked}
 
-    def detector(self, around: bool, voxels: bool = False) -> Detector:
-        """The detector for scans that are looked at from the front or from all round.
-
-        voxels: thin scans in no order by voxels and not by farthest points, which for millions of points takes minutes.
-        """
-        key = around, voxels
-        if key not in self._detectors:
-            clouds = {"background": "none", "scene": "plane", "n_points": N_POINTS}
-            clouds |= {"sampling": "voxel"} if voxels else {}
+    def detector(self, around: bool) -> Detector:
+        """The detector for scans that are looked at from the front or from all round."""
+        if around not in self._detectors:
             path = self.prompts or (POINTS if around else ORGANISED)
-            detector = Detector.load(path, self.device, clouds=clouds)
+            detector = Detector.load(path, self.device, clouds=CLOUDS)
             views = detector.renders.get("views", {})
             if around and "x" in views and not any(abs(angle) > 90 for angle in (*views["x"], *views["y"])):
                 detector = replace(detector, renders={**detector.renders, "views": AROUND})
-            self._detectors[key] = detector
-        return self._detectors[key]
+            self._detectors[around] = detector
+        return self._detectors[around]
 
     def __call__(self, scan: Scan) -> Prediction:
         """Score a scan; InputError, which names its file, for one that cannot be scored."""
         start = time.perf_counter()
-        grid = np.where(scan.kept[..., None], scan.points, np.nan) if scan.organised else None
-        facing = face(scan.points[scan.kept], grid, self.wanted.facing)
+        facing = face(scan.points[scan.kept], scan.grid, self.wanted.facing)
         turned = time.perf_counter()
-        detector = self.detector(facing.around, voxels=bool(np.count_nonzero(scan.kept) > MANY))
+        detector = self.detector(facing.around)
         try:
             raw = prepare(scan, facing, detector.renders.get("views", {"tilt": 180})["tilt"], detector.extent)
-            seen = with_point_size(detector, scan, self.wanted.point_size).look(raw)
+            seen = suit(detector, scan, self.wanted.point_size).look(raw)
             looked = time.perf_counter()
             found = detector.judge(seen, self.name)
             branches = detector.branches(seen, self.name)
@@ -214,6 +209,14 @@ class Predictor:
             calibration,
             {"orientation": turned - start, "views": looked - turned, "scores": time.perf_counter() - looked},
         )
+
+
+def suit(detector: Detector, scan: Scan, point_size: int | None = None) -> Detector:
+    """A detector as a scan needs it: which of very many points are looked at, voxels choose, for farthest points take
+    minutes then; point_size: as of `with_point_size`."""
+    if np.count_nonzero(scan.kept) > MANY:
+        detector = replace(detector, clouds={**detector.clouds, "sampling": "voxel"})
+    return with_point_size(detector, scan, point_size)
 
 
 def with_point_size(detector: Detector, scan: Scan, size: int | None = None) -> Detector:

@@ -72,6 +72,11 @@ class Scan:
         return self.points.ndim == 3
 
     @property
+    def grid(self) -> np.ndarray | None:
+        """Points f8[H,W,3] of an organised scan, NaN where none is scored; None of any other."""
+        return np.where(self.kept[..., None], self.points, np.nan) if self.organised else None
+
+    @property
     def extent(self) -> float:
         """Longest side of the box of the points that are scored, in the file's unit."""
         return float(np.ptp(self.points[self.kept], axis=0).max())

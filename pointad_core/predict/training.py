@@ -27,7 +27,7 @@ from pointad_core.methods.shipped import ORGANISED, POINTS
 from pointad_core.methods.targets import PointTargets, cloud_label, make_targets
 from pointad_core.methods.training import Example, train
 from pointad_core.predict.orientation import Facing, face
-from pointad_core.predict.predictor import MANY, N_POINTS, with_point_size
+from pointad_core.predict.predictor import CLOUDS, suit
 from pointad_core.predict.scan import Scan, Wanted, prepare, read_scan
 from pointad_core.storage import jobs, stores
 from pointad_core.storage.prompt_files import read_provenance, write_curve, write_prompts
@@ -58,20 +58,12 @@ def read_labelled(files: Files, wanted: Wanted) -> Labelled | None:
     if files.defect != GOOD and not (labels & scan.kept).any():
         why = "of the points that its labels mark none is left" if labels.any() else "its labels mark no point"
         raise InputError(f"{files.path}: is called {files.defect!r}, but {why}")
-    grid = np.where(scan.kept[..., None], scan.points, np.nan) if scan.organised else None
-    return Labelled(scan, labels & scan.kept, face(scan.points[scan.kept], grid, wanted.facing))
+    return Labelled(scan, labels & scan.kept, face(scan.points[scan.kept], scan.grid, wanted.facing))
 
 
 def are_closed(scans: Sequence[Labelled]) -> bool:
     """Whether scans are to be looked at from all round: most of them are closed."""
     return 2 * sum(found.facing.around for found in scans) > len(scans)
-
-
-def suit(detector: Detector, scan: Scan, wanted: Wanted) -> Detector:
-    """The detector as `predictor.Predictor` has it for one scan."""
-    if np.count_nonzero(scan.kept) > MANY:
-        detector = replace(detector, clouds={**detector.clouds, "sampling": "voxel"})
-    return with_point_size(detector, scan, wanted.point_size)
 
 
 def to_raw(found: Labelled, detector: Detector, around: bool) -> Raw:
@@ -123,7 +115,7 @@ def train_folder(
     examples = []
     for label, scan in zip(found, jobs.progress(list(found.values()), "looking at"), strict=True):
         try:
-            raw, suited = to_raw(scan, detector, around), suit(detector, scan.scan, wanted)
+            raw, suited = to_raw(scan, detector, around), suit(detector, scan.scan, wanted.point_size)
             examples.append(make_example(suited, raw, label in told["defective"], label))
         except InputError as error:
             raise InputError(f"{scan.scan.path}: {error}") from error
@@ -157,8 +149,7 @@ def learning_detector(
     """
     entry = find_system(system)
     # As the predictor has it, so that a scan is looked at in training as it will be afterwards.
-    clouds = {"background": "none", "scene": "plane", "n_points": N_POINTS}
-    there = Detector.load(base, jobs.pick_device(), clouds=clouds)
+    there = Detector.load(base, jobs.pick_device(), clouds=CLOUDS)
     # Weights of losses are a system's own.
     kept = {key: value for key, value in asdict(there.settings).items() if key != "loss_weights"}
     settings = Settings.of({**kept, **options}, entry.losses)

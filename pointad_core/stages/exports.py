@@ -9,7 +9,6 @@ real3d   <out>/<category>/<file's stem>.txt        a row `x y z score` for each 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,17 +97,9 @@ def _new_folder(path: Path) -> Iterator[Path]:
     if path.is_file() or (path.is_dir() and any(path.iterdir())):
         raise InputError(f"{path}: is there already; give a folder that is not, or delete it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f"{path.name}.", suffix=".partial", dir=path.parent) as place:
+        # A folder within, which others may look into as into any new one.
+        partial = Path(place) / path.name
+        partial.mkdir()
         yield partial
-        partial.chmod(0o777 & ~_umask())
         os.replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _umask() -> int:
-    """What a new folder may not allow; it can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -11,7 +11,7 @@ import torch
 
 from pointad_core.detector import Detector
 from pointad_core.methods.shipped import ORGANISED, POINTS
-from pointad_core.predict.predictor import AROUND, Predictor, with_point_size
+from pointad_core.predict.predictor import AROUND, CLOUDS, Predictor, with_point_size
 from pointad_core.predict.scan import Scan, Wanted, read_scan
 
 
@@ -73,7 +73,7 @@ def test_what_scores_depend_on_is_told_by_plain_values():
 def test_millions_of_points_are_thinned_by_voxels_and_all_have_scores(count, monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr("pointad_core.predict.predictor.MANY", 4500)
-    monkeypatch.setattr("pointad_core.predict.predictor.N_POINTS", 1000)
+    monkeypatch.setitem(CLOUDS, "n_points", 1000)
     scan = read_scan_of(shapes.tube(count * 1000, np.random.default_rng(0)))
     found = Predictor.load(device="cpu")(scan)
     assert len(found.arrays["points_3d"]) <= 1000
