@@ -212,10 +212,11 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
         yield from _refer(f"methods.{name}.aggregation", aggregation, config["aggregations"], "one of aggregations")
         neighbours = config["aggregations"].get(aggregation, {}).get("neighbours", 0)
         for dataset, settings in config["datasets"].items():
-            if neighbours >= settings.get("n_points", math.inf):
+            left = settings.get("n_points", math.inf) * settings["density"]
+            if neighbours >= left:
                 yield (
                     f"config: aggregations.{aggregation}.neighbours is {neighbours}, but clouds of "
-                    f"datasets.{dataset} have {settings['n_points']} points (n_points)"
+                    f"datasets.{dataset} have {left:g} points (n_points and density)"
                 )
     given = method.get("loss_weights", {})
     for loss in given:

@@ -178,6 +178,16 @@ def test_a_number_of_views_counts_where_it_changes_the_view_set() -> None:
     assert views("depth", "wide") == {"tilt": 180}
 
 
+def test_a_density_counts_where_it_takes_points() -> None:
+    parts = {"variant_of": "parts"}
+    config = complete(
+        small(thin={**parts, "density": 0.5}, whole={**parts, "density": 1}, one={**parts, "density": 1.0})
+    )
+    whole = plan.cloud_options(config, "parts")
+    assert plan.cloud_options(config, "whole") == plan.cloud_options(config, "one") == whole
+    assert plan.cloud_options(config, "thin") == {**whole, "density": 0.5}
+
+
 def test_shards_and_what_cannot_be_looked_at(tmp_path: Path) -> None:
     far = {"layout": "mvtec3d", "root": str(tmp_path / "nowhere"), "categories": {"a": None}, "shard_size": 2}
     config = small(far=far)
