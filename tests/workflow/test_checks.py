@@ -377,6 +377,14 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"renderings": {"depth": {"renderer": "depth", "n_views": 3}}},
         "renderings.depth.n_views is 3, but the renderer 'depth' has views of its own",
     ),
+    (
+        {"renderings": {"realistic": {"renderer": "realistic", "light": "+"}}},
+        "renderings.realistic.light is '+', but the renderer 'realistic' has views of its own, which no lamp lights",
+    ),
+    (
+        {"renderings": {"dim": {"light": "---"}}},
+        "config: renderings.dim.light is '---', expected one of ++, +, original",
+    ),
     ({"features": {"standard": {"rendering": "x"}}}, "features.standard.rendering is 'x', expected one of renderings"),
     ({"features": {"standard": {"random_seed": 1}}}, "features.standard has pretrained and random_seed of the keys"),
     ({"features": {"new": {"model": "x"}}}, "features.new has none of the keys pretrained, checkpoint, random_seed"),

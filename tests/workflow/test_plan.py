@@ -178,6 +178,24 @@ def test_a_number_of_views_counts_where_it_changes_the_view_set() -> None:
     assert views("depth", "wide") == {"tilt": 180}
 
 
+def test_light_counts_where_it_is_another_and_can_belong_to_a_data_set_alone() -> None:
+    config = small(dim={"variant_of": "parts", "rendering": {"light": "--"}})
+    config["renderings"] = {"bright": {"light": "++"}, "usual": {"light": "original"}}
+    config = complete(config)
+
+    def options(rendering: str, dataset: str) -> dict[str, Any]:
+        return plan.render_options(config, rendering, dataset, "bagel")
+
+    usual = options("standard", "parts")
+    assert "light" not in usual
+    assert options("usual", "parts") == usual
+    assert options("bright", "parts") == {**usual, "light": "++"}
+    assert options("bright", "dim") == options("standard", "dim") == {**usual, "light": "--"}
+    for name in ("depth", "realistic"):
+        assert options(name, "dim") == options(name, "parts")
+    assert plan.cloud_options(config, "dim") == plan.cloud_options(config, "parts")
+
+
 def test_a_density_counts_where_it_takes_points() -> None:
     parts = {"variant_of": "parts"}
     config = complete(
