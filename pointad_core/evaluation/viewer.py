@@ -157,8 +157,8 @@ def _describe(scan: Shown) -> tuple[dict[str, Any], bytes]:
 
 
 def _share_ranges(scans: Sequence[Shown]) -> dict[str, tuple[float, float]]:
-    """Range of the colours by score, one for all scans and up to their thresholds, so that a good one does not look like
-    a defective one."""
+    """Range of the colours by score, one for all scans and up to their thresholds: a good one shall not look like a
+    defective one."""
     values: dict[str, list[tuple[float, float]]] = {}
     for scan in scans:
         for name, score in scan.scores.items():

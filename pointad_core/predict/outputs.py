@@ -172,8 +172,10 @@ def to_shown(found: Prediction, summary: Mapping[str, Any], most: int | None = N
 def write_ply(
     path: Path, points: np.ndarray, valid: np.ndarray, scores: np.ndarray, colours: tuple[float, float]
 ) -> None:
-    """Points that are there, in their order, with their score and its colour, `colours` being the scores of both ends of
-    the scale; float64 where float32 is too coarse."""
+    """Points that are there, in their order, with their score and its colour; float64 where float32 is too coarse.
+
+    colours: the scores at both ends of the scale.
+    """
     places, values = points[valid], scores[valid]
     extent = float(np.ptp(places, axis=0).max())
     coarse = np.spacing(np.float32(np.abs(places).max())) > 1e-5 * extent

@@ -103,8 +103,8 @@ class Prediction:
 
     @property
     def colour_range(self) -> tuple[float, float]:
-        """Scores of both ends of the colours: nearly all of the scan's, and up to the threshold of points where there is
-        one, so that a good part does not look like a defective one."""
+        """Scores at both ends of the colours: nearly all of the scan's, and up to the threshold of points where there
+        is one, so that a good part does not look like a defective one."""
         low, high = find_range(self.scores[self.scan.kept])
         return low, max(high, self.calibration.point_threshold) if self.calibration else high
 
