@@ -28,7 +28,7 @@ from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import Methods, average
 from pointad_core.evaluation.intervals import BOUNDS, Replicates, bounds, replicate
 from pointad_core.evaluation.latex import escape, percent, rank, tabular
-from pointad_core.evaluation.metrics import METRICS
+from pointad_core.evaluation.metrics import METRICS, TITLES
 
 TABLES = {1: ("3d", "one_vs_rest"), 2: ("m3d", "one_vs_rest"), 3: ("3d", "cross_dataset"), 4: ("m3d", "cross_dataset")}
 """Modality and setting of each table of the paper."""
@@ -36,7 +36,6 @@ PAPER_SOURCE = "mvtec3d"
 """Published data set on which the paper's cross-dataset prompts were trained (Sec. 4.2)."""
 PUBLISHED = {"i_auroc": "i_auroc", "ap": "ap", "p_auroc": "p_auroc_paper", "aupro": "aupro_paper"}
 """Our metric for each of the paper's."""
-_NAMES = dict(zip(METRICS, ("I-AUROC", "AP", "P-AUROC", "AUPRO", "P-AUROC", "AUPRO"), strict=True))
 
 
 @cache
@@ -208,7 +207,7 @@ def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Seq
         names = _interleave(names, [""] * len(names))
         ends = [[_interval(group, method, metric) for method in methods] for _, group, metric in columns]
         cells = [_interleave(*pair) for pair in zip(cells, ends, strict=True)]
-    cells = [[_NAMES[metric], *column] for (_, _, metric), column in zip(columns, cells, strict=True)]
+    cells = [[TITLES[metric], *column] for (_, _, metric), column in zip(columns, cells, strict=True)]
     # A rule under each head of the upper rows; the note belongs to the label above it.
     return tabular([(titles, True), (labels, False), (notes, True)], list(zip(["Method", *names], *cells, strict=True)))
 
