@@ -10,10 +10,10 @@ told apart by their columns' names:
   every point of the original file.
 
 Both AUPROs are the exact area, which is what the paper's text names. Its published code, and with it its numbers, is
-of another quantity: ``aupro_stretched``, see `PointScores.aupro_stretched`; it counts the pixels of ``*_paper``. With it
-the paper's numbers are compared, and with no other. AUPRO needs a pixel neighbourhood: there is none of unorganised
-clouds, and ``aupro_linked`` is what others report of them, with regions of points that lie near each other
-(`linked_weights`), of the kept points. The paper has no such number.
+of another quantity: ``aupro_stretched`` (`PointScores.aupro_stretched`), which counts the pixels of ``*_paper``. With
+that one the paper's numbers are compared. AUPRO needs a pixel neighbourhood: there is none of unorganised clouds, and
+``aupro_linked`` is what others report of them, with regions of points that lie near each other (`linked_weights`), of
+the kept points. The paper has no such number.
 
 P-AUROC and AUPRO are the same weighted area under a curve over the false-positive rate (`curve_area`). The exact curve
 needs every score of a category at once: four bytes a point, the one place where memory follows a category's size.

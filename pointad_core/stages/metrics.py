@@ -1,7 +1,7 @@
 """Metrics of one data set's scores per category and modality (Sec. 4.1): stores in, a CSV and replicates out.
 
-AUPRO is empty for unorganised clouds, which have the linked one instead; M3D rows exist where there is RGB. Scans that nobody labelled are left out; a
-category that has no others has no metrics, all of them empty.
+AUPRO is empty for unorganised clouds, which have the linked one instead; M3D rows exist where there is RGB. Scans that
+nobody labelled are left out; a category that has no others has no metrics, all of them empty.
 """
 
 import logging
