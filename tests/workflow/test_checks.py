@@ -367,6 +367,12 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(categories={"none": None}), "config: 'none' is taken, rename it in datasets.mvtec3d"),
     ({"view_sets": {"mine": {"tilt": 3}}}, "config: view_sets.mine has no view, expected an angle in x or y"),
     ({"renderings": {"standard": {"view_set": "x"}}}, "renderings.standard.view_set is 'x', expected one of view_sets"),
+    ({"renderings": {"standard": {"window": 335}}}, "renderings.standard.window is 335, expected at least the resolut"),
+    ({"renderings": {"standard": {"masks": {"window": 20}}}}, "renderings.standard.masks.window is 20, expected at l"),
+    (
+        {"datasets": {"real3d": {"rendering": {"window": 300}}}},
+        "datasets.real3d.rendering.window is 300, expected at least the resolution, 336",
+    ),
     ({"features": {"standard": {"rendering": "x"}}}, "features.standard.rendering is 'x', expected one of renderings"),
     ({"features": {"standard": {"random_seed": 1}}}, "features.standard has pretrained and random_seed of the keys"),
     ({"features": {"new": {"model": "x"}}}, "features.new has none of the keys pretrained, checkpoint, random_seed"),
