@@ -27,7 +27,8 @@ from pointad_core.clip.models_index import (
 from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
-from workflow.plan import complete_variants, pairs_of, tested_by
+from pointad_core.rendering.registry import RENDERERS
+from workflow.plan import complete_variants, pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
 from workflow.words import explain, name_key, similar
@@ -95,7 +96,7 @@ LARGEST = 2**32 - 1
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
-    *("neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
+    *("n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -133,6 +134,22 @@ def _check_windows(key: str, rendering: Mapping[str, Any], resolution: int) -> I
     for name, section in ((key, rendering), (f"{key}.masks", masks)):
         if "window" in section and section["window"] < resolution:
             yield f"config: {name}.window is {section['window']}, expected at least the resolution, {resolution}"
+
+
+def _check_views(name: str, rendering: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a rendering, and each data set in it, can have as many views of its view set as it says."""
+    if not RENDERERS[rendering["renderer"]].shaded:
+        if rendering["n_views"] is not None:
+            told = f"the renderer {rendering['renderer']!r} has views of its own"
+            yield f"config: renderings.{name}.n_views is {rendering['n_views']}, but {told}"
+        return
+    for dataset, settings in config["datasets"].items():
+        view_set = config["view_sets"].get(rendering["view_set"] or settings["view_set"])
+        if view_set and (view_set["x"] or view_set["y"]):
+            try:
+                render_options(config, name, dataset, next(iter(settings["categories"])))
+            except InputError as error:
+                yield f"config: renderings.{name} with datasets.{dataset}: {error}"
 
 
 def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Iterator[str]:
@@ -236,6 +253,7 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
         if rendering["view_set"] is not None:
             yield from _refer(f"renderings.{name}.view_set", rendering["view_set"], view_sets, "one of view_sets")
         yield from _check_windows(f"renderings.{name}", rendering, config["resolution"])
+        yield from _check_views(name, rendering, config)
     for name, dataset in datasets.items():
         yield from _check_windows(f"datasets.{name}.rendering", dataset.get("rendering", {}), config["resolution"])
     for name, features in config["features"].items():

@@ -35,9 +35,9 @@ def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: P
 
     options: normals (radius in data units, neighbours), seed (of plane search and sampling) and outliers ("none", or
     "remove" for stray points, see `outliers`); for an organised scan resolution, scene
-    (`datasets.registry.Layout.scene`), background ("remove", or "none" for scans that come without one), how photographs
-    and masks are reduced ("nearest"; "bicubic" photographs, "bilinear" masks) and what photographs show of the
-    surroundings ("keep", or "black" wherever the object has no point); for an unorganised one n_points and sampling
+    (`datasets.registry.Layout.scene`), background ("remove", or "none" for scans that come without one), how
+    photographs and masks are reduced ("nearest"; "bicubic" photographs, "bilinear" masks) and what photographs show of
+    the surroundings ("keep", or "black" wherever the object has no point); for an unorganised one n_points and sampling
     ("farthest" or "voxel"). path: the scan's file, for messages.
 
     A stray point that is removed from an organised scan counts as its background does; one of an unorganised scan
@@ -65,7 +65,7 @@ def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> d
         kept = valid & cropped
         check_kept(points, valid, kept, path)
     kept = without_stray(points, kept, options, path)
-    # Kept, the surroundings are as the data sets' users leave them: what is removed with a plane is black in the picture
+    # Kept, the surroundings are as the data sets' users leave them: what is removed with a plane is black in pictures
     # too, pixels that never had a point stay as they are.
     black = {"keep": valid & ~kept & (not ground), "black": ~kept}
     dark = lookup("surroundings", options.get("surroundings", "keep"), black)

@@ -14,8 +14,8 @@ def make_renders(
 ) -> None:
     """Render every scan of a store of clouds into a store of renders, one scan at a time.
 
-    options: resolution, views {tilt, x, y} in degrees, renderer, and what that reads: point_size, visibility, window, masks;
-    the renderer as its name and the entry in `rendering.registry` that this stands for, {name, module, options}.
+    options: resolution, views {tilt, x, y} in degrees, renderer, and what that reads: point_size, visibility, window,
+    masks; the renderer as its name and the entry in `rendering.registry` that this stands for, {name, module, options}.
 
     The store has per scan the attribute unseen and the arrays images, masks, pixels and visible of `Renders`, without
     masks where nobody labelled the scan. Raises InputError as the renderer does, naming the store and the scan.

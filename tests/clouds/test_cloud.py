@@ -66,7 +66,9 @@ def test_what_a_photograph_shows_of_the_surroundings() -> None:
         assert shown.any()
         np.testing.assert_array_equal(cloud["rgb"].reshape(-1, 3), np.where(shown[:, None], raw.rgb.reshape(-1, 3), 0))
     # Before a plane, what never had a point stays as it is unless it is asked away.
-    kept, black = (make_cloud(raw, OPTIONS | {"scene": "plane", **keys}, NOWHERE) for keys in ({}, {"surroundings": "black"}))
+    kept, black = (
+        make_cloud(raw, OPTIONS | {"scene": "plane", **keys}, NOWHERE) for keys in ({}, {"surroundings": "black"})
+    )
     empty = pad_square(~raw.valid & np.ones_like(raw.valid))[::2, ::2]
     assert empty.any()
     assert kept["rgb"][empty].any()

@@ -270,7 +270,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(shard_size=0), "config: datasets.mvtec3d.shard_size is 0, expected null or integer >= 1"),
     (with_data(shard_size=-3), "config: datasets.mvtec3d.shard_size is -3, expected null or integer >= 1"),
     # Ours.
-    (with_data(layout="folder"), "config: datasets.mvtec3d.layout is 'folder', expected one that can be generated: "),
+    (
+        with_data(layout="folder_organised"),
+        "datasets.mvtec3d.layout is 'folder_organised', expected one that can be gen",
+    ),
     ({"predictions": {"a": {}}}, "config: predictions.a lacks the key 'folder'"),
     (
         {"predictions": {"a": {"folder": "x", "unit": "ell"}}},
@@ -372,6 +375,14 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (
         {"datasets": {"real3d": {"rendering": {"window": 300}}}},
         "datasets.real3d.rendering.window is 300, expected at least the resolution, 336",
+    ),
+    (
+        {"view_sets": {"one": {"y": [5]}}, "renderings": {"few": {"view_set": "one", "n_views": 3}}},
+        "renderings.few with datasets.mvtec3d: n_views is 3, but 3 of them cannot be spread over the one angle in y",
+    ),
+    (
+        {"renderings": {"depth": {"renderer": "depth", "n_views": 3}}},
+        "renderings.depth.n_views is 3, but the renderer 'depth' has views of its own",
     ),
     ({"features": {"standard": {"rendering": "x"}}}, "features.standard.rendering is 'x', expected one of renderings"),
     ({"features": {"standard": {"random_seed": 1}}}, "features.standard has pretrained and random_seed of the keys"),
