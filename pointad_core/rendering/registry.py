@@ -18,13 +18,13 @@ class Renderer:
     shaded: bool
     """Draws shaded views of a view set. The others have views and visibility of their own and take only its tilt."""
     options: tuple[str, ...]
-    """What it reads beside the resolution and the view set, as far as it is given."""
+    """What it reads beside the resolution and the view set; shaded views read light and masks too, where they are
+    other than usual."""
 
 
-_SHADED = ("point_size", "visibility", "window", "masks")
 RENDERERS = {
-    "splat": Renderer("rendering.splat", shaded=True, options=_SHADED),
-    "open3d": Renderer("rendering.open3d", shaded=True, options=_SHADED),
+    "splat": Renderer("rendering.splat", shaded=True, options=("point_size", "visibility", "window")),
+    "open3d": Renderer("rendering.open3d", shaded=True, options=("point_size", "visibility", "window")),
     "depth": Renderer("rendering.depth", shaded=False, options=("point_size", "window")),
     "realistic": Renderer("rendering.realistic", shaded=False, options=()),
 }
