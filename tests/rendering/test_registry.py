@@ -12,7 +12,6 @@ from pointad_core.rendering.views import Renders
 
 VIEWS = {"tilt": 180, "x": [-45, 0, 15], "y": [-30]}
 OPTIONS = {"resolution": 42, "views": VIEWS, "point_size": 6, "visibility": "soft", "window": 128}
-OPTIONS |= {"masks": {"point_size": 4, "window": 140}}
 
 
 def draw_cloud(n=500):
