@@ -72,7 +72,9 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     assert not asked.keys() & usual.keys()
     usual = plan.render_options(config, "standard", "parts", "bagel")
     assert "masks" not in usual
-    config = complete(small() | {"renderings": {"standard": {"masks": {}}, "depth": {"renderer": "depth", "masks": {}}}})
+    config = complete(
+        small() | {"renderings": {"standard": {"masks": {}}, "depth": {"renderer": "depth", "masks": {}}}}
+    )
     published = plan.render_options(config, "standard", "parts", "bagel")
     assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
     assert "masks" not in plan.render_options(config, "depth", "parts", "bagel")
