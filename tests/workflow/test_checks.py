@@ -13,6 +13,7 @@ import yaml
 
 from pointad_core.datasets.registry import LAYOUTS
 from pointad_core.errors import InputError
+from pointad_core.evaluation.metrics import METRICS
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, System
 from workflow import checks
@@ -79,6 +80,15 @@ def test_every_key_is_described_here_and_in_the_manual(path: tuple[str, ...], sc
     assert {"description", "type"} <= set(schema)
     section = section_of_manual("Top level" if len(path) == 1 else f"`{path[0]}`")
     assert f"`{path[-1]}`" in section or f"`{path[-1]}: " in section, f"config/README.md does not describe {path}"
+
+
+def test_further_metrics_are_those_that_no_table_shows_anyway() -> None:
+    shown = ("i_auroc", "ap", "p_auroc_paper", "aupro_paper", "p_auroc_object", "aupro_object", "aupro_stretched")
+    known = SCHEMA["properties"]["further_metrics"]["items"]["enum"]
+    assert sorted(known) == sorted(set(METRICS) - set(shown))
+    config = default() | {"further_metrics": ["p_ap"]}
+    with pytest.raises(InputError, match=r"further_metrics.* is 'p_ap'"):
+        complete(config)
 
 
 SCALARS = [(path, schema["default"]) for path, schema in KEYS if isinstance(schema.get("default"), str | int | float)]
@@ -286,7 +296,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(shard_size=0), "config: datasets.mvtec3d.shard_size is 0, expected null or integer >= 1"),
     (with_data(shard_size=-3), "config: datasets.mvtec3d.shard_size is -3, expected null or integer >= 1"),
     # Ours.
-    (with_data(layout="folder"), "config: datasets.mvtec3d.layout is 'folder', expected one that can be generated: "),
+    (
+        with_data(layout="folder_organised"),
+        "datasets.mvtec3d.layout is 'folder_organised', expected one that can be gen",
+    ),
     ({"predictions": {"a": {}}}, "config: predictions.a lacks the key 'folder'"),
     (
         {"predictions": {"a": {"folder": "x", "unit": "ell"}}},
@@ -385,6 +398,12 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(density=70), "config: datasets.mvtec3d.density is 70"),
     ({"view_sets": {"mine": {"tilt": 3}}}, "config: view_sets.mine has no view, expected an angle in x or y"),
     ({"renderings": {"standard": {"view_set": "x"}}}, "renderings.standard.view_set is 'x', expected one of view_sets"),
+    ({"renderings": {"standard": {"window": 335}}}, "renderings.standard.window is 335, expected at least the resolut"),
+    ({"renderings": {"standard": {"masks": {"window": 20}}}}, "renderings.standard.masks.window is 20, expected at l"),
+    (
+        {"datasets": {"real3d": {"rendering": {"window": 300}}}},
+        "datasets.real3d.rendering.window is 300, expected at least the resolution, 336",
+    ),
     (
         {"view_sets": {"one": {"y": [5]}}, "renderings": {"few": {"view_set": "one", "n_views": 3}}},
         "renderings.few with datasets.mvtec3d: n_views is 3, but 3 of them cannot be spread over the one angle in y",

@@ -64,6 +64,22 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     assert plan.render_options(config, "standard", "coarse", "cookie")["point_size"] == 20
 
 
+def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_where_it_is_not_asked_for() -> None:
+    asked = {"photographs": "bicubic", "masks": "bilinear", "surroundings": "black"}
+    config = complete(small(published={"variant_of": "parts", **asked}))
+    usual, published = (plan.cloud_options(config, name) for name in ("parts", "published"))
+    assert published == usual | asked
+    assert not asked.keys() & usual.keys()
+    usual = plan.render_options(config, "standard", "parts", "bagel")
+    assert "masks" not in usual
+    config = complete(
+        small() | {"renderings": {"standard": {"masks": {}}, "depth": {"renderer": "depth", "masks": {}}}}
+    )
+    published = plan.render_options(config, "standard", "parts", "bagel")
+    assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
+    assert "masks" not in plan.render_options(config, "depth", "parts", "bagel")
+
+
 def test_completing_twice_changes_nothing() -> None:
     config = small(strict={"variant_of": "parts"})
     once = complete(config)
