@@ -27,9 +27,10 @@ from pointad_core.clip.models_index import (
 from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
-from workflow.plan import complete_variants, pairs_of, tested_by
+from workflow.plan import listed, pairs_of, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
+from workflow.variants import complete_variants
 from workflow.words import explain, name_key, similar
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
         elif name in config["systems"] and not os.path.isfile(system.module):
             yield f"config: systems.{name}.module is {system.module!r}, expected a Python file; there is no such file"
     names = {"datasets": [dataset.get("label", name) for name, dataset in datasets.items()]}
-    if all(method["system"] in systems_of(config) for method in config["methods"].values()):
+    if all(config["methods"][name]["system"] in systems_of(config) for name in listed(config)):
         names["methods"] = list(labels_of(config).values())
     for section, labels in names.items():
         for label in sorted({label for label in labels if labels.count(label) > 1}):

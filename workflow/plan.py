@@ -21,6 +21,7 @@ from pointad_core.errors import InputError
 from pointad_core.methods.registry import System, systems_of
 from pointad_core.rendering.registry import RENDERERS
 from pointad_core.storage.shards import holds, split
+from workflow.variants import is_derived, original_of
 
 Config = Mapping[str, Any]
 Run = tuple[str, str, str, int, str]
@@ -33,47 +34,6 @@ def pick(settings: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 
 # Data sets and their scans --------------------------------------------------------------------------------------------
-
-INHERITED = ("layout", "root", "generated", "follow_links")
-"""What a variant has from its original and cannot have otherwise: it is the same scans."""
-OWN = ("label", "published")
-"""What a variant does not have from its original."""
-
-
-def complete_variants(config: dict[str, Any]) -> None:
-    """Give every data set that is a variant the keys of its original that it does not have itself, in place.
-
-    Before the schema looks at the config. Raises InputError for an original that is none, and for another folder.
-    """
-    datasets = config.get("datasets")
-    if not isinstance(datasets, dict):
-        return
-
-    def complete(name: str, on_the_way: tuple[str, ...]) -> Any:
-        entry = datasets[name]
-        if not isinstance(entry, dict) or "variant_of" not in entry:
-            return entry
-        key, original = f"config: datasets.{name}", entry["variant_of"]
-        if not isinstance(original, str) or original not in datasets or original in on_the_way:
-            others = ", ".join(sorted(set(datasets) - set(on_the_way))) or "none"
-            raise InputError(f"{key}.variant_of is {original!r}, expected another of datasets: {others}")
-        base = complete(original, (*on_the_way, original))
-        if not isinstance(base, dict):
-            return entry
-        if changed := [word for word in INHERITED if word in entry and entry[word] != base.get(word)]:
-            raise InputError(f"{key} has {', '.join(changed)} of its own; a variant is the same scans as {original}")
-        datasets[name] = {**{word: base[word] for word in base if word not in (*OWN, "variant_of")}, **entry}
-        return datasets[name]
-
-    for name in list(datasets):
-        complete(name, (name,))
-
-
-def original_of(config: Config, dataset: str) -> str:
-    """The data set that a variant is one of in the end, or the data set itself."""
-    while "variant_of" in config["datasets"][dataset]:
-        dataset = config["datasets"][dataset]["variant_of"]
-    return dataset
 
 
 def root_of(config: Config, dataset: str) -> str:
@@ -225,6 +185,21 @@ def render_options(config: Config, rendering: str, dataset: str, category: str) 
     }
 
 
+def home_of(config: Config, dataset: str, category: str, rendering: str | None = None) -> str:
+    """The data set under whose name the clouds of a category lie, or the renders and what is made of these.
+
+    A variant's are its original's, as long as the two are made alike.
+    """
+
+    def made(name: str) -> Any:
+        how = [config["datasets"][name]["shard_size"], cloud_options(config, name)]
+        return how if rendering is None else [*how, render_options(config, rendering, name, category)]
+
+    original = config["datasets"][dataset].get("variant_of")
+    alike = original is not None and category in config["datasets"][original]["categories"]
+    return home_of(config, original, category, rendering) if alike and made(original) == made(dataset) else dataset
+
+
 def rendering_of(config: Config, features: str) -> str:
     """The rendering whose images an entry of `features` encodes."""
     rendering: str = config["features"][features]["rendering"]
@@ -318,13 +293,25 @@ def tested_with(config: Config, source: str, auxiliaries: Iterable[str], target:
     return {auxiliary: tested_by(config, source, auxiliary, target) for auxiliary in auxiliaries}
 
 
-def runs_of(config: Config, source: str, target: str, auxiliaries: Iterable[str]) -> list[Run]:
-    """Every run of a setting; an untrained system has one, whatever the source."""
-    auxiliaries = list(auxiliaries)
+def listed(config: Config) -> list[str]:
+    """The methods that the config itself names, in its order: rows of tables and pictures."""
+    return [name for name in config["methods"] if not is_derived(name)]
+
+
+def runs_of(
+    config: Config,
+    source: str,
+    target: str,
+    auxiliaries: Iterable[str],
+    methods: Iterable[str] | None = None,
+    seeds: Iterable[int] | None = None,
+) -> list[Run]:
+    """Every run of a setting, or of these methods and seeds; an untrained system has one, whatever the source."""
+    auxiliaries, seeds = list(auxiliaries), list(config["seeds"] if seeds is None else seeds)
     runs: list[Run] = []
-    for method in config["methods"]:
+    for method in listed(config) if methods is None else methods:
         if system_of(config, method).trained:
-            runs += [(method, source, auxiliary, seed, target) for auxiliary in auxiliaries for seed in config["seeds"]]
+            runs += [(method, source, auxiliary, seed, target) for auxiliary in auxiliaries for seed in seeds]
         else:
             runs.append((method, NONE, NONE, 0, target))
     return runs
@@ -355,22 +342,28 @@ def sources_of(config: Config, dataset: str) -> dict[str, dict[str, list[str]]]:
 # Paths ----------------------------------------------------------------------------------------------------------------
 
 
+def store_of(config: Config, folder: str, dataset: str, shard: str, rendering: str | None = None) -> str:
+    """The store of a category or a shard in a stage's folder; see `home_of`."""
+    return f"results/{folder}/{home_of(config, dataset, shard.partition('/')[0], rendering)}/{shard}.zarr.zip"
+
+
 def stores_of(config: Config, method: str, dataset: str, shards: Sequence[str]) -> dict[str, list[str]]:
     """Stores of some categories or shards by stage, as far as a method reads them."""
     settings, system = config["methods"][method], system_of(config, method)
-    folders = {"clouds": "clouds"}
+    stores = {"clouds": [store_of(config, "clouds", dataset, shard) for shard in shards]}
     if system.stream:
         features = settings["features"]
-        folders |= {"renders": f"renders/{rendering_of(config, features)}", "features": f"features/{features}"}
+        rendering = rendering_of(config, features)
+        folders = {"renders": f"renders/{rendering}", "features": f"features/{features}"}
         if system.aggregates:
             folders["aggregation"] = f"aggregation/{settings['aggregation']}/{features}"
-    return {
-        stage: [f"results/{folder}/{dataset}/{shard}.zarr.zip" for shard in shards] for stage, folder in folders.items()
-    }
+        for stage, folder in folders.items():
+            stores[stage] = [store_of(config, folder, dataset, shard, rendering) for shard in shards]
+    return stores
 
 
 def clouds_of(config: Config, dataset: str, category: str) -> list[str]:
-    return [f"results/clouds/{dataset}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
+    return [store_of(config, "clouds", dataset, shard) for shard in shards_of(config, dataset, category)]
 
 
 def metrics_of(runs: Iterable[Run]) -> list[str]:

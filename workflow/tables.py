@@ -14,6 +14,7 @@ from workflow.plan import (
     category_of,
     clouds_of,
     display_of,
+    listed,
     metrics_of,
     pairs_of,
     pick,
@@ -22,6 +23,7 @@ from workflow.plan import (
     seen_by,
     shards_of,
     sources_of,
+    store_of,
     subset_of,
     system_of,
     tested_by,
@@ -34,9 +36,10 @@ SETTINGS = {1: "one_vs_rest", 2: "one_vs_rest", 3: "cross_dataset", 4: "cross_da
 
 def labels_of(config: Config) -> dict[str, str]:
     """Names of the methods in tables and pictures: the system's, or the key where several share a system."""
-    systems = [method["system"] for method in config["methods"].values()]
+    methods = {name: config["methods"][name] for name in listed(config)}
+    systems = [method["system"] for method in methods.values()]
     labels = {}
-    for name, method in config["methods"].items():
+    for name, method in methods.items():
         own = system_of(config, name).label or name
         labels[name] = method.get("label", name if systems.count(method["system"]) > 1 else own)
     return labels
@@ -44,12 +47,12 @@ def labels_of(config: Config) -> dict[str, str]:
 
 def trained_of(config: Config) -> dict[str, dict[str, bool]]:
     """The methods in their order, and whether each is trained."""
-    return {name: {"trained": system_of(config, name).trained} for name in config["methods"]}
+    return {name: {"trained": system_of(config, name).trained} for name in listed(config)}
 
 
 def compared_in(config: Config, setting: str) -> list[str]:
     """Methods of a setting's tables; cross-dataset compares those that the paper compares there."""
-    return [name for name in config["methods"] if setting == "one_vs_rest" or system_of(config, name).compared_across]
+    return [name for name in listed(config) if setting == "one_vs_rest" or system_of(config, name).compared_across]
 
 
 def table_metrics(config: Config, number: int) -> list[str]:
@@ -124,10 +127,11 @@ def summaries(config: Config) -> list[str]:
 
 def picture_renders(config: Config, dataset: str, category: str) -> list[str]:
     """Renders that pictures show: shaded ones, whatever a method itself reads."""
-    used = [rendering_of(config, method["features"]) for method in config["methods"].values()]
+    used = [rendering_of(config, config["methods"][name]["features"]) for name in listed(config)]
     shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
-    folder = f"results/renders/{(shaded or ['standard'])[0]}/{dataset}"
-    return [f"{folder}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
+    rendering = (shaded or ["standard"])[0]
+    shards = shards_of(config, dataset, category)
+    return [store_of(config, f"renders/{rendering}", dataset, shard, rendering) for shard in shards]
 
 
 def picture_scores(config: Config, run: Run, category: str) -> list[str]:
@@ -180,7 +184,7 @@ def gallery_stores(config: Config) -> dict[str, list[str]]:
         runs: dict[str, Run] = {}
         for run in runs_of(config, dataset, dataset, config["datasets"][dataset]["auxiliary"][:1]):
             runs.setdefault(run[0], run)
-        stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in config["methods"]]
+        stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in listed(config)]
     if not stores["clouds"]:
         stores["clouds"] = ["config: experiments.one_vs_rest names no data set, so that there is nothing to show"]
     return stores
@@ -211,7 +215,7 @@ def viewer_runs(config: Config, dataset: str, category: str) -> dict[str, Run]:
         unseen = [auxiliary for auxiliary, categories in tested.items() if category in categories]
         for run in runs_of(config, source, dataset, unseen):
             found.setdefault(run[0], run)
-    return {method: found[method] for method in reversed(config["methods"]) if method in found}
+    return {method: found[method] for method in reversed(listed(config)) if method in found}
 
 
 def viewer_stores(config: Config, dataset: str, category: str) -> dict[str, list[str]]:
