@@ -27,7 +27,8 @@ from pointad_core.clip.models_index import (
 from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
-from workflow.plan import listed, pairs_of, tested_by
+from pointad_core.rendering.registry import RENDERERS
+from workflow.plan import listed, pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
 from workflow.variants import complete_variants
@@ -96,7 +97,7 @@ LARGEST = 2**32 - 1
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
-    *("neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
+    *("n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -126,6 +127,22 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
     for position, category in enumerate(dataset["auxiliary"]):
         yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
+
+
+def _check_views(name: str, rendering: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a rendering, and each data set in it, can have as many views of its view set as it says."""
+    if not RENDERERS[rendering["renderer"]].shaded:
+        if rendering["n_views"] is not None:
+            told = f"the renderer {rendering['renderer']!r} has views of its own"
+            yield f"config: renderings.{name}.n_views is {rendering['n_views']}, but {told}"
+        return
+    for dataset, settings in config["datasets"].items():
+        view_set = config["view_sets"].get(rendering["view_set"] or settings["view_set"])
+        if view_set and (view_set["x"] or view_set["y"]):
+            try:
+                render_options(config, name, dataset, next(iter(settings["categories"])))
+            except InputError as error:
+                yield f"config: renderings.{name} with datasets.{dataset}: {error}"
 
 
 def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Iterator[str]:
@@ -228,6 +245,7 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
     for name, rendering in renderings.items():
         if rendering["view_set"] is not None:
             yield from _refer(f"renderings.{name}.view_set", rendering["view_set"], view_sets, "one of view_sets")
+        yield from _check_views(name, rendering, config)
     for name, features in config["features"].items():
         yield from _refer(f"features.{name}.rendering", features["rendering"], renderings, "one of renderings")
         given = [key for key in _WEIGHTS if key in features]

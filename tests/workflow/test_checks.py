@@ -367,6 +367,14 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(categories={"none": None}), "config: 'none' is taken, rename it in datasets.mvtec3d"),
     ({"view_sets": {"mine": {"tilt": 3}}}, "config: view_sets.mine has no view, expected an angle in x or y"),
     ({"renderings": {"standard": {"view_set": "x"}}}, "renderings.standard.view_set is 'x', expected one of view_sets"),
+    (
+        {"view_sets": {"one": {"y": [5]}}, "renderings": {"few": {"view_set": "one", "n_views": 3}}},
+        "renderings.few with datasets.mvtec3d: n_views is 3, but 3 of them cannot be spread over the one angle in y",
+    ),
+    (
+        {"renderings": {"depth": {"renderer": "depth", "n_views": 3}}},
+        "renderings.depth.n_views is 3, but the renderer 'depth' has views of its own",
+    ),
     ({"features": {"standard": {"rendering": "x"}}}, "features.standard.rendering is 'x', expected one of renderings"),
     ({"features": {"standard": {"random_seed": 1}}}, "features.standard has pretrained and random_seed of the keys"),
     ({"features": {"new": {"model": "x"}}}, "features.new has none of the keys pretrained, checkpoint, random_seed"),
