@@ -28,6 +28,7 @@ from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
+from workflow import ablations
 from workflow.plan import listed, pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
@@ -335,3 +336,13 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     complete_variants(config)
     fill_in(config, _SCHEMA)
     check(config)
+    if not config["ablations"]:
+        return
+    if problems := list(ablations.check(config)):
+        raise InputError("\n".join(problems))
+    ablations.expand(config)
+    try:
+        fill_in(config, _SCHEMA)
+        check(config)
+    except InputError as error:
+        raise InputError(ablations.name_rows(config, str(error))) from None

@@ -29,9 +29,19 @@ from workflow.plan import (
     tested_by,
     tested_with,
 )
+from workflow.variants import is_derived
 
 SETTINGS = {1: "one_vs_rest", 2: "one_vs_rest", 3: "cross_dataset", 4: "cross_dataset"}
 """Setting of each of the paper's tables."""
+
+
+def names(config: Config) -> list[str]:
+    """Tables of a config in the order of the document, by the names of their files: Tables 1-4 if it has experiments,
+    and its ablations."""
+    of_experiments = (
+        [] if nothing_to_show(config) and config["ablations"] else [f"table{number}" for number in SETTINGS]
+    )
+    return [*of_experiments, *config["ablations"]]
 
 
 def labels_of(config: Config) -> dict[str, str]:
@@ -98,6 +108,7 @@ def table_options(config: Config, number: int) -> dict[str, Any]:
         "features": {
             name: pick(features, "model", "pretrained", "checkpoint", "random_seed")
             for name, features in config["features"].items()
+            if not is_derived(name)
         },
         **pick(config, "seeds", "intervals"),
     }

@@ -12,11 +12,10 @@ Table 3 come from the text of Sec. 4.2; Table 4's columns are read as Eyecandies
 """
 
 import csv
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
+from itertools import combinations, groupby
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -72,6 +71,15 @@ class Group:
     """The paper's value by method and metric of ours, where it is comparable and known; None for a dash."""
 
 
+Column = tuple[tuple[str, ...], Group, str]
+"""A column of a tabular: the heads above it, and a metric of a group."""
+
+
+def kind_of(dataset: Mapping[str, Any]) -> str:
+    """Where a data set comes from, as in `Group.data`."""
+    return next((kind for kind in ("generated", "published") if dataset.get(kind)), "own data")
+
+
 def make_groups(number: int, rows: pd.DataFrame, replicates: Replicates, options: Mapping[str, Any]) -> list[Group]:
     """What a table shows, in the order of its pairs; a data set without the table's modality, or without labels, is
     left out.
@@ -118,7 +126,7 @@ def make_groups(number: int, rows: pd.DataFrame, replicates: Replicates, options
             if comparable
         }
         label = f"{source['label']} → {dataset['label']}" if several else dataset["label"]
-        data = next((kind for kind in ("generated", "published") if dataset.get(kind)), "own data")
+        data = kind_of(dataset)
         note = f"{data}, {dataset['n_categories']} {'category' if dataset['n_categories'] == 1 else 'categories'}"
         own = rows[(rows["dataset"] == pair["dataset"]) & (rows["modality"] == modality)]
         measured = set(own.dropna(subset=list(METRICS), how="all")["category"])
@@ -186,40 +194,52 @@ def _interleave(upper: Iterable[str], lower: Iterable[str]) -> list[str]:
     return [cell for pair in zip(upper, lower, strict=True) for cell in pair]
 
 
-def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Sequence[str]], intervals: bool) -> str:
-    """Blocks of metrics by title side by side, each with its data sets' columns; one without values is left out.
-
-    With intervals each method has a second row.
-    """
-    columns = [
-        (title, group, metric)
+def _columns(groups: Sequence[Group], blocks: Mapping[str, Sequence[str]]) -> list[Column]:
+    """Blocks of metrics by title side by side, each with its data sets' columns; one without values is left out."""
+    return [
+        ((title, escape(group.label), rf"\scriptsize {group.note}"), group, metric)
         for title, metrics in blocks.items()
         for group in groups
         for metric in metrics
         if group.results[metric].notna().any()
     ]
-    titles = list(Counter(title for title, _, _ in columns).items())
-    spans = [(group, width) for (_, group), width in Counter(column[:2] for column in columns).items()]
-    labels = [(escape(group.label), width) for group, width in spans]
-    notes = [(rf"\scriptsize {group.note}", width) for group, width in spans]
-    names = [escape(method["label"]) for method in methods.values()]
-    cells = [_cells(group, metric, methods) for _, group, metric in columns]
+
+
+def fill_tabular(
+    head: str, labels: Mapping[str, str], columns: Sequence[Column], ruled: Sequence[bool], intervals: bool
+) -> str:
+    """A tabular with the rows of these names, by what stands for them in LaTeX; with intervals each has a second row.
+
+    head: what stands above them; ruled: of each line of heads, whether there is a rule under its heads.
+    """
+    names = list(labels.values())
+    cells = [_cells(group, metric, labels) for _, group, metric in columns]
     if intervals:
         names = _interleave(names, [""] * len(names))
-        ends = [[_interval(group, method, metric) for method in methods] for _, group, metric in columns]
+        ends = [[_interval(group, name, metric) for name in labels] for _, group, metric in columns]
         cells = [_interleave(*pair) for pair in zip(cells, ends, strict=True)]
     cells = [[_NAMES[metric], *column] for (_, _, metric), column in zip(columns, cells, strict=True)]
+    lines = []
+    for level, rule in enumerate(ruled):
+        # Columns next to each other under one head, as long as those above it are one, too.
+        spans = [(heads, len(list(found))) for heads, found in groupby(column[0][: level + 1] for column in columns)]
+        lines.append(([(heads[-1], width) for heads, width in spans], rule))
+    return tabular(lines, list(zip([head, *names], *cells, strict=True)))
+
+
+def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Sequence[str]], intervals: bool) -> str:
+    labels = {name: escape(method["label"]) for name, method in methods.items()}
     # A rule under each head of the upper rows; the note belongs to the label above it.
-    return tabular([(titles, True), (labels, False), (notes, True)], list(zip(["Method", *names], *cells, strict=True)))
+    return fill_tabular("Method", labels, _columns(groups, blocks), (True, False, True), intervals)
 
 
-def _describe_data(entry: Mapping[str, Any]) -> str:
+def describe_data(entry: Mapping[str, Any]) -> str:
     if generated := entry.get("generated"):
         return f"generated ({generated['scans']} scans a category, seed {generated['seed']}), not the published data"
     return "the published data" if entry.get("published") else "the user's own data"
 
 
-def _weights(features: Mapping[str, Any]) -> str | None:
+def weights_of(features: Mapping[str, Any]) -> str | None:
     """Where the weights of an entry of features come from; None for random ones, which were never trained."""
     if checkpoint := features.get("checkpoint"):
         return f"weights from checkpoint {Path(checkpoint).name}"
@@ -228,10 +248,10 @@ def _weights(features: Mapping[str, Any]) -> str | None:
 
 def _describe_clip(features: Mapping[str, Any]) -> str:
     random = f"random weights drawn from seed {features.get('random_seed')}, never trained"
-    return f"{features['model']} ({_weights(features) or random})"
+    return f"{features['model']} ({weights_of(features) or random})"
 
 
-def _describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -> str:
+def describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -> str:
     clip = _describe_clip(features[method["features"]])
     if "pointnet" not in method:
         return clip
@@ -241,7 +261,7 @@ def _describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -
     return f"PointNet {weights}, {vectors}"
 
 
-def _gather(described: Iterable[tuple[str, str]]) -> str:
+def gather(described: Iterable[tuple[str, str]]) -> str:
     """Pairs (label, description) as text, labels with the same description together."""
     labels: dict[str, list[str]] = {}
     for label, description in described:
@@ -254,8 +274,8 @@ def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], o
     sources = [datasets[name] for name in dict.fromkeys(group.source for group in groups)]
     involved = [datasets[name] for name in dict.fromkeys(name for g in groups for name in (g.source, g.dataset))]
     parts = {
-        "Data": _gather((entry["label"], _describe_data(entry)) for entry in involved),
-        "Backbone": _gather((entry["label"], _describe_backbone(entry, features)) for entry in methods),
+        "Data": gather((entry["label"], describe_data(entry)) for entry in involved),
+        "Backbone": gather((entry["label"], describe_backbone(entry, features)) for entry in methods),
         "Auxiliary classes": escape("; ".join(f"{s['label']}: {', '.join(s['auxiliary'])}" for s in sources)),
         "Seeds" if len(options["seeds"]) > 1 else "Seed": escape(", ".join(map(str, options["seeds"]))),
     }
@@ -274,7 +294,7 @@ def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], o
         parts["Not shown, for lack of labels"] = escape(", ".join(datasets[name]["label"] for name in absent))
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
     causes = ["generated data"] * any(entry.get("generated") for entry in involved)
-    weights = [method.get("word_vectors") or _weights(features[method["features"]]) for method in methods]
+    weights = [method.get("word_vectors") or weights_of(features[method["features"]]) for method in methods]
     causes += ["untrained weights"] * (not all(weights))
     if causes:
         warning = f"These numbers come from {' and '.join(causes)}; they are no results on the published data sets."
