@@ -135,16 +135,11 @@ def _derive(config: Config, ablation: str, label: str) -> tuple[Row, Derived]:
         leaves = _leaves(row.get("dataset", {}), own)
         kept = (chosen or {}).get("categories", [])
         some: Leaves = {("categories",): kept} if kept and set(kept) != set(own["categories"]) else {}
-        categories = _changed(own, leaves)["categories"]
-        datasets[dataset] = derive(
-            "dataset",
-            dataset,
-            leaves,
-            some,
-            variant_of=dataset,
-            auxiliary=[],
-            categories={name: categories[name] for name in categories if not some or name in kept},
-        )
+        replaced: dict[str, Any] = {"variant_of": dataset, "auxiliary": []}
+        if some:
+            categories = _changed(own, leaves)["categories"]
+            replaced["categories"] = {name: categories[name] for name in own["categories"] if name in kept}
+        datasets[dataset] = derive("dataset", dataset, leaves, some, **replaced)
     return Row(derive("method", base, method, *parts, **links), datasets), derived
 
 
@@ -163,10 +158,12 @@ def derived_of(config: Config) -> Derived:
     return derived
 
 
-def expand(config: dict[str, Any]) -> None:
-    """Put the derived entries into a config that the schema has completed, in place."""
-    for (section, name), (entry, _) in derived_of(config).items():
+def expand(config: dict[str, Any]) -> bool:
+    """Put the derived entries into a config that the schema has completed, in place; whether there are any."""
+    derived = derived_of(config)
+    for (section, name), (entry, _) in derived.items():
         config[section][name] = entry
+    return bool(derived)
 
 
 def name_rows(config: Config, message: str) -> str:
@@ -213,18 +210,19 @@ def _check_row(key: str, row: Mapping[str, Any], base: str, config: Config) -> I
                 yield f"config: {key}.{word} has the key {name!r}, which a row cannot change"
     method = {**config["methods"][base], **row.get("method", {})}
     system = systems_of(config).get(method["system"])
-    links = {
-        "features": ("features", method["features"], system and system.stream),
-        "rendering": ("features", method["features"], system and system.stream),
-        "aggregation": ("aggregations", method.get("aggregation", "standard"), system and system.aggregates),
-    }
-    for word, (section, name, reads) in links.items():
-        if word in row and system is not None and not reads:
+    for word, link in (("features", "features"), ("rendering", "features"), ("aggregation", "aggregation")):
+        if word not in row or system is None:
+            continue
+        if not (system.aggregates if link == "aggregation" else system.stream):
             yield f"config: {key} changes {word}, of which system {method['system']!r} reads nothing"
-        elif word in row:
-            yield from _refer(f"{key}.method.{section.removesuffix('s')}", name, config[section], f"one of {section}")
-    if isinstance(name := row.get("features", {}).get("rendering"), str):
+        else:
+            section = SECTIONS[link]
+            yield from _refer(f"{key}.method.{link}", method[link], config[section], f"one of {section}")
+    if "rendering" in row.get("features", {}):
+        name = row["features"]["rendering"]
         yield from _refer(f"{key}.features.rendering", name, config["renderings"], "one of renderings")
+    if not isinstance(row.get("dataset", {}).get("categories", {}), Mapping):
+        yield f"config: {key}.dataset.categories is no mapping of categories to what is changed of them"
 
 
 def check(config: Config) -> Iterator[str]:

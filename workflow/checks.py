@@ -336,11 +336,10 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     complete_variants(config)
     fill_in(config, _SCHEMA)
     check(config)
-    if not config["ablations"]:
-        return
     if problems := list(ablations.check(config)):
         raise InputError("\n".join(problems))
-    ablations.expand(config)
+    if not ablations.expand(config):
+        return
     try:
         fill_in(config, _SCHEMA)
         check(config)
