@@ -18,20 +18,11 @@ from typing import Any
 import pandas as pd
 
 from pointad_core.evaluation.averages import average
+from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, weights
 from pointad_core.evaluation.intervals import BOUNDS, Replicates, bounds, replicate
 from pointad_core.evaluation.latex import escape
 from pointad_core.evaluation.metrics import METRICS
-from pointad_core.evaluation.tables import (
-    PUBLISHED,
-    Column,
-    Group,
-    describe_backbone,
-    describe_data,
-    fill_tabular,
-    gather,
-    kind_of,
-    weights_of,
-)
+from pointad_core.evaluation.tables import PUBLISHED, Column, Group, fill_tabular, kind_of
 
 KINDS = {"3d": "Point detection", "m3d": "Multimodal detection"}
 """Heads of the modalities, as the paper's."""
@@ -134,9 +125,9 @@ def _describe_rows(described: Mapping[str, str]) -> str:
 
 
 def _caption(groups: Mapping[str, Sequence[Group]], options: Mapping[str, Any]) -> str:
-    datasets, methods = options["datasets"].values(), options["methods"]
+    datasets, methods, features = options["datasets"].values(), options["methods"], options["features"]
     backbones = {
-        label: describe_backbone(methods[row["method"]], options["features"])
+        label: describe_backbone(methods[row["method"]], features)
         for group in options["groups"]
         for label, row in group["rows"].items()
     }
@@ -160,10 +151,8 @@ def _caption(groups: Mapping[str, Sequence[Group]], options: Mapping[str, Any]) 
         said.append(r"In brackets: 95\,\% intervals.")
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
     causes = ["generated data"] * any(entry.get("generated") for entry in datasets)
-    weights = [
-        method.get("word_vectors") or weights_of(options["features"][method["features"]]) for method in methods.values()
-    ]
-    causes += ["untrained weights"] * (not all(weights))
+    known = [method.get("word_vectors") or weights(features[method["features"]]) for method in methods.values()]
+    causes += ["untrained weights"] * (not all(known))
     if causes:
         warning = f"These numbers come from {' and '.join(causes)}; they are no results on the published data sets."
         said.append(rf"\textbf{{{warning}}}")

@@ -25,6 +25,7 @@ import pandas as pd
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import Methods, average
+from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, weights
 from pointad_core.evaluation.intervals import BOUNDS, Replicates, bounds, replicate
 from pointad_core.evaluation.latex import escape, percent, rank, tabular
 from pointad_core.evaluation.metrics import METRICS
@@ -233,42 +234,6 @@ def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Seq
     return fill_tabular("Method", labels, _columns(groups, blocks), (True, False, True), intervals)
 
 
-def describe_data(entry: Mapping[str, Any]) -> str:
-    if generated := entry.get("generated"):
-        return f"generated ({generated['scans']} scans a category, seed {generated['seed']}), not the published data"
-    return "the published data" if entry.get("published") else "the user's own data"
-
-
-def weights_of(features: Mapping[str, Any]) -> str | None:
-    """Where the weights of an entry of features come from; None for random ones, which were never trained."""
-    if checkpoint := features.get("checkpoint"):
-        return f"weights from checkpoint {Path(checkpoint).name}"
-    return f"pretrained weights {features['pretrained']}" if features.get("pretrained") else None
-
-
-def _describe_clip(features: Mapping[str, Any]) -> str:
-    random = f"random weights drawn from seed {features.get('random_seed')}, never trained"
-    return f"{features['model']} ({weights_of(features) or random})"
-
-
-def describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -> str:
-    clip = _describe_clip(features[method["features"]])
-    if "pointnet" not in method:
-        return clip
-    network, words = method["pointnet"], method.get("word_vectors")
-    weights = f"weights from {Path(network).name}" if network else "trained on the auxiliary class"
-    vectors = f"word vectors of {Path(words).name}" if words else f"the token embeddings of {clip} as word vectors"
-    return f"PointNet {weights}, {vectors}"
-
-
-def gather(described: Iterable[tuple[str, str]]) -> str:
-    """Pairs (label, description) as text, labels with the same description together."""
-    labels: dict[str, list[str]] = {}
-    for label, description in described:
-        labels.setdefault(description, []).append(label)
-    return escape("; ".join(f"{', '.join(names)}: {description}" for description, names in labels.items()))
-
-
 def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], options: Mapping[str, Any]) -> str:
     datasets, methods, features = options["datasets"], options["methods"].values(), options["features"]
     sources = [datasets[name] for name in dict.fromkeys(group.source for group in groups)]
@@ -294,8 +259,8 @@ def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], o
         parts["Not shown, for lack of labels"] = escape(", ".join(datasets[name]["label"] for name in absent))
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
     causes = ["generated data"] * any(entry.get("generated") for entry in involved)
-    weights = [method.get("word_vectors") or weights_of(features[method["features"]]) for method in methods]
-    causes += ["untrained weights"] * (not all(weights))
+    known = [method.get("word_vectors") or weights(features[method["features"]]) for method in methods]
+    causes += ["untrained weights"] * (not all(known))
     if causes:
         warning = f"These numbers come from {' and '.join(causes)}; they are no results on the published data sets."
         said.append(rf"\textbf{{{warning}}}")

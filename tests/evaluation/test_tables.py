@@ -13,9 +13,10 @@ import pytest
 from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import RUN
 from pointad_core.evaluation.bootstrap import REPLICATES
+from pointad_core.evaluation.captions import describe_backbone
 from pointad_core.evaluation.latex import document, escape
 from pointad_core.evaluation.metrics import METRICS
-from pointad_core.evaluation.tables import TABLES, describe_backbone, make_groups, paper_numbers, table_rows, table_tex
+from pointad_core.evaluation.tables import TABLES, make_groups, paper_numbers, table_rows, table_tex
 
 CATEGORIES = {"solid": ["a", "b", "c"], "sweets": ["d", "e"], "scans": ["f", "g"]}
 AUXILIARY = {"solid": ["a", "b"], "sweets": ["d"], "scans": ["f"]}
