@@ -98,7 +98,17 @@ LARGEST = 2**32 - 1
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
-    *("published", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
+    *(
+        "published",
+        "n_views",
+        "neighbours",
+        "vv_blocks",
+        "epochs",
+        "batch_size",
+        "context_length",
+        "deep_length",
+        "deep_blocks",
+    ),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 

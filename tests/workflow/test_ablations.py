@@ -295,3 +295,11 @@ def test_two_hyphens_are_for_what_ablations_make() -> None:
     taken["methods"]["first--again"] = {"system": "pointad", "deep_blocks": 3}
     with pytest.raises(InputError, match=r"config: methods\.first--again has '--' in its name"):
         checks.complete(taken)
+
+
+def test_categories_that_are_tested_anyway_are_no_restriction() -> None:
+    datasets = {"parts": {"auxiliary": ["carrot"], "categories": ["bagel", "cable_gland", "cookie"]}}
+    assert ablations.rows_of(complete(all={**DATA, "datasets": datasets}), "all")["all"].datasets == {"parts": "parts"}
+    datasets["parts"]["auxiliary"].append("cookie")
+    found = ablations.rows_of(complete(some={**DATA, "datasets": datasets}), "some")["all"].datasets["parts"]
+    assert found == "parts--categories-bagel.cable_gland.cookie"
