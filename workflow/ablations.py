@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pointad_core.methods.registry import systems_of
-from workflow.plan import Config, Run, metrics_of, pick, runs_of, system_of, tested_with
+from workflow.plan import NONE, Config, Run, compared_methods, method_runs, metrics_of, pick, system_of, tested_with
 from workflow.tables import labels_of
 from workflow.variants import INHERITED, MARK, OWN, is_derived
 from workflow.words import similar
@@ -238,7 +238,7 @@ def check(config: Config) -> Iterator[str]:
     for section in SECTIONS.values():
         for name in filter(is_derived, config[section]):
             yield f"config: {section}.{name} has {MARK!r} in its name, which only what ablations make has"
-    methods = list(config["methods"])
+    methods = compared_methods(config)
     for ablation, settings in config["ablations"].items():
         key, problems = f"ablations.{ablation}", []
         if re.fullmatch(r"(table|differences)\d+|tables", ablation):
@@ -273,12 +273,13 @@ def check(config: Config) -> Iterator[str]:
 
 def runs(config: Config, ablation: str) -> list[Run]:
     """Every run behind an ablation's table."""
-    seeds = config["ablations"][ablation].get("seeds")
+    seeds = config["ablations"][ablation].get("seeds", config["seeds"])
     found = [
         run
         for row in rows_of(config, ablation).values()
         for dataset, tested in row.datasets.items()
-        for run in runs_of(config, dataset, tested, _auxiliary_of(config, ablation, dataset), [row.method], seeds)
+        for run in method_runs(config, row.method, dataset, tested, _auxiliary_of(config, ablation, dataset))
+        if run[1] == NONE or run[3] in seeds
     ]
     return list(dict.fromkeys(found))
 

@@ -29,9 +29,10 @@ from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
 from workflow import ablations
-from workflow.plan import listed, pairs_of, render_options, tested_by
+from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
+from workflow.unsupervised import add_train_splits
 from workflow.variants import complete_variants
 from workflow.words import explain, name_key, similar
 
@@ -98,17 +99,8 @@ LARGEST = 2**32 - 1
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
-    *(
-        "published",
-        "n_views",
-        "neighbours",
-        "vv_blocks",
-        "epochs",
-        "batch_size",
-        "context_length",
-        "deep_length",
-        "deep_blocks",
-    ),
+    *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
+    *("deep_length", "deep_blocks", "published"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -283,7 +275,7 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
         elif name in config["systems"] and not os.path.isfile(system.module):
             yield f"config: systems.{name}.module is {system.module!r}, expected a Python file; there is no such file"
     names = {"datasets": [dataset.get("label", name) for name, dataset in datasets.items()]}
-    if all(config["methods"][name]["system"] in systems_of(config) for name in listed(config)):
+    if all(method["system"] in systems_of(config) for method in config["methods"].values()):
         names["methods"] = list(labels_of(config).values())
     for section, labels in names.items():
         for label in sorted({label for label in labels if labels.count(label) > 1}):
@@ -361,10 +353,10 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     check(config)
     if problems := list(ablations.check(config)):
         raise InputError("\n".join(problems))
-    if not ablations.expand(config):
-        return
-    try:
-        fill_in(config, _SCHEMA)
-        check(config)
-    except InputError as error:
-        raise InputError(ablations.name_rows(config, str(error))) from None
+    if ablations.expand(config):
+        try:
+            fill_in(config, _SCHEMA)
+            check(config)
+        except InputError as error:
+            raise InputError(ablations.name_rows(config, str(error))) from None
+    add_train_splits(config)

@@ -3,7 +3,7 @@
 Plain functions of a config that the schema has completed, without Snakemake. Paths are relative to the folder of the
 run. A *run* is (method, source, auxiliary class, seed, target): a method's prompts, learnt on the auxiliary class of
 the data set `source`, on the data set `target`; of an untrained system, which has one run on each target, the three in
-the middle are "none", "none" and 0.
+the middle are "none", "none" and 0. Runs of unsupervised systems are planned in `unsupervised`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 from pointad_core.clip.models_index import MODELS
 from pointad_core.datasets.generator.catalogue import generated_files, generated_scans
 from pointad_core.datasets.registry import LAYOUTS, list_scans
-from pointad_core.datasets.scans import refuse_links
+from pointad_core.datasets.scans import TEST, refuse_links
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import System, systems_of
 from pointad_core.rendering.registry import RENDERERS
 from pointad_core.rendering.view_sets import take_views
 from pointad_core.storage.shards import holds, split
-from workflow.variants import is_derived, original_of
+from workflow.variants import home_of, is_derived, original_of
 
 Config = Mapping[str, Any]
 Run = tuple[str, str, str, int, str]
@@ -43,6 +43,12 @@ def unusual(settings: Mapping[str, Any], **usual: Any) -> dict[str, Any]:
 # Data sets and their scans --------------------------------------------------------------------------------------------
 
 
+def split_of(config: Config, dataset: str) -> str:
+    """Which scans of its folder a data set is."""
+    split: str = config["datasets"][dataset]["split"]
+    return split
+
+
 def root_of(config: Config, dataset: str) -> str:
     """Folder of a data set's raw scans: the user's, or the one it is generated in."""
     generated = f"results/generated/{original_of(config, dataset)}"
@@ -51,10 +57,10 @@ def root_of(config: Config, dataset: str) -> str:
 
 def scans_of(config: Config, dataset: str) -> tuple[Any, ...]:
     """What says which scans a data set is of: two entries of which this is equal show the same objects."""
-    settings = config["datasets"][dataset]
+    settings, split = config["datasets"][dataset], split_of(config, dataset)
     if "generated" in settings:
-        return ("generated", settings["layout"], settings["generated"]["seed"])
-    return ("root", os.path.realpath(root_of(config, dataset)))
+        return ("generated", settings["layout"], settings["generated"]["seed"], split)
+    return ("root", os.path.realpath(root_of(config, dataset)), split)
 
 
 def category_of(config: Config, dataset: str, category: str) -> Mapping[str, Any]:
@@ -72,8 +78,8 @@ def display_of(config: Config, dataset: str, category: str) -> str:
 
 
 @cache
-def _list_root(layout: str, root: str, category: str, follow_links: bool) -> dict[str, list[str]]:
-    scans = list_scans(layout, root, category)
+def _list_root(layout: str, root: str, category: str, split: str, follow_links: bool) -> dict[str, list[str]]:
+    scans = list_scans(layout, root, category, split)
     if not follow_links:
         refuse_links(root, [file for files in scans.values() for file in files])
     return scans
@@ -86,15 +92,15 @@ def _split(scans: tuple[str, ...], size: int | None) -> dict[str, list[str]]:
 
 def list_raw(config: Config, dataset: str, category: str) -> dict[str, dict[str, list[str]]]:
     """Raw files by shard and scan; a folder is looked into when a job needs it, not before."""
-    settings = config["datasets"][dataset]
+    settings, split = config["datasets"][dataset], split_of(config, dataset)
     category_of(config, dataset, category)
     root = root_of(config, dataset)
     try:
         if "generated" in settings:
-            generated = generated_scans(settings["layout"], category, settings["generated"]["scans"])
+            generated = generated_scans(settings["layout"], category, _count_generated(config, dataset), split)
             scans = {name: [f"{root}/{file}" for file in files.values()] for name, files in generated.items()}
         else:
-            scans = _list_root(settings["layout"], root, category, settings["follow_links"])
+            scans = _list_root(settings["layout"], root, category, split, settings["follow_links"])
     except InputError as error:
         raise InputError(f"datasets.{dataset}: {error}") from None
     shards = _split(tuple(scans), settings["shard_size"])
@@ -135,15 +141,22 @@ def shards_of(config: Config, dataset: str, category: str) -> list[str]:
         return [category]
 
 
+def _count_generated(config: Config, dataset: str) -> int:
+    """Scans that are generated of each category."""
+    key = "scans" if split_of(config, dataset) == TEST else "train_scans"
+    count: int = config["datasets"][dataset]["generated"][key]
+    return count
+
+
 def generated_by(config: Config, dataset: str, category: str, shard: str) -> dict[str, Any]:
     """What a generator's job writes, `files`: those of the shard's scans, and with the first scan those of none.
 
     And the `numbers` of these scans: a job that is told them alone is none the wiser for another shard's new scan.
     """
     settings = config["datasets"][dataset]
-    layout, scans = settings["layout"], settings["generated"]["scans"]
-    files = generated_files(layout, category, scans, shard)
-    names = generated_scans(layout, category, scans)
+    layout, scans, split = settings["layout"], _count_generated(config, dataset), split_of(config, dataset)
+    files = generated_files(layout, category, scans, shard, split)
+    names = generated_scans(layout, category, scans, split)
     return {
         "files": [f"{root_of(config, dataset)}/{file}" for file in files],
         "numbers": [number for number, name in enumerate(names) if holds(shard, name)],
@@ -164,8 +177,9 @@ def subset_of(config: Config, dataset: str, categories: Iterable[str]) -> dict[s
 def layout_of(config: Config, dataset: str) -> dict[str, Any]:
     """The layout's entry, as the clouds stage takes it."""
     name = config["datasets"][dataset]["layout"]
-    layout = LAYOUTS[name]
-    return {"name": name, **vars(layout), "extents": list(layout.extents)}
+    layout, split = LAYOUTS[name], split_of(config, dataset)
+    of_split = {"split": split} if split != TEST else {}
+    return {"name": name, **vars(layout), "extents": list(layout.extents), **of_split}
 
 
 def cloud_options(config: Config, dataset: str) -> dict[str, Any]:
@@ -194,21 +208,6 @@ def render_options(config: Config, rendering: str, dataset: str, category: str) 
         **pick({**entry, "point_size": point_size}, *renderer.options),
         **(unusual(entry, light="original", masks=None) if renderer.shaded else {}),
     }
-
-
-def home_of(config: Config, dataset: str, category: str, rendering: str | None = None) -> str:
-    """The data set under whose name the clouds of a category lie, or the renders and what is made of these.
-
-    A variant's are its original's, as long as the two are made alike.
-    """
-
-    def made(name: str) -> Any:
-        how = [config["datasets"][name]["shard_size"], cloud_options(config, name)]
-        return how if rendering is None else [*how, render_options(config, rendering, name, category)]
-
-    original = config["datasets"][dataset].get("variant_of")
-    alike = original is not None and category in config["datasets"][original]["categories"]
-    return home_of(config, original, category, rendering) if alike and made(original) == made(dataset) else dataset
 
 
 def rendering_of(config: Config, features: str) -> str:
@@ -304,28 +303,23 @@ def tested_with(config: Config, source: str, auxiliaries: Iterable[str], target:
     return {auxiliary: tested_by(config, source, auxiliary, target) for auxiliary in auxiliaries}
 
 
-def listed(config: Config) -> list[str]:
-    """The methods that the config itself names, in its order: rows of tables and pictures."""
-    return [name for name in config["methods"] if not is_derived(name)]
+def compared_methods(config: Config) -> list[str]:
+    """Methods of Tables 1-4, their summaries and pictures, which know nothing of the category they are tested on."""
+    methods = (name for name in config["methods"] if not is_derived(name))
+    return [name for name in methods if not system_of(config, name).unsupervised]
 
 
-def runs_of(
-    config: Config,
-    source: str,
-    target: str,
-    auxiliaries: Iterable[str],
-    methods: Iterable[str] | None = None,
-    seeds: Iterable[int] | None = None,
-) -> list[Run]:
-    """Every run of a setting, or of these methods and seeds; an untrained system has one, whatever the source."""
-    auxiliaries, seeds = list(auxiliaries), list(config["seeds"] if seeds is None else seeds)
-    runs: list[Run] = []
-    for method in listed(config) if methods is None else methods:
-        if system_of(config, method).trained:
-            runs += [(method, source, auxiliary, seed, target) for auxiliary in auxiliaries for seed in seeds]
-        else:
-            runs.append((method, NONE, NONE, 0, target))
-    return runs
+def method_runs(config: Config, method: str, source: str, target: str, auxiliaries: Iterable[str]) -> list[Run]:
+    """Every run of a method in a setting; an untrained system has one, whatever the source."""
+    if not system_of(config, method).trained:
+        return [(method, NONE, NONE, 0, target)]
+    return [(method, source, auxiliary, seed, target) for auxiliary in auxiliaries for seed in config["seeds"]]
+
+
+def runs_of(config: Config, source: str, target: str, auxiliaries: Iterable[str]) -> list[Run]:
+    """Every run of a setting."""
+    setting = source, target, list(auxiliaries)
+    return [run for method in compared_methods(config) for run in method_runs(config, method, *setting)]
 
 
 def pairs_of(config: Config, setting: str) -> list[tuple[str, str]]:
@@ -354,8 +348,20 @@ def sources_of(config: Config, dataset: str) -> dict[str, dict[str, list[str]]]:
 
 
 def store_of(config: Config, folder: str, dataset: str, shard: str, rendering: str | None = None) -> str:
-    """The store of a category or a shard in a stage's folder; see `home_of`."""
-    return f"results/{folder}/{home_of(config, dataset, shard.partition('/')[0], rendering)}/{shard}.zarr.zip"
+    """The store of a category or a shard in a stage's folder: clouds, or what is made of renders.
+
+    A variant's lies under its original's name, as long as the two are made alike.
+    """
+    category = shard.partition("/")[0]
+
+    def made(name: str) -> Any:
+        settings = config["datasets"][name]
+        if category not in settings["categories"]:
+            return None
+        how = [split_of(config, name), settings["shard_size"], cloud_options(config, name)]
+        return how if rendering is None else [*how, render_options(config, rendering, name, category)]
+
+    return f"results/{folder}/{home_of(config, dataset, made)}/{shard}.zarr.zip"
 
 
 def stores_of(config: Config, method: str, dataset: str, shards: Sequence[str]) -> dict[str, list[str]]:

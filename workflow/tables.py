@@ -13,8 +13,8 @@ from workflow.plan import (
     Run,
     category_of,
     clouds_of,
+    compared_methods,
     display_of,
-    listed,
     metrics_of,
     pairs_of,
     pick,
@@ -46,7 +46,7 @@ def names(config: Config) -> list[str]:
 
 def labels_of(config: Config) -> dict[str, str]:
     """Names of the methods in tables and pictures: the system's, or the key where several share a system."""
-    methods = {name: config["methods"][name] for name in listed(config)}
+    methods = {name: method for name, method in config["methods"].items() if not is_derived(name)}
     systems = [method["system"] for method in methods.values()]
     labels = {}
     for name, method in methods.items():
@@ -56,13 +56,14 @@ def labels_of(config: Config) -> dict[str, str]:
 
 
 def trained_of(config: Config) -> dict[str, dict[str, bool]]:
-    """The methods in their order, and whether each is trained."""
-    return {name: {"trained": system_of(config, name).trained} for name in listed(config)}
+    """The methods that are compared in their order, and whether each is trained."""
+    return {name: {"trained": system_of(config, name).trained} for name in compared_methods(config)}
 
 
 def compared_in(config: Config, setting: str) -> list[str]:
     """Methods of a setting's tables; cross-dataset compares those that the paper compares there."""
-    return [name for name in listed(config) if setting == "one_vs_rest" or system_of(config, name).compared_across]
+    methods = compared_methods(config)
+    return [name for name in methods if setting == "one_vs_rest" or system_of(config, name).compared_across]
 
 
 def table_metrics(config: Config, number: int) -> list[str]:
@@ -110,7 +111,7 @@ def table_options(config: Config, number: int) -> dict[str, Any]:
             for name, features in config["features"].items()
             if not is_derived(name)
         },
-        **pick(config, "seeds", "intervals"),
+        **pick(config, "seeds", "intervals", "further_metrics"),
     }
 
 
@@ -138,7 +139,7 @@ def summaries(config: Config) -> list[str]:
 
 def picture_renders(config: Config, dataset: str, category: str) -> list[str]:
     """Renders that pictures show: shaded ones, whatever a method itself reads."""
-    used = [rendering_of(config, config["methods"][name]["features"]) for name in listed(config)]
+    used = [rendering_of(config, config["methods"][name]["features"]) for name in compared_methods(config)]
     shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
     rendering = (shaded or ["standard"])[0]
     shards = shards_of(config, dataset, category)
@@ -195,10 +196,18 @@ def gallery_stores(config: Config) -> dict[str, list[str]]:
         runs: dict[str, Run] = {}
         for run in runs_of(config, dataset, dataset, config["datasets"][dataset]["auxiliary"][:1]):
             runs.setdefault(run[0], run)
-        stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in listed(config)]
+        stores["scores"] += [
+            f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in compared_methods(config)
+        ]
     if not stores["clouds"]:
         stores["clouds"] = ["config: experiments.one_vs_rest names no data set, so that there is nothing to show"]
     return stores
+
+
+def gallery_methods(config: Config) -> list[str]:
+    """Names of the gallery's methods, in the order of its scores."""
+    labels = labels_of(config)
+    return [labels[name] for name in compared_methods(config)]
 
 
 VIEWER_PAGE = [path.relative_to(PACKAGE).as_posix() for path in sorted((PACKAGE / "evaluation/page").iterdir())]
@@ -226,7 +235,7 @@ def viewer_runs(config: Config, dataset: str, category: str) -> dict[str, Run]:
         unseen = [auxiliary for auxiliary, categories in tested.items() if category in categories]
         for run in runs_of(config, source, dataset, unseen):
             found.setdefault(run[0], run)
-    return {method: found[method] for method in reversed(listed(config)) if method in found}
+    return {method: found[method] for method in reversed(compared_methods(config)) if method in found}
 
 
 def viewer_stores(config: Config, dataset: str, category: str) -> dict[str, list[str]]:

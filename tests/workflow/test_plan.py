@@ -74,17 +74,21 @@ def test_a_variant_shares_what_is_made_alike() -> None:
             own={**small()["datasets"]["parts"], "label": "Own"},
         )
     )
-    homes = {name: plan.home_of(config, name, "bagel") for name in config["datasets"]}
+
+    def home(dataset: str, rendering: str | None = None) -> str:
+        return plan.store_of(config, "any", dataset, "bagel/01", rendering).split("/")[2]
+
+    homes = {name: home(name) for name in config["datasets"]}
     assert homes == {
         **dict.fromkeys(("parts", "strict", "fewer"), "parts"),
         **{name: name for name in ("other", "sharded", "own")},
     }
-    homes = {name: plan.home_of(config, name, "bagel", "standard") for name in config["datasets"]}
+    homes = {name: home(name, "standard") for name in config["datasets"]}
     assert homes == {"parts": "parts", "strict": "strict", "fewer": "strict"} | {
         name: name for name in ("other", "sharded", "own")
     }
     # One image from the front, in which no point hides another.
-    assert plan.home_of(config, "fewer", "bagel", "depth") == "parts"
+    assert home("fewer", "depth") == "parts"
     stores = plan.stores_of(config, "learnt", "fewer", ["bagel"])
     assert stores == {
         "clouds": ["results/clouds/parts/bagel.zarr.zip"],
