@@ -8,14 +8,14 @@ import pytest
 from snakemake.utils import validate
 
 from pointad_core.errors import InputError
-from workflow import inputs, plan, tables
+from workflow import inputs, plan, tables, variants
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
     config = copy.deepcopy(config)
-    plan.complete_variants(config)
+    variants.complete_variants(config)
     validate(config, str(REPOSITORY / "workflow/schemas/config.schema.yaml"))
     return config
 
@@ -53,7 +53,7 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     assert "label" not in strict
     assert coarse["rendering"] == strict["rendering"]
     assert (coarse["point_size"], coarse["auxiliary"]) == (20, [])
-    assert plan.original_of(config, "coarse") == "parts"
+    assert variants.original_of(config, "coarse") == "parts"
     for name in ("parts", "strict", "coarse"):
         assert plan.root_of(config, name) == "results/generated/parts"
         assert plan.list_raw(config, name, "bagel") == plan.list_raw(config, "parts", "bagel")
