@@ -27,6 +27,7 @@ from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
 from pointad_core.methods.aggregation import prepare
 from pointad_core.methods.interface import Restore, Settings
+from pointad_core.methods.parts import object_parts
 from pointad_core.methods.registry import System, load
 from pointad_core.methods.scoring import restore, score_branches, score_scan
 from pointad_core.methods.segmentation import PointSample, Sample, anomaly_logits, make_sample, upsample
@@ -173,6 +174,10 @@ class Detector:
         "explicit" of PointAD+, and "rgb" with a photograph; of a system of one branch nothing but that."""
         parts = score_branches(load(self.system), self.restored(name), *self._given(seen))
         return {branch: self._to_points(part, seen) for branch, part in parts.items()}
+
+    def score_parts(self, seen: Seen, found: Detection, name: str = "object") -> dict[str, float]:
+        """What the object's score is made of, by name and modality (`methods.parts.object_parts`)."""
+        return object_parts(found.arrays, load(self.system), self.restored(name), *self._given(seen))
 
     def view_maps(self, seen: Seen, name: str = "object") -> np.ndarray:
         """The map of each view that was rendered, float32 [K, S, S]: what the rendering prompts say of its pixels,

@@ -72,7 +72,8 @@ class Scoring(Protocol):
     system that reads clouds alone.
 
     One whose point scores are put together from branches may offer `branches(state, sample, settings)` as well, which
-    gives each branch's scores float [n] by its name; pictures then show them apart.
+    gives each branch's scores float [n] by its name, whose mean are the point scores; pictures, and the parts of an
+    object's score (`parts`), then show them apart.
     """
 
     def restore(

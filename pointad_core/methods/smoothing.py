@@ -26,6 +26,12 @@ def smooth_map(scores: np.ndarray, sigma: float) -> np.ndarray:
     return _gaussian(scores, sigma * len(scores) / PAPER_RESOLUTION, "reflect")
 
 
+def width_in_space(points: np.ndarray, sigma: float) -> float:
+    """`sigma`, pixels at S = 336, in units of a cloud's points [n, 3]."""
+    # Objects fill 1 / 1.4 of the image by their largest extent, so a pixel is 1.4 / 336 of that.
+    return sigma * float(np.ptp(points, axis=0).max()) * 1.4 / PAPER_RESOLUTION
+
+
 def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.ndarray:
     """Filter the scores of an unorganised cloud: Gaussian-weighted mean over the neighbours in space.
 
@@ -36,8 +42,7 @@ def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.nd
     the order of the points. Returns float32 [n].
     """
     scores = np.asarray(scores, dtype=np.float64)
-    # Objects fill 1 / 1.4 of the image by their largest extent, so a pixel is 1.4 / 336 of that.
-    width = sigma * float(np.ptp(points, axis=0).max()) * 1.4 / PAPER_RESOLUTION
+    width = width_in_space(points, sigma)
     if width == 0.0:  # one point, all in one place, or no filter asked for
         return (np.full_like(scores, scores.mean()) if sigma > 0 else scores).astype(np.float32)
 
