@@ -19,13 +19,22 @@ def _gaussian(grid: np.ndarray, width: float, mode: str) -> np.ndarray:
     return ndimage.gaussian_filter(np.asarray(grid, dtype=np.float32), width, mode=mode, truncate=4.0)
 
 
-def smooth_map(scores: np.ndarray, sigma: float) -> np.ndarray:
+def smooth_map(scores: np.ndarray, sigma: float, over: np.ndarray | None = None) -> np.ndarray:
     """Filter an organised map.
 
     scores: float [S, S], 0 at missing pixels, over which the filter runs as well, as in the published protocol;
     sigma: pixels at S = 336, scaled with S. Borders reflect, the kernel ends at 4 sigma. Returns float32 [S, S].
+
+    over: bool [S, S], the pixels with a point, for a filter that does not darken the object's border: at these it gives
+    the weighted mean over these alone, the smoothed scores divided by the smoothed mask; at all others what it gives
+    without.
     """
-    return _gaussian(scores, sigma * len(scores) / PAPER_RESOLUTION, "reflect")
+    width = sigma * len(scores) / PAPER_RESOLUTION
+    smoothed = _gaussian(scores, width, "reflect")
+    if over is None:
+        return smoothed
+    within, share = (_gaussian(values, width, "reflect") for values in (np.where(over, scores, 0), over))
+    return np.divide(within, share, out=smoothed, where=over)
 
 
 def width_in_space(points: np.ndarray, sigma: float) -> float:
