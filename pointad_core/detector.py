@@ -11,7 +11,7 @@ scored as the workflow scores it. What a scan of any size and orientation needs 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ class Detector:
         scene = inputs["layout"]["scene"]
         pictures = PICTURES if scene else {**PICTURES, "surroundings": "black"}
         parts: dict[str, dict[str, Any]] = {
-            "settings": made["settings"],
+            # A file that was written before a setting was known has been learnt with its default.
+            "settings": {**asdict(Settings()), **made["settings"]},
             "model": made["model"],
             "clouds": {**ASSUMED, **pictures, **inputs["clouds"], "scene": scene or ASSUMED["scene"]},
             "renders": inputs.get("renders", {}),
