@@ -1,10 +1,14 @@
-"""What a system's module offers, and what it is handed: the settings of a method, a state, a sample, targets."""
+"""What a system's module offers, and what it is handed: the settings of a method, a state, a sample, targets.
+
+Systems that score by what they know of other categories offer `Scoring`, those that are trained on one `Learning`; one
+that learns the tested category itself, from the good scans of its train split, offers `Unsupervised`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 from pointad_core.errors import InputError
 
@@ -26,7 +30,13 @@ class Settings:
     learning_rate: float = 0.001
     betas: tuple[float, float] = (0.5, 0.999)
     smoothing_sigma: float = 4.0  # Gaussian filter, in pixels of a 336 x 336 map
-    global_3d: Literal["probability_mean", "logit_mean"] = "probability_mean"
+    smoothing_over: Literal["pixels", "points"] = "pixels"  # of an organised map, the empty ones as 0 or left out
+    rgb_map: Literal["points", "pixels"] = (
+        "points"  # what of a photograph's map counts, the object's points or all of it
+    )
+    deep_precision: Literal["single", "half"] = "single"  # to which the deep tokens are rounded on their way in
+    dice: Literal["points", "pixels"] = "points"  # what the 3-D Dice losses run over: points, or empty pixels as well
+    global_3d: Literal["probability_mean", "logit_mean", "mixed_logit_mean"] = "probability_mean"
     cross_loss: Literal["softmax", "ratio"] = "softmax"
     cross_temperature: float = 0.07
     word_vectors: str | None = None  # file in word2vec's text format, for systems that read one; None for CLIP's own
@@ -37,8 +47,8 @@ class Settings:
     def of(cls, options: Mapping[str, Any], losses: Mapping[str, float] | None = None) -> Settings:
         """Settings from a method's entry in the config; what is not a hyper-parameter there is passed over.
 
-        losses: the system's terms with their default weights. Raises InputError for a weight of any other term, and
-        where every weight is 0.
+        losses: the system's terms with their default weights. Raises InputError for a weight of any other term, where
+        every weight is 0, and for a value that is none of the choices.
         """
         losses, given = losses or {}, options.get("loss_weights", {})
         if unknown := sorted(given.keys() - losses.keys()):
@@ -47,6 +57,9 @@ class Settings:
         if weights and not any(weights.values()):
             raise InputError("loss_weights: all are 0, so that nothing can be learnt")
         known = {item.name: options[item.name] for item in fields(cls) if item.name in options}
+        for name, kind in get_type_hints(cls).items():
+            if get_origin(kind) is Literal and known.get(name, get_args(kind)[0]) not in get_args(kind):
+                raise InputError(f"{name} is {known[name]!r}, allowed are {', '.join(get_args(kind))}")
         return cls(**{**known, "betas": tuple(options.get("betas", cls.betas)), "loss_weights": weights})
 
 
@@ -68,7 +81,8 @@ class Scoring(Protocol):
     system that reads clouds alone.
 
     One whose point scores are put together from branches may offer `branches(state, sample, settings)` as well, which
-    gives each branch's scores float [n] by its name; pictures then show them apart.
+    gives each branch's scores float [n] by its name, whose mean are the point scores; pictures, and the parts of an
+    object's score (`parts`), then show them apart.
     """
 
     def restore(
@@ -119,3 +133,66 @@ class Learner(Protocol):
 
     def description(self) -> dict[str, Any]:
         """What the file's provenance says of it."""
+
+
+@dataclass(frozen=True)
+class CloudSample:
+    """One scan as unsupervised systems see it: its cloud as the clouds store has it, and the photograph."""
+
+    points: np.ndarray  # float32 [n, 3], in the data's units and orientation, without the background
+    metre: float  # how many of these units are a metre
+    grid: (
+        np.ndarray | None
+    )  # int32 [n], ascending flat pixel of each point on the S x S grid; None of unorganised clouds
+    resolution: int  # S
+    photograph: np.ndarray | None  # uint8 [S, S, 3], black where the background was; None without one
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one scan in one modality, smoothed, higher is more anomalous; of any scale, not negative."""
+
+    points: np.ndarray  # float32 [S, S] of an organised scan, else [n]
+    object: float
+
+
+Found = dict[Literal["3d", "rgb", "m3d"], Scored]
+"""Of the cloud alone, and with a photograph of this alone and of both."""
+
+
+class Unsupervised(Protocol):
+    """What the module of an unsupervised system offers instead of `Scoring`.
+
+    options: the keys of its method in the config, completed by the schema, without those that only name it (`system`,
+    `features`, `label`, `published`); learning is not told `smoothing_sigma`. A key that names a file (`System.files`)
+    is None or a path. model: the entry of the config's `features`, for a module that takes the patch features of its
+    CLIP where no network of its own is given; None where all files are.
+    """
+
+    def learn(
+        self,
+        scans: Sequence[CloudSample],
+        options: Mapping[str, Any],
+        model: Mapping[str, Any] | None,
+        seed: int,
+        device: torch.device,
+    ) -> dict[str, torch.Tensor]:
+        """What the scores need of a category, from its good scans: what the file of an expert keeps, on the CPU.
+
+        scans: read one at a time as they are indexed, as often as is wanted; never all at once in memory. Raises
+        InputError where nothing can be learnt from them.
+        """
+
+    def restore(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        options: Mapping[str, Any],
+        model: Mapping[str, Any] | None,
+        device: torch.device,
+    ) -> Any:
+        """What `score` takes as its state, ready on the device. Raises InputError for tensors of another system or of
+        other options."""
+
+    def score(self, state: Any, sample: CloudSample, options: Mapping[str, Any]) -> Found:
+        """Scores of one scan: "3d" always, "rgb" and "m3d" as well where it has a photograph and the system reads it.
+        The same scan gives the same scores, whatever was scored before."""
