@@ -81,8 +81,10 @@ def residual_maps(weights: Mapping[str, torch.Tensor], images: torch.Tensor) -> 
     def convolve(x: torch.Tensor, layer: str, norm: str, stride: int = 1) -> torch.Tensor:
         kernel = weights[f"{layer}.weight"]
         x = F.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2)
-        running = (weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
-        return F.batch_norm(x, *running)
+        mean, variance, scale, shift = (
+            weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(x, mean, variance, scale, shift)
 
     x = F.max_pool2d(convolve(images, "conv1", "bn1", 2).relu(), 3, 2, 1)
     found = []
