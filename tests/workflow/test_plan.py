@@ -20,6 +20,9 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+PLUS = {"system": "pointad_plus", "deep_blocks": 3}
+
+
 def small(**datasets: dict[str, Any]) -> dict[str, Any]:
     """A config with a generated data set, `parts`, and whatever else is given."""
     parts = {
@@ -114,6 +117,15 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     published = plan.render_options(config, "standard", "parts", "bagel")
     assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
     assert "masks" not in plan.render_options(config, "depth", "parts", "bagel")
+    learnt = {"dice": "pixels", "deep_precision": "half", "global_3d": "mixed_logit_mean"}
+    scored = {"rgb_map": "pixels", "smoothing_over": "points"}
+    config = complete(small() | {"methods": {"usual": PLUS, "published": {**PLUS, **learnt, **scored}}})
+    usual, published = (plan.training_options(config, name) for name in ("usual", "published"))
+    assert published == usual | learnt
+    assert {"dice", "deep_precision"}.isdisjoint(usual)
+    usual, published = (plan.scoring_options(config, name) for name in ("usual", "published"))
+    assert published == usual | scored | {"deep_precision": "half"}
+    assert usual == {"temperature": 0.07, "smoothing_sigma": 4}
 
 
 def test_completing_twice_changes_nothing() -> None:
