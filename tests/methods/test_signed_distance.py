@@ -103,6 +103,7 @@ def test_the_papers_sizes():
     ]
 
 
+@torch.enable_grad()
 def test_pull_moves_by_the_distance_against_its_gradient():
     expert = some_expert().double()
     codes, places = expert.encode(waves(2, 9, 4).double()), torch.randn(2, 3, 3, generator=generator(5)).double()
@@ -112,7 +113,7 @@ def test_pull_moves_by_the_distance_against_its_gradient():
             place = places[patch, query]
 
             def distance(x, code=codes[patch]):
-                return float(expert.signed_distance(code[None], x[None, None]))
+                return expert.signed_distance(code[None], x[None, None]).item()
 
             steps = 1e-6 * torch.eye(3, dtype=torch.float64)
             slope = torch.tensor([(distance(place + h) - distance(place - h)) / 2e-6 for h in steps])
@@ -129,7 +130,7 @@ def test_the_loss_is_the_mean_distance_to_the_nearest_points():
             gaps = (patches[index] - places[index, query]).norm(dim=1)
             assert torch.equal(nearest[index, query], patches[index, int(gaps.argmin())])
             moved = pull(expert, expert.encode(patches[index : index + 1]), places[index : index + 1, query : query + 1])
-            wanted.append(float((moved[0, 0] - nearest[index, query]).norm()))
+            wanted.append((moved[0, 0] - nearest[index, query]).norm().item())
     assert pull_loss(expert, patches, places, nearest).item() == pytest.approx(sum(wanted) / len(wanted), rel=1e-4)
 
 
