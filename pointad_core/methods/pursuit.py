@@ -19,7 +19,7 @@ def approximate(vectors: torch.Tensor, atoms: torch.Tensor, n_atoms: int) -> tor
     gram = wide @ wide.transpose(1, 2)
     rows = torch.arange(len(vectors), device=vectors.device)[:, None]
     chosen = torch.empty(len(vectors), 0, dtype=torch.long, device=vectors.device)
-    left = products
+    coefficients, left = products.new_zeros(len(vectors), 0, 1), products
     for _ in range(min(n_atoms, atoms.shape[1])):
         best = left.abs().scatter(1, chosen, -1.0).argmax(1, keepdim=True)
         chosen = torch.cat([chosen, best], dim=1)
