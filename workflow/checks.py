@@ -30,6 +30,7 @@ from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from workflow.plan import complete_variants, pairs_of, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
+from workflow.unsupervised import add_train_splits
 from workflow.words import explain, name_key, similar
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ LARGEST = 2**32 - 1
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
-    *("neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
+    *("train_scans", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -315,4 +316,5 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     check_values(config)
     complete_variants(config)
     fill_in(config, _SCHEMA)
+    add_train_splits(config)
     check(config)

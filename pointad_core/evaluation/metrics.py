@@ -21,7 +21,7 @@ import numpy as np
 from scipy import ndimage
 
 METRICS = ("i_auroc", "ap", "p_auroc_paper", "aupro_paper", "p_auroc_object", "aupro_object")
-MODALITIES = ("3d", "m3d")
+MODALITIES = ("3d", "rgb", "m3d")
 """Without and with RGB."""
 COLUMNS = ("category", "modality", "n_good", "n_defective", *METRICS)
 """Of a data set's metrics: a row is a category in one modality."""
