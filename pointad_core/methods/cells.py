@@ -1,10 +1,17 @@
-"""From an organised scan's points to the cells of a coarse grid, as systems with memory banks take them."""
+"""From an organised scan's points and photograph to the cells of a coarse grid, as systems with memory banks take them.
+
+As the published systems do it, each pixel but the outermost becomes the mean of the 3 x 3 around it, and then each cell
+the mean of its pixels.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -25,12 +32,21 @@ def thin_grid(grid: np.ndarray, resolution: int, side: int) -> tuple[np.ndarray,
     return there[pixels], pixels
 
 
+def to_cells(image: torch.Tensor, cells: int) -> torch.Tensor:
+    """Means float32 [d, cells * cells] over the cells of a map float32 [d, h, w]."""
+    return F.adaptive_avg_pool2d(F.avg_pool2d(image[None], 3, stride=1), cells)[0].flatten(1)
+
+
+def colour_cells(maps: Sequence[torch.Tensor], cells: int) -> torch.Tensor:
+    """Features float32 [cells * cells, d] of a photograph's cells, from its maps [d1, h1, w1], [d2, h2, w2], ..."""
+    return torch.cat([to_cells(part, cells) for part in maps]).T
+
+
 def pooling(pixels: np.ndarray, side: int, cells: int) -> csr_array:
     """What makes means over cells of features of points: a sparse matrix, float64 [cells * cells, n].
 
-    pixels: flat pixels of the points on the side x side grid, where no features are 0 elsewhere. As the published
-    systems do it, each pixel but the outermost becomes the mean of the 3 x 3 around it, and then each cell the mean of
-    its pixels; both are linear and the same for rows and columns, so that one matrix of all points does for both.
+    pixels: flat pixels of the points on the side x side grid, whose other pixels count as 0. Both means are linear, and
+    the same for rows and columns.
     """
     from scipy.sparse import csr_array
 

@@ -29,13 +29,13 @@ from pointad_core.clouds.subsets import nearest as nearest_points
 from pointad_core.clouds.subsets import random_subset
 from pointad_core.errors import InputError
 from pointad_core.methods.banks import nearest
-from pointad_core.methods.cells import thin_grid
+from pointad_core.methods.cells import colour_cells, thin_grid
 from pointad_core.methods.interface import CloudSample, Found, Scored
 from pointad_core.methods.local_patches import cut_patches, normalise_patches, smallest
 from pointad_core.methods.pursuit import approximate
 from pointad_core.methods.scoring import smooth
 from pointad_core.methods.signed_distance import Expert, first_expert, train_expert
-from pointad_core.methods.towers import Tower, colour_cells, load_tower
+from pointad_core.methods.towers import Tower, load_tower
 
 __all__ = ["learn", "restore", "score"]
 
@@ -89,7 +89,9 @@ def learn(
     if n_photographs not in (0, len(scans)):
         raise InputError(f"{len(scans) - n_photographs} of {len(scans)} good scans have no photograph, others have one")
     if len(lot) < 2:
-        raise InputError(f"{len(lot)} patches of {options['patch_points']} points to learn from; more points are needed")
+        raise InputError(
+            f"{len(lot)} patches of {options['patch_points']} points to learn from; more points are needed"
+        )
     settings = options["epochs"], options["batch_size"], options["learning_rate"]
     for epoch, loss in train_expert(expert, lot.to(device), *settings, generator):
         logger.debug("epoch %d: loss %.5f", epoch, loss)

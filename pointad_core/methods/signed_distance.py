@@ -99,7 +99,12 @@ def pull_loss(expert: Expert, patches: torch.Tensor, places: torch.Tensor, neare
 
 
 def train_expert(
-    expert: Expert, patches: torch.Tensor, epochs: int, batch_size: int, learning_rate: float, generator: torch.Generator
+    expert: Expert,
+    patches: torch.Tensor,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    generator: torch.Generator,
 ) -> Iterator[tuple[int, float]]:
     """Train in place by Adam on patches float [m, s, 3], normalised here; gives epoch (from 1) and loss of each step.
 

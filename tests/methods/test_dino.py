@@ -46,7 +46,9 @@ def saved(tmp_path, change=lambda _: None, wrap=lambda state: state):
     [
         lambda state: state,
         lambda state: {"student": {}, "teacher": {f"module.backbone.{name}": part for name, part in state.items()}},
-        lambda state: {"teacher": {f"backbone.{name}": state[name] for name in state} | {"head.mlp.0.bias": torch.ones(2)}},
+        lambda state: {
+            "teacher": {f"backbone.{name}": state[name] for name in state} | {"head.mlp.0.bias": torch.ones(2)}
+        },
     ],
     ids=["published", "training", "with a head"],
 )

@@ -54,9 +54,7 @@ def test_features_are_those_of_loops():
     assert found.shape == (4, 36)
     tokens = torch.stack([naive_token(network.encoder, group) for group in groups])
     hidden = [network.pos_embed[0].double()(centre.double()) for centre in centres]
-    places = torch.stack(
-        [network.pos_embed[2].double()(x * 0.5 * (1 + torch.erf(x / 2**0.5))) for x in hidden]
-    )
+    places = torch.stack([network.pos_embed[2].double()(x * 0.5 * (1 + torch.erf(x / 2**0.5))) for x in hidden])
     kept = []
     for index, block in enumerate(network.blocks.blocks):
         tokens = naive_block(block, tokens + places)
