@@ -128,7 +128,7 @@ def test_other_files_are_refused(tmp_path, change, message):
 
 
 def test_a_missing_file():
-    with pytest.raises(InputError, match="none.pth: no such checkpoint"):
+    with pytest.raises(InputError, match=r"none\.pth: no such checkpoint"):
         load_point_mae("none.pth", 0, CPU)
 
 

@@ -129,9 +129,8 @@ def test_the_loss_is_the_mean_distance_to_the_nearest_points():
         for query in range(30):
             gaps = (patches[index] - places[index, query]).norm(dim=1)
             assert torch.equal(nearest[index, query], patches[index, int(gaps.argmin())])
-            moved = pull(
-                expert, expert.encode(patches[index : index + 1]), places[index : index + 1, query : query + 1]
-            )
+            own = slice(index, index + 1)
+            moved = pull(expert, expert.encode(patches[own]), places[own, query : query + 1])
             wanted.append((moved[0, 0] - nearest[index, query]).norm().item())
     assert pull_loss(expert, patches, places, nearest).item() == pytest.approx(sum(wanted) / len(wanted), rel=1e-4)
 
