@@ -39,6 +39,7 @@ from pointad_core.methods.fusion import Fusion, first_fusion, load_fusion, train
 from pointad_core.methods.interface import CloudSample, Found, Scored
 from pointad_core.methods.local_patches import cut_patches
 from pointad_core.methods.point_mae import DIM, PointMae, load_point_mae, nearest_centres
+from pointad_core.methods.pointnet import normalise
 from pointad_core.methods.scoring import smooth
 from pointad_core.methods.towers import load_tower
 
@@ -208,7 +209,10 @@ def _features(
         chosen, pixels = random_subset(len(sample.points), SIDE * SIDE).numpy(), None
     else:
         chosen, pixels = thin_grid(sample.grid, sample.resolution, side)
-    points = (sample.points[chosen] / sample.metre).astype(np.float32)
+    if options["point_mae"] is None:
+        points = normalise(torch.from_numpy(sample.points[chosen])).numpy()
+    else:
+        points = (sample.points[chosen] / sample.metre).astype(np.float32)
     index, members = cut_patches(points, options["groups"], options["group_points"])
     centres = points[index]
     groups = torch.from_numpy(points[members] - centres[:, None])

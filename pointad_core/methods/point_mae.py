@@ -3,7 +3,8 @@
 A group is the points nearest to one of the farthest points; a small PointNet makes a token of it, and another network a
 position of its centre. M3DM takes 1,024 groups of 128 points and joins the tokens after blocks 4, 8 and 12, each
 normalised: 3 x 384 numbers. A point has the mean of the three nearest centres' tokens, weighted by the inverse squares
-of their distances. Points are in metres, about no centre, as M3DM gives them.
+of their distances. M3DM gives the network points in metres, about no centre; a network with drawn weights is given
+them as Point-MAE is trained, about their mean with the farthest at distance 1.
 """
 
 import os
