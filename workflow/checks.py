@@ -27,10 +27,12 @@ from pointad_core.clip.models_index import (
 from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
-from workflow.plan import complete_variants, pairs_of, tested_by
+from pointad_core.rendering.registry import RENDERERS
+from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
 from workflow.unsupervised import add_train_splits
+from workflow.variants import complete_variants
 from workflow.words import explain, name_key, similar
 
 if TYPE_CHECKING:
@@ -96,7 +98,8 @@ LARGEST = 2**32 - 1
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
-    *("train_scans", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
+    *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
+    *("deep_length", "deep_blocks"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -126,6 +129,31 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
     for position, category in enumerate(dataset["auxiliary"]):
         yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
+
+
+def _check_windows(key: str, rendering: Mapping[str, Any], resolution: int) -> Iterator[str]:
+    """What is drawn is reduced to the resolution, never enlarged."""
+    masks = rendering.get("masks", {})
+    for name, section in ((key, rendering), (f"{key}.masks", masks)):
+        if "window" in section and section["window"] < resolution:
+            yield f"config: {name}.window is {section['window']}, expected at least the resolution, {resolution}"
+
+
+def _check_views(name: str, rendering: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a rendering, and each data set in it, can have as many views of its view set as it says."""
+    if not RENDERERS[rendering["renderer"]].shaded:
+        for key, usual in (("n_views", None), ("light", "original")):
+            if rendering[key] != usual:
+                told = f"the renderer {rendering['renderer']!r} has views of its own, which no lamp lights"
+                yield f"config: renderings.{name}.{key} is {rendering[key]!r}, but {told}"
+        return
+    for dataset, settings in config["datasets"].items():
+        view_set = config["view_sets"].get(rendering["view_set"] or settings["view_set"])
+        if view_set and (view_set["x"] or view_set["y"]):
+            try:
+                render_options(config, name, dataset, next(iter(settings["categories"])))
+            except InputError as error:
+                yield f"config: renderings.{name} with datasets.{dataset}: {error}"
 
 
 def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Iterator[str]:
@@ -196,10 +224,11 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
         yield from _refer(f"methods.{name}.aggregation", aggregation, config["aggregations"], "one of aggregations")
         neighbours = config["aggregations"].get(aggregation, {}).get("neighbours", 0)
         for dataset, settings in config["datasets"].items():
-            if neighbours >= settings.get("n_points", math.inf):
+            left = settings.get("n_points", math.inf) * settings["density"]
+            if neighbours >= left:
                 yield (
                     f"config: aggregations.{aggregation}.neighbours is {neighbours}, but clouds of "
-                    f"datasets.{dataset} have {settings['n_points']} points (n_points)"
+                    f"datasets.{dataset} have {left:g} points (n_points and density)"
                 )
     given = method.get("loss_weights", {})
     for loss in given:
@@ -228,6 +257,10 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
     for name, rendering in renderings.items():
         if rendering["view_set"] is not None:
             yield from _refer(f"renderings.{name}.view_set", rendering["view_set"], view_sets, "one of view_sets")
+        yield from _check_windows(f"renderings.{name}", rendering, config["resolution"])
+        yield from _check_views(name, rendering, config)
+    for name, dataset in datasets.items():
+        yield from _check_windows(f"datasets.{name}.rendering", dataset.get("rendering", {}), config["resolution"])
     for name, features in config["features"].items():
         yield from _refer(f"features.{name}.rendering", features["rendering"], renderings, "one of renderings")
         given = [key for key in _WEIGHTS if key in features]
@@ -316,5 +349,5 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     check_values(config)
     complete_variants(config)
     fill_in(config, _SCHEMA)
-    add_train_splits(config)
     check(config)
+    add_train_splits(config)

@@ -20,7 +20,9 @@ from pointad_core.datasets.scans import TEST, refuse_links
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import System, systems_of
 from pointad_core.rendering.registry import RENDERERS
+from pointad_core.rendering.view_sets import take_views
 from pointad_core.storage.shards import holds, split
+from workflow.variants import original_of
 
 Config = Mapping[str, Any]
 Run = tuple[str, str, str, int, str]
@@ -32,54 +34,19 @@ def pick(settings: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: settings[key] for key in keys if key in settings}
 
 
+def unusual(settings: Mapping[str, Any], **usual: Any) -> dict[str, Any]:
+    """Those of these keys that stand otherwise than usual: a stage that came to know a key later has no other params
+    for it where it is not used, and makes nothing again."""
+    return {key: settings[key] for key, value in usual.items() if settings.get(key, value) != value}
+
+
 # Data sets and their scans --------------------------------------------------------------------------------------------
-
-INHERITED = ("layout", "root", "generated", "follow_links")
-"""What a variant has from its original and cannot have otherwise: it is the same scans."""
-OWN = ("label", "published")
-"""What a variant does not have from its original."""
-
-
-def complete_variants(config: dict[str, Any]) -> None:
-    """Give every data set that is a variant the keys of its original that it does not have itself, in place.
-
-    Before the schema looks at the config. Raises InputError for an original that is none, and for another folder.
-    """
-    datasets = config.get("datasets")
-    if not isinstance(datasets, dict):
-        return
-
-    def complete(name: str, on_the_way: tuple[str, ...]) -> Any:
-        entry = datasets[name]
-        if not isinstance(entry, dict) or "variant_of" not in entry:
-            return entry
-        key, original = f"config: datasets.{name}", entry["variant_of"]
-        if not isinstance(original, str) or original not in datasets or original in on_the_way:
-            others = ", ".join(sorted(set(datasets) - set(on_the_way))) or "none"
-            raise InputError(f"{key}.variant_of is {original!r}, expected another of datasets: {others}")
-        base = complete(original, (*on_the_way, original))
-        if not isinstance(base, dict):
-            return entry
-        if changed := [word for word in INHERITED if word in entry and entry[word] != base.get(word)]:
-            raise InputError(f"{key} has {', '.join(changed)} of its own; a variant is the same scans as {original}")
-        datasets[name] = {**{word: base[word] for word in base if word not in (*OWN, "variant_of")}, **entry}
-        return datasets[name]
-
-    for name in list(datasets):
-        complete(name, (name,))
 
 
 def split_of(config: Config, dataset: str) -> str:
     """Which scans of its folder a data set is."""
     split: str = config["datasets"][dataset]["split"]
     return split
-
-
-def original_of(config: Config, dataset: str) -> str:
-    """The data set that a variant is one of in the end, or the data set itself."""
-    while "variant_of" in config["datasets"][dataset]:
-        dataset = config["datasets"][dataset]["variant_of"]
-    return dataset
 
 
 def root_of(config: Config, dataset: str) -> str:
@@ -221,6 +188,7 @@ def cloud_options(config: Config, dataset: str) -> dict[str, Any]:
         "resolution": config["resolution"],
         "normals": pick(settings["normals"], "radius", "neighbours"),
         **pick(settings, "seed", "background", "n_points", "sampling", "unit", "missing", "outliers"),
+        **unusual(settings, density=1, photographs="nearest", masks="nearest", surroundings="keep"),
     }
 
 
@@ -230,12 +198,15 @@ def render_options(config: Config, rendering: str, dataset: str, category: str) 
     entry = {**config["renderings"][rendering], **settings.get("rendering", {})}
     view_set = config["view_sets"][entry["view_set"] or settings["view_set"]]
     renderer = RENDERERS[entry["renderer"]]
+    if renderer.shaded and entry["n_views"] is not None:
+        view_set = take_views(view_set, entry["n_views"])
     point_size = category_of(config, dataset, category).get("point_size", settings["point_size"])
     return {
         "resolution": config["resolution"],
         "views": pick(view_set, "tilt", *(("x", "y") if renderer.shaded else ())),
         "renderer": {"name": entry["renderer"], **vars(renderer), "options": list(renderer.options)},
         **pick({**entry, "point_size": point_size}, *renderer.options),
+        **(unusual(entry, light="original", masks=None) if renderer.shaded else {}),
     }
 
 
@@ -293,14 +264,6 @@ def training_options(config: Config, method: str) -> dict[str, Any]:
 
 def scoring_options(config: Config, method: str) -> dict[str, Any]:
     return pick(config["methods"][method], "temperature", "smoothing_sigma") | files_of(config, method, "word_vectors")
-
-
-def expert_model(config: Config, method: str) -> dict[str, Any] | None:
-    """The CLIP that an unsupervised system takes patch features of, unless it has networks of its own for all."""
-    files = system_of(config, method).files
-    if files and len(files_of(config, method, *files)) == len(files):
-        return None
-    return model_of(config, config["methods"][method]["features"])
 
 
 # Runs, and who is tested ----------------------------------------------------------------------------------------------

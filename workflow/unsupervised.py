@@ -12,7 +12,8 @@ from typing import Any
 from pointad_core.datasets.scans import TEST, TRAIN
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import systems_of
-from workflow.plan import OWN, Config, Run, files_of, model_of, system_of
+from workflow.plan import Config, Run, files_of, model_of, system_of
+from workflow.variants import OWN, is_derived
 
 EACH = "each"
 NAMING = ("system", "features", "label", "published", "smoothing_sigma")
@@ -34,7 +35,7 @@ def add_train_splits(config: dict[str, Any]) -> None:
     if not any(system.unsupervised for system in known):
         return
     datasets = config["datasets"]
-    for name in [name for name, settings in datasets.items() if settings["split"] == TEST]:
+    for name in [name for name, of in datasets.items() if of["split"] == TEST and not is_derived(name)]:
         given = {key: value for key, value in datasets[name].items() if key not in OWN}
         # Names of scans are those of the test split.
         own = {key: {word: of[word] for word in of or () if word != "scans"} for key, of in given["categories"].items()}
@@ -58,6 +59,14 @@ def expert_options(config: Config, method: str) -> dict[str, Any]:
     files = system_of(config, method).files
     own = {key: value for key, value in config["methods"][method].items() if key not in NAMING}
     return dict(sorted((own | files_of(config, method, *files)).items()))
+
+
+def expert_model(config: Config, method: str) -> dict[str, Any] | None:
+    """The CLIP that an unsupervised system takes patch features of, unless it has networks of its own for all."""
+    files = system_of(config, method).files
+    if files and len(files_of(config, method, *files)) == len(files):
+        return None
+    return model_of(config, config["methods"][method]["features"])
 
 
 def runs_of(config: Config, method: str, target: str) -> list[Run]:

@@ -24,5 +24,5 @@ def compute_fpfh(
     normals = estimate_normals(points, normal_radius, normal_neighbours)
     cloud.normals = o3d.utility.Vector3dVector(normals.astype(np.float64))
     search = o3d.geometry.KDTreeSearchParamHybrid(radius, neighbours)
-    found = o3d.pipelines.registration.compute_fpfh_feature(cloud, search).data.T
+    found = o3d.pipelines.registration.compute_fpfh_feature(cloud, search).data.T  # type: ignore[call-arg]
     return np.ascontiguousarray(np.nan_to_num(found, nan=0.0), dtype=np.float32)

@@ -5,9 +5,9 @@ The test split is what PointAD trains on, of one category, and is tested on, of 
 for systems that learn the tested category itself. A reader has
 
 * find(root, category, shard, split): the `Scan`s of a category, or of a shard of it, by their files alone, under the
-  names that shards go by. Names come first: the files of another shard's scans may be just about to be written. InputError
-  for a missing root, category or partner file (gt, rgb, ...) where another scan of the category has one; the message
-  names its path. Without any the category has no labels or no photographs;
+  names that shards go by. Names come first: the files of another shard's scans may be just about to be written.
+  InputError for a missing root, category or partner file (gt, rgb, ...) where another scan of the category has one; the
+  message names its path. Without any the category has no labels or no photographs;
 * find_scans(root, category, shard, split): the same with the names and defects that they have in results, sorted by
   name;
 * read(scan, mark, unit): its content, `Organised` or `Unorganised`, in the numbers of its files; mark: what stands for

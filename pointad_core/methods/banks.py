@@ -1,8 +1,8 @@
 """Memory banks, as PatchCore has them: features of good scans, thinned out to a coreset, and the nearest of them.
 
 Features at full size fill a machine: 765,184 of 1,152 numbers, of one category, are 3.5 GB. All that is made of them
-here is their projection, in blocks, to some 330 numbers each (1 GB), and of distances one block at a time. Distances are
-exact: candidates come from a matrix product, how far they are from differences.
+here is their projection, in blocks, to some 330 numbers each (1 GB), and of distances one block at a time. Distances
+are exact: candidates come from a matrix product, how far they are from differences.
 """
 
 import math
@@ -100,8 +100,8 @@ def reweighted(distances: torch.Tensor, queries: torch.Tensor, bank: torch.Tenso
     """Object score of PatchCore (its Eq. 7): the largest distance s*, less the nearer the bank is crowded around there.
 
     distances: [m], from queries [m, d] to the nearest of a bank [n, d]. With q the query of s*, b its nearest entry,
-    and c the k - 1 entries nearest to b beside itself, it is (1 - exp(s* / sqrt(d)) / sum exp(||q - c|| / sqrt(d))) s*, as
-    the code of BTF has it; of a bank with one entry s* itself.
+    and c the k - 1 entries nearest to b beside itself, it is (1 - exp(s* / sqrt(d)) / sum exp(||q - c|| / sqrt(d))) s*,
+    as the code of BTF has it; of a bank with one entry s* itself.
     """
     worst = distances.argmax()
     query, farthest = queries[worst], distances[worst]

@@ -10,8 +10,8 @@ Readings taken: a normal's sign is arbitrary, as in the published code. Radii ar
 neighbours decide (30 and 100); clouds in millimetres take a thousand times as much. Beside CLIP's patch features, which
 have length 1 where a WideResNet's have some tens, FPFH would decide alone: they are brought to the mean length that
 FPFH has over the good scans. A cloud without pixels, which BTF does not know, has 784 farthest points for cells, each
-the mean of FPFH over the 64 points nearest to it; a point takes the scores of the three cells nearest to it, weighted by
-the inverse of their distances.
+the mean of FPFH over the 64 points nearest to it; a point takes the scores of the three cells nearest to it, weighted
+by the inverse of their distances.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def learn(
     seed: int,
     device: torch.device,
 ) -> dict[str, torch.Tensor]:
-    """A bank for each modality that all good scans have, and the scale of the photographs' features; see `interface`."""
+    """A bank for each modality of the good scans, and the scale of their photographs' features; see `interface`."""
     shapes: list[torch.Tensor] = []
     colours: list[torch.Tensor] = []
     tower = None

@@ -97,8 +97,9 @@ def systems_of(config: Mapping[str, Any]) -> dict[str, System]:
 
 def plain(system: System) -> dict[str, Any]:
     """What results depend on of an entry, as plain values that a workflow can hand on and compare."""
-    names = ("module", "stream", "trained", "aggregates", "class_names", "rgb", "losses")
-    names += ("unsupervised",) if system.unsupervised else ()  # all others' results are older than this key
+    names = ["module", "stream", "trained", "aggregates", "class_names", "rgb", "losses"]
+    if system.unsupervised:  # a key that all others' results are older than
+        names.append("unsupervised")
     return {name: value for name, value in asdict(system).items() if name in names}
 
 

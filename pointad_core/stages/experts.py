@@ -1,4 +1,4 @@
-"""Stage experts: what an unsupervised system learns of one category, from the good scans of its train split (Table 5)."""
+"""Stage experts: what an unsupervised system learns of a category from the good scans of its train split (Table 5)."""
 
 import logging
 from collections.abc import Mapping

@@ -1,5 +1,5 @@
-"""Stage scores: the scans of some categories scored (Sec. 3.6), all with one set of prompts, or each category by what an
-unsupervised system has learnt of it."""
+"""Stage scores: the scans of some categories scored (Sec. 3.6), all with one set of prompts, or each category by what
+an unsupervised system has learnt of it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -8,14 +8,14 @@ import pytest
 from snakemake.utils import validate
 
 from pointad_core.errors import InputError
-from workflow import inputs, plan, tables
+from workflow import inputs, plan, tables, variants
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
     config = copy.deepcopy(config)
-    plan.complete_variants(config)
+    variants.complete_variants(config)
     validate(config, str(REPOSITORY / "workflow/schemas/config.schema.yaml"))
     return config
 
@@ -53,7 +53,7 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     assert "label" not in strict
     assert coarse["rendering"] == strict["rendering"]
     assert (coarse["point_size"], coarse["auxiliary"]) == (20, [])
-    assert plan.original_of(config, "coarse") == "parts"
+    assert variants.original_of(config, "coarse") == "parts"
     for name in ("parts", "strict", "coarse"):
         assert plan.root_of(config, name) == "results/generated/parts"
         assert plan.list_raw(config, name, "bagel") == plan.list_raw(config, "parts", "bagel")
@@ -62,6 +62,22 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     # What a category says of itself is nearer than what its data set says.
     assert [found["point_size"] for found in options] == [5, 5, 5]
     assert plan.render_options(config, "standard", "coarse", "cookie")["point_size"] == 20
+
+
+def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_where_it_is_not_asked_for() -> None:
+    asked = {"photographs": "bicubic", "masks": "bilinear", "surroundings": "black"}
+    config = complete(small(published={"variant_of": "parts", **asked}))
+    usual, published = (plan.cloud_options(config, name) for name in ("parts", "published"))
+    assert published == usual | asked
+    assert not asked.keys() & usual.keys()
+    usual = plan.render_options(config, "standard", "parts", "bagel")
+    assert "masks" not in usual
+    config = complete(
+        small() | {"renderings": {"standard": {"masks": {}}, "depth": {"renderer": "depth", "masks": {}}}}
+    )
+    published = plan.render_options(config, "standard", "parts", "bagel")
+    assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
+    assert "masks" not in plan.render_options(config, "depth", "parts", "bagel")
 
 
 def test_completing_twice_changes_nothing() -> None:
@@ -159,6 +175,51 @@ def test_options_hold_what_their_stage_depends_on_and_no_more() -> None:
     changed = complete(changed)
     for options in (plan.training_options, plan.scoring_options):
         assert options(changed, "learnt") == options(config, "learnt")
+
+
+def test_a_number_of_views_counts_where_it_changes_the_view_set() -> None:
+    config = small(wide={"variant_of": "parts", "rendering": {"n_views": 11}})
+    config["renderings"] = {"few": {"n_views": 3}, "nine": {"n_views": 9}}
+    config = complete(config)
+
+    def views(rendering: str, dataset: str) -> Any:
+        return plan.render_options(config, rendering, dataset, "bagel")["views"]
+
+    assert plan.render_options(config, "nine", "parts", "bagel") == plan.render_options(
+        config, "standard", "parts", "bagel"
+    )
+    assert views("few", "parts") == {"tilt": 180, "x": [0], "y": [-30, 30]}
+    # What a data set says for itself is nearer.
+    assert len(views("few", "wide")["x"]) == 7
+    assert views("depth", "wide") == {"tilt": 180}
+
+
+def test_light_counts_where_it_is_another_and_can_belong_to_a_data_set_alone() -> None:
+    config = small(dim={"variant_of": "parts", "rendering": {"light": "--"}})
+    config["renderings"] = {"bright": {"light": "++"}, "usual": {"light": "original"}}
+    config = complete(config)
+
+    def options(rendering: str, dataset: str) -> dict[str, Any]:
+        return plan.render_options(config, rendering, dataset, "bagel")
+
+    usual = options("standard", "parts")
+    assert "light" not in usual
+    assert options("usual", "parts") == usual
+    assert options("bright", "parts") == {**usual, "light": "++"}
+    assert options("bright", "dim") == options("standard", "dim") == {**usual, "light": "--"}
+    for name in ("depth", "realistic"):
+        assert options(name, "dim") == options(name, "parts")
+    assert plan.cloud_options(config, "dim") == plan.cloud_options(config, "parts")
+
+
+def test_a_density_counts_where_it_takes_points() -> None:
+    parts = {"variant_of": "parts"}
+    config = complete(
+        small(thin={**parts, "density": 0.5}, whole={**parts, "density": 1}, one={**parts, "density": 1.0})
+    )
+    whole = plan.cloud_options(config, "parts")
+    assert plan.cloud_options(config, "whole") == plan.cloud_options(config, "one") == whole
+    assert plan.cloud_options(config, "thin") == {**whole, "density": 0.5}
 
 
 def test_shards_and_what_cannot_be_looked_at(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ for dataset in unsupervised.generated_sets(config):
                     mem_mb=grows(2000),
                     runtime=grows(10 + plan.count_scans(config, dataset, category, shard) / 10),
                 params:
-                    dataset=plan.original_of(config, dataset),
+                    dataset=variants.original_of(config, dataset),
                     layout=DATASETS[dataset]["layout"],
                     category=category,
                     shard=shard,

@@ -39,8 +39,8 @@ def generate_category(
 
     layout: "mvtec3d", "eyecandies" or "real3d"; scans: numbers of the scans, from 0 on, every second one defective, or
     none of the split `train`; those of a shard, or all. Other scans of the split and shard, which an earlier run with
-    more scans has left, are deleted: a reader takes every scan that is there. Raises InputError for a category or layout that cannot be generated. A file
-    that exists under its name is whole.
+    more scans has left, are deleted: a reader takes every scan that is there. Raises InputError for a category or
+    layout that cannot be generated. A file that exists under its name is whole.
     """
     root = Path(root)
     defects = catalogue.generated_defects(layout, category, max(scans) + 1, split)
