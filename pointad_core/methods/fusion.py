@@ -40,8 +40,8 @@ class Fusion(nn.Module):
 
     def __init__(self, xyz_dim: int, rgb_dim: int, ratio: float) -> None:
         super().__init__()
-        self.xyz_norm, self.xyz_mlp = nn.LayerNorm(xyz_dim), _Mlp(xyz_dim, int(ratio * xyz_dim))
-        self.rgb_norm, self.rgb_mlp = nn.LayerNorm(rgb_dim), _Mlp(rgb_dim, int(ratio * rgb_dim))
+        self.xyz_norm, self.xyz_mlp = nn.LayerNorm(xyz_dim), _Mlp(xyz_dim, max(1, int(ratio * xyz_dim)))
+        self.rgb_norm, self.rgb_mlp = nn.LayerNorm(rgb_dim), _Mlp(rgb_dim, max(1, int(ratio * rgb_dim)))
         self.rgb_head, self.xyz_head = nn.Linear(rgb_dim, HEAD), nn.Linear(xyz_dim, HEAD)
 
     def forward(self, xyz: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
