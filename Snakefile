@@ -27,6 +27,10 @@
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
 #   results/tables/differences{1,2,3,4}.csv                                    between any two methods
+#   results/tables/{ablation}.{tex,csv}                                        Tables 6-10, and ablations of one's own
+#
+# A method, data set, rendering, ... whose name has "--" is made by a row of an ablation (pointad_plus--epochs-5). A
+# variant's clouds, renders, features and aggregation lie under its original's name as long as they are made alike.
 #
 # The config is described in config/README.md. The embedded default is read only where no --configfile is given, so
 # that a config file stands for itself and is not mixed with it.
@@ -71,7 +75,7 @@ localrules:
 
 
 rule all:
-    """Tables 1-4 and the summaries they come from."""
+    """The tables and the summaries they come from."""
     default_target: True
     input:
         rules.all_tables.input,

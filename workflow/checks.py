@@ -28,6 +28,7 @@ from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
+from workflow import ablations
 from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
@@ -89,17 +90,20 @@ def check_values(config: Any, path: tuple[str | int, ...] = ()) -> None:
         raise InputError(f"config: {name_key(path)} is {config}, expected at most {LARGEST}")
     elif isinstance(config, float) and not math.isfinite(config):
         raise InputError(f"config: {name_key(path)} is {config}, expected a finite number")
+    elif isinstance(config, float) and config and not SMALLEST <= abs(config) <= LARGEST:
+        raise InputError(f"config: {name_key(path)} is {config}, expected 0 or a size of {SMALLEST} to {LARGEST}")
     elif isinstance(config, float) and config.is_integer() and path and _name(path) in INTEGERS:
         raise InputError(f"config: {name_key(path)} is {config}, expected integer: {int(config)}")
 
 
-LARGEST = 2**32 - 1
-"""Of any number without a fraction: those that a generator takes as its seed go so far."""
+SMALLEST, LARGEST = 1e-9, 2**32 - 1
+"""Sizes of numbers. Seeds of a generator go as far as the largest; beyond both, squares and quotients can leave what a
+number can hold."""
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
-    *("deep_length", "deep_blocks"),
+    *("deep_length", "deep_blocks", "published"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -350,4 +354,12 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     complete_variants(config)
     fill_in(config, _SCHEMA)
     check(config)
+    if problems := list(ablations.check(config)):
+        raise InputError("\n".join(problems))
+    if ablations.expand(config):
+        try:
+            fill_in(config, _SCHEMA)
+            check(config)
+        except InputError as error:
+            raise InputError(ablations.name_rows(config, str(error))) from None
     add_train_splits(config)

@@ -1,7 +1,7 @@
-"""From an organised scan's points and photograph to the cells of a coarse grid, as systems with memory banks take them.
+"""From a scan's points and photograph to the cells of a coarse grid, and back to smoothed scores of its points.
 
-As the published systems do it, each pixel but the outermost becomes the mean of the 3 x 3 around it, and then each cell
-the mean of its pixels.
+As systems with memory banks are published, each pixel but the outermost becomes the mean of the 3 x 3 around it, and
+then each cell the mean of its pixels.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch.nn import functional as F
+
+from pointad_core.methods.interface import CloudSample
+from pointad_core.methods.smoothing import smooth_map, smooth_points
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -64,3 +67,22 @@ def pooling_line(side: int, cells: int) -> np.ndarray:
     ends = -(-(np.arange(1, cells + 1) * inner) // cells)
     within = (np.arange(inner) >= starts[:, None]) & (np.arange(inner) < ends[:, None])
     return within / within.sum(1, keepdims=True) @ threes
+
+
+def to_pixels(values: torch.Tensor, held: np.ndarray, sample: CloudSample) -> np.ndarray:
+    """Values float32 [p] of those cells that `held`, bool [cells * cells], names, at the points of an organised scan,
+    float32 [n]: bilinearly, 0 in all other cells."""
+    cells, size = round(len(held) ** 0.5), (sample.resolution, sample.resolution)
+    image = torch.zeros(cells * cells)
+    image[torch.from_numpy(held)] = values
+    whole = F.interpolate(image.reshape(1, 1, cells, cells), size=size, mode="bilinear", align_corners=False)
+    return whole.flatten().numpy()[sample.grid]
+
+
+def smooth_scores(scores: np.ndarray, sample: CloudSample, sigma: float) -> np.ndarray:
+    """Scores float [n] of a scan's points after the filter: float32 [S, S] of an organised one, else [n]."""
+    if sample.grid is None:
+        return smooth_points(scores, sample.points, sigma)
+    image = np.zeros(sample.resolution**2, dtype=np.float32)
+    image[sample.grid] = scores
+    return smooth_map(image.reshape(sample.resolution, sample.resolution), sigma)

@@ -33,14 +33,13 @@ from torch.nn import functional as F
 from pointad_core.clouds.subsets import random_subset
 from pointad_core.errors import InputError
 from pointad_core.methods.banks import coreset, nearest, reweighted
-from pointad_core.methods.cells import pooling, thin_grid
+from pointad_core.methods.cells import pooling, smooth_scores, thin_grid, to_pixels
 from pointad_core.methods.dino import load_dino
 from pointad_core.methods.fusion import Fusion, first_fusion, load_fusion, train_fusion
 from pointad_core.methods.interface import CloudSample, Found, Scored
 from pointad_core.methods.local_patches import cut_patches
 from pointad_core.methods.point_mae import DIM, PointMae, load_point_mae, nearest_centres
 from pointad_core.methods.pointnet import normalise
-from pointad_core.methods.scoring import smooth
 from pointad_core.methods.towers import load_tower
 
 __all__ = ["learn", "restore", "score"]
@@ -168,10 +167,9 @@ def score(state: State, sample: CloudSample, options: Mapping[str, Any]) -> Foun
     """Scores of the cloud, and with its photograph of this and of both; see `interface`."""
     features = _features(state.points, state.photographs, sample, options, state.device)
     of_points, of_objects = _distances(state, sample, features)
-    cloud = {"points": sample.points} if sample.grid is None else {"grid": sample.grid}
 
     def scored(points: np.ndarray, whole: float) -> Scored:
-        return Scored(smooth(points, cloud, sample.resolution, options["smoothing_sigma"]), whole)
+        return Scored(smooth_scores(points, sample, options["smoothing_sigma"]), whole)
 
     found: Found = {"3d": scored(of_points["xyz"], of_objects["xyz"])}
     if state.of_points is not None and state.of_objects is not None and "fused" in of_points:
@@ -305,12 +303,7 @@ def _distances(state: State, sample: CloudSample, features: Features) -> tuple[d
             index, weights = nearest_centres(sample.points / sample.metre, features.centres / sample.metre)
             of_points[kind] = (of_cells.numpy()[index] * weights).sum(1).astype(np.float32)
             continue
-        cells = round(len(held) ** 0.5)
-        image = torch.zeros(cells * cells)
-        image[torch.from_numpy(held)] = of_cells
-        size = (sample.resolution, sample.resolution)
-        whole = F.interpolate(image.reshape(1, 1, cells, cells), size=size, mode="bilinear", align_corners=False)
-        of_points[kind] = whole.flatten().numpy()[sample.grid]
+        of_points[kind] = to_pixels(of_cells, held, sample)
     return of_points, of_objects
 
 

@@ -23,17 +23,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from pointad_core.clouds.subsets import nearest as nearest_points
 from pointad_core.clouds.subsets import random_subset
 from pointad_core.errors import InputError
 from pointad_core.methods.banks import nearest
-from pointad_core.methods.cells import colour_cells, thin_grid
+from pointad_core.methods.cells import colour_cells, smooth_scores, thin_grid, to_pixels
 from pointad_core.methods.interface import CloudSample, Found, Scored
 from pointad_core.methods.local_patches import cut_patches, normalise_patches, smallest
 from pointad_core.methods.pursuit import approximate
-from pointad_core.methods.scoring import smooth
 from pointad_core.methods.signed_distance import Expert, first_expert, train_expert
 from pointad_core.methods.towers import Tower, load_tower
 
@@ -128,10 +126,9 @@ def restore(
 
 def score(state: State, sample: CloudSample, options: Mapping[str, Any]) -> Found:
     """Scores of the cloud, and with its photograph of this and of both; see `interface`."""
-    cloud = {"points": sample.points} if sample.grid is None else {"grid": sample.grid}
 
     def scored(points: np.ndarray, whole: float) -> Scored:
-        return Scored(smooth(points, cloud, sample.resolution, options["smoothing_sigma"]), whole)
+        return Scored(smooth_scores(points, sample, options["smoothing_sigma"]), whole)
 
     cut = _cut(sample, options)
     shape, largest, matched = _score_shape(state, cut, sample, skip=0)
@@ -194,7 +191,7 @@ def _memories(
         codes.append(_encode(expert, cut.patches.to(device)).cpu())
         numbers.append(torch.full((len(cut.patches),), index, dtype=torch.int32))
         if tower is not None and cut.covers is not None and scan.photograph is not None:
-            held = cut.covers.any(0)
+            held: np.ndarray = cut.covers.max(axis=0)
             # Half precision: the memory of a category at full size is 0.3 GB so, and rounds less than cells differ.
             colours.append(colour_cells(tower(scan.photograph), CELLS)[held].cpu().half())
             covers.append(torch.from_numpy(np.packbits(cut.covers, axis=1)))
@@ -246,8 +243,7 @@ def _score_colour(
     assert state.colours is not None
     assert cut.covers is not None
     assert sample.photograph is not None
-    assert sample.grid is not None
-    held = cut.covers.any(0)
+    held: np.ndarray = cut.covers.max(axis=0)
     cells = colour_cells(state.tower(sample.photograph), CELLS)[held].half().float()
     if cells.shape[1] != state.colours.shape[1]:
         raise InputError("its photograph's features are of another length than the memory's; learn it again")
@@ -256,10 +252,7 @@ def _score_colour(
     allowed = state.colours[np.unique(state.rows[state.scans[codes[of_codes]], places])]
     close = nearest(cells, allowed, COLOURS + skip)[1][:, skip:]
     errors = (cells - approximate(cells, allowed[close], ATOMS)).norm(dim=1).cpu()
-    image = torch.zeros(1, 1, CELLS, CELLS)
-    image.flatten()[torch.from_numpy(held)] = errors
-    whole = F.interpolate(image, size=sample.resolution, mode="bilinear", align_corners=False)
-    return whole.flatten().numpy()[sample.grid], float(errors.max())
+    return to_pixels(errors, held, sample), float(errors.max())
 
 
 def _align(state: State, scans: Sequence[CloudSample], options: Mapping[str, Any]) -> tuple[float, float]:
