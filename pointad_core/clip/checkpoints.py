@@ -83,8 +83,8 @@ def read_checkpoint(path: str | Path, within: Collection[str] = ()) -> dict[str,
     """Tensors of a checkpoint by name, on the CPU, as they are stored.
 
     Takes a state dict as it is, one under the key "state_dict" of a training checkpoint or under a key of `within`, and
-    drops the prefix "module." of a distributed run. Raises InputError for a file that is missing, that is none of the kinds
-    above, or that holds anything but tensors.
+    drops the prefix "module." of a distributed run. Raises InputError for a file that is missing, that is none of the
+    kinds above, or that holds anything but tensors.
     """
     path = Path(path)
     if not path.is_file():
