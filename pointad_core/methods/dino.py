@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from pointad_core.clip.checkpoints import read_checkpoint
 from pointad_core.errors import InputError
+from pointad_core.methods.towers import DEVIATION, MEAN
 from pointad_core.methods.transformer import Block, fill
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEAD = 64  # channels of an attention head in each of DINO's transformers
 
 
@@ -30,13 +30,12 @@ class Dino(nn.Module):
         self.blocks = nn.ModuleList(Block(width, width // HEAD, qkv_bias=True, epsilon=1e-6) for _ in range(depth))
         self.norm = nn.LayerNorm(width, 1e-6)
         self.side = patch * math.isqrt(tokens - 1)  # pixels of the image that it was trained for
-        for name, values in (("mean", MEAN), ("std", STD)):
-            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Patch features float [b, width, g, g] of images float [b, 3, h, h] in 0..1, brought to its own size."""
         images = F.interpolate(images, size=(self.side, self.side), mode="bicubic", antialias=True).clamp(0, 1)
-        patches = self.patch_embed["proj"]((images - self.mean) / self.std)
+        mean, deviation = (images.new_tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
+        patches = self.patch_embed["proj"]((images - mean) / deviation)
         tokens = torch.cat([self.cls_token.expand(len(images), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
         tokens = tokens + self.pos_embed
         for block in self.blocks:
