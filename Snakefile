@@ -16,7 +16,6 @@
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.npz         the same with scans drawn anew
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
-#   results/heatmaps/gallery.png                                               the methods side by side
 #   results/predictions/{prediction}{shard}/...                                a folder of the user's own scans
 #   results/predictions/{prediction}.csv                                       and the table of all of them
 #   results/viewers/{dataset}/{category}.html                                  every method's scores on scans to turn
@@ -24,6 +23,8 @@
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
 #   results/tables/differences{1,2,3,4}.csv                                    between any two methods
+#   results/figures/{figure}.{pdf,png}                                         .tex and .txt: caption; .csv: what is shown
+#   results/figures/figures.tex                                                all of them
 #
 # The config is described in config/README.md. The embedded default is read only where no --configfile is given, so
 # that a config file stands for itself and is not mixed with it.
@@ -50,6 +51,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/predictions.smk"
 include: "workflow/rules/viewers.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/targets.smk"
 
 

@@ -27,10 +27,12 @@ from pointad_core.clip.models_index import (
 from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
+from workflow.figures import check as check_figures
 from workflow.plan import complete_variants, pairs_of, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
 from workflow.words import explain, name_key, similar
+from workflow.words import refer as _refer
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -103,12 +105,6 @@ INTEGERS = {
 def _name(path: tuple[str | int, ...]) -> str:
     """The key of a value, or of the list that it stands in."""
     return next(part for part in reversed(path) if isinstance(part, str))
-
-
-def _refer(key: str, name: str, allowed: Collection[str], what: str) -> Iterator[str]:
-    if name not in allowed:
-        there = ", ".join(sorted(allowed)) or "none"
-        yield f"config: {key} is {name!r}{similar(name, allowed)}, expected {what}: {there}"
 
 
 def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[str]) -> Iterator[str]:
@@ -252,6 +248,7 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _refer(f"methods.{name}.published", method["published"], published, "one of the paper's rows")
         yield from _check_method(name, method, config)
     yield from check_predictions(config)
+    yield from check_figures(config)
     experiments = config["experiments"]
     for position, name in enumerate(experiments["one_vs_rest"]):
         key = f"experiments.one_vs_rest[{position}]"

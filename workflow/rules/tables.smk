@@ -31,7 +31,7 @@ rule table:
 rule document:
     """One LaTeX document with all tables."""
     input:
-        tables=expand("results/tables/table{number}.tex", number=[1, 2, 3, 4]),
+        bodies=expand("results/tables/table{number}.tex", number=[1, 2, 3, 4]),
     output:
         tex="results/tables/tables.tex",
     log:
@@ -43,6 +43,7 @@ rule document:
         mem_mb=1000,
         runtime=10,
     params:
+        landscape=True,
         code=fingerprint("stages.tables"),
     script:
         "../scripts/document.py"
