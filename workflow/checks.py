@@ -27,8 +27,9 @@ from pointad_core.clip.models_index import (
 from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
+from pointad_core.rendering.registry import RENDERERS
 from workflow.figures import check as check_figures
-from workflow.plan import complete_variants, pairs_of, tested_by
+from workflow.plan import complete_variants, pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
 from workflow.words import explain, name_key, similar
@@ -97,7 +98,7 @@ LARGEST = 2**32 - 1
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
-    *("neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
+    *("n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -121,6 +122,22 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
     for position, category in enumerate(dataset["auxiliary"]):
         yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
+
+
+def _check_views(name: str, rendering: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a rendering, and each data set in it, can have as many views of its view set as it says."""
+    if not RENDERERS[rendering["renderer"]].shaded:
+        if rendering["n_views"] is not None:
+            told = f"the renderer {rendering['renderer']!r} has views of its own"
+            yield f"config: renderings.{name}.n_views is {rendering['n_views']}, but {told}"
+        return
+    for dataset, settings in config["datasets"].items():
+        view_set = config["view_sets"].get(rendering["view_set"] or settings["view_set"])
+        if view_set and (view_set["x"] or view_set["y"]):
+            try:
+                render_options(config, name, dataset, next(iter(settings["categories"])))
+            except InputError as error:
+                yield f"config: renderings.{name} with datasets.{dataset}: {error}"
 
 
 def _check_model(name: str, features: Mapping[str, Any], resolution: int) -> Iterator[str]:
@@ -191,10 +208,11 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
         yield from _refer(f"methods.{name}.aggregation", aggregation, config["aggregations"], "one of aggregations")
         neighbours = config["aggregations"].get(aggregation, {}).get("neighbours", 0)
         for dataset, settings in config["datasets"].items():
-            if neighbours >= settings.get("n_points", math.inf):
+            left = settings.get("n_points", math.inf) * settings["density"]
+            if neighbours >= left:
                 yield (
                     f"config: aggregations.{aggregation}.neighbours is {neighbours}, but clouds of "
-                    f"datasets.{dataset} have {settings['n_points']} points (n_points)"
+                    f"datasets.{dataset} have {left:g} points (n_points and density)"
                 )
     given = method.get("loss_weights", {})
     for loss in given:
@@ -223,6 +241,7 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
     for name, rendering in renderings.items():
         if rendering["view_set"] is not None:
             yield from _refer(f"renderings.{name}.view_set", rendering["view_set"], view_sets, "one of view_sets")
+        yield from _check_views(name, rendering, config)
     for name, features in config["features"].items():
         yield from _refer(f"features.{name}.rendering", features["rendering"], renderings, "one of renderings")
         given = [key for key in _WEIGHTS if key in features]

@@ -20,6 +20,7 @@ from pointad_core.datasets.scans import refuse_links
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import System, systems_of
 from pointad_core.rendering.registry import RENDERERS
+from pointad_core.rendering.view_sets import take_views
 from pointad_core.storage.shards import holds, split
 
 Config = Mapping[str, Any]
@@ -207,6 +208,7 @@ def cloud_options(config: Config, dataset: str) -> dict[str, Any]:
         "resolution": config["resolution"],
         "normals": pick(settings["normals"], "radius", "neighbours"),
         **pick(settings, "seed", "background", "n_points", "sampling", "unit", "missing", "outliers"),
+        **({"density": settings["density"]} if settings["density"] != 1 else {}),
     }
 
 
@@ -216,6 +218,8 @@ def render_options(config: Config, rendering: str, dataset: str, category: str) 
     entry = {**config["renderings"][rendering], **settings.get("rendering", {})}
     view_set = config["view_sets"][entry["view_set"] or settings["view_set"]]
     renderer = RENDERERS[entry["renderer"]]
+    if renderer.shaded and entry["n_views"] is not None:
+        view_set = take_views(view_set, entry["n_views"])
     point_size = category_of(config, dataset, category).get("point_size", settings["point_size"])
     return {
         "resolution": config["resolution"],

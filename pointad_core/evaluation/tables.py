@@ -26,6 +26,7 @@ import pandas as pd
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import Methods, average
+from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, weights
 from pointad_core.evaluation.intervals import BOUNDS, Replicates, bounds, replicate
 from pointad_core.evaluation.latex import escape, percent, rank, tabular
 from pointad_core.evaluation.metrics import METRICS
@@ -213,49 +214,13 @@ def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Seq
     return tabular([(titles, True), (labels, False), (notes, True)], list(zip(["Method", *names], *cells, strict=True)))
 
 
-def _describe_data(entry: Mapping[str, Any]) -> str:
-    if generated := entry.get("generated"):
-        return f"generated ({generated['scans']} scans a category, seed {generated['seed']}), not the published data"
-    return "the published data" if entry.get("published") else "the user's own data"
-
-
-def _weights(features: Mapping[str, Any]) -> str | None:
-    """Where the weights of an entry of features come from; None for random ones, which were never trained."""
-    if checkpoint := features.get("checkpoint"):
-        return f"weights from checkpoint {Path(checkpoint).name}"
-    return f"pretrained weights {features['pretrained']}" if features.get("pretrained") else None
-
-
-def _describe_clip(features: Mapping[str, Any]) -> str:
-    random = f"random weights drawn from seed {features.get('random_seed')}, never trained"
-    return f"{features['model']} ({_weights(features) or random})"
-
-
-def _describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -> str:
-    clip = _describe_clip(features[method["features"]])
-    if "pointnet" not in method:
-        return clip
-    network, words = method["pointnet"], method.get("word_vectors")
-    weights = f"weights from {Path(network).name}" if network else "trained on the auxiliary class"
-    vectors = f"word vectors of {Path(words).name}" if words else f"the token embeddings of {clip} as word vectors"
-    return f"PointNet {weights}, {vectors}"
-
-
-def _gather(described: Iterable[tuple[str, str]]) -> str:
-    """Pairs (label, description) as text, labels with the same description together."""
-    labels: dict[str, list[str]] = {}
-    for label, description in described:
-        labels.setdefault(description, []).append(label)
-    return escape("; ".join(f"{', '.join(names)}: {description}" for description, names in labels.items()))
-
-
 def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], options: Mapping[str, Any]) -> str:
     datasets, methods, features = options["datasets"], options["methods"].values(), options["features"]
     sources = [datasets[name] for name in dict.fromkeys(group.source for group in groups)]
     involved = [datasets[name] for name in dict.fromkeys(name for g in groups for name in (g.source, g.dataset))]
     parts = {
-        "Data": _gather((entry["label"], _describe_data(entry)) for entry in involved),
-        "Backbone": _gather((entry["label"], _describe_backbone(entry, features)) for entry in methods),
+        "Data": gather((entry["label"], describe_data(entry)) for entry in involved),
+        "Backbone": gather((entry["label"], describe_backbone(entry, features)) for entry in methods),
         "Auxiliary classes": escape("; ".join(f"{s['label']}: {', '.join(s['auxiliary'])}" for s in sources)),
         "Seeds" if len(options["seeds"]) > 1 else "Seed": escape(", ".join(map(str, options["seeds"]))),
     }
@@ -274,8 +239,8 @@ def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], o
         parts["Not shown, for lack of labels"] = escape(", ".join(datasets[name]["label"] for name in absent))
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
     causes = ["generated data"] * any(entry.get("generated") for entry in involved)
-    weights = [method.get("word_vectors") or _weights(features[method["features"]]) for method in methods]
-    causes += ["untrained weights"] * (not all(weights))
+    known = [method.get("word_vectors") or weights(features[method["features"]]) for method in methods]
+    causes += ["untrained weights"] * (not all(known))
     if causes:
         warning = f"These numbers come from {' and '.join(causes)}; they are no results on the published data sets."
         said.append(rf"\textbf{{{warning}}}")

@@ -13,9 +13,10 @@ import pytest
 from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import RUN
 from pointad_core.evaluation.bootstrap import REPLICATES
+from pointad_core.evaluation.captions import describe_backbone
 from pointad_core.evaluation.latex import document, escape
 from pointad_core.evaluation.metrics import METRICS
-from pointad_core.evaluation.tables import TABLES, _describe_backbone, make_groups, paper_numbers, table_rows, table_tex
+from pointad_core.evaluation.tables import TABLES, make_groups, paper_numbers, table_rows, table_tex
 
 CATEGORIES = {"solid": ["a", "b", "c"], "sweets": ["d", "e"], "scans": ["f", "g"]}
 AUXILIARY = {"solid": ["a", "b"], "sweets": ["d"], "scans": ["f"]}
@@ -441,4 +442,4 @@ def test_the_document_holds_every_table_and_stands_alone(metrics):
 )
 def test_a_network_names_its_weights_and_word_vectors(files, said):
     method = {"features": "small", **files}
-    assert _describe_backbone(method, OPTIONS["features"]) == said
+    assert describe_backbone(method, OPTIONS["features"]) == said

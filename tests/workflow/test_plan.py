@@ -161,6 +161,33 @@ def test_options_hold_what_their_stage_depends_on_and_no_more() -> None:
         assert options(changed, "learnt") == options(config, "learnt")
 
 
+def test_a_number_of_views_counts_where_it_changes_the_view_set() -> None:
+    config = small(wide={"variant_of": "parts", "rendering": {"n_views": 11}})
+    config["renderings"] = {"few": {"n_views": 3}, "nine": {"n_views": 9}}
+    config = complete(config)
+
+    def views(rendering: str, dataset: str) -> Any:
+        return plan.render_options(config, rendering, dataset, "bagel")["views"]
+
+    assert plan.render_options(config, "nine", "parts", "bagel") == plan.render_options(
+        config, "standard", "parts", "bagel"
+    )
+    assert views("few", "parts") == {"tilt": 180, "x": [0], "y": [-30, 30]}
+    # What a data set says for itself is nearer.
+    assert len(views("few", "wide")["x"]) == 7
+    assert views("depth", "wide") == {"tilt": 180}
+
+
+def test_a_density_counts_where_it_takes_points() -> None:
+    parts = {"variant_of": "parts"}
+    config = complete(
+        small(thin={**parts, "density": 0.5}, whole={**parts, "density": 1}, one={**parts, "density": 1.0})
+    )
+    whole = plan.cloud_options(config, "parts")
+    assert plan.cloud_options(config, "whole") == plan.cloud_options(config, "one") == whole
+    assert plan.cloud_options(config, "thin") == {**whole, "density": 0.5}
+
+
 def test_shards_and_what_cannot_be_looked_at(tmp_path: Path) -> None:
     far = {"layout": "mvtec3d", "root": str(tmp_path / "nowhere"), "categories": {"a": None}, "shard_size": 2}
     config = small(far=far)

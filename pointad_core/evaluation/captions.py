@@ -1,0 +1,45 @@
+"""What a table's caption says of the data and of the weights behind it, in words."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pointad_core.evaluation.latex import escape
+
+
+def describe_data(entry: Mapping[str, Any]) -> str:
+    """Where a data set comes from, by its entry: `generated` (scans and seed) or `published`, or neither."""
+    if generated := entry.get("generated"):
+        return f"generated ({generated['scans']} scans a category, seed {generated['seed']}), not the published data"
+    return "the published data" if entry.get("published") else "the user's own data"
+
+
+def weights(features: Mapping[str, Any]) -> str | None:
+    """Where the weights of an entry of features come from; None for random ones, which were never trained."""
+    if checkpoint := features.get("checkpoint"):
+        return f"weights from checkpoint {Path(checkpoint).name}"
+    return f"pretrained weights {features['pretrained']}" if features.get("pretrained") else None
+
+
+def _describe_clip(features: Mapping[str, Any]) -> str:
+    random = f"random weights drawn from seed {features.get('random_seed')}, never trained"
+    return f"{features['model']} ({weights(features) or random})"
+
+
+def describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -> str:
+    """The network behind a method, by its entry and the entries of features."""
+    clip = _describe_clip(features[method["features"]])
+    if "pointnet" not in method:
+        return clip
+    network, words = method["pointnet"], method.get("word_vectors")
+    weights = f"weights from {Path(network).name}" if network else "trained on the auxiliary class"
+    vectors = f"word vectors of {Path(words).name}" if words else f"the token embeddings of {clip} as word vectors"
+    return f"PointNet {weights}, {vectors}"
+
+
+def gather(described: Iterable[tuple[str, str]]) -> str:
+    """Pairs (label, description) as text, labels with the same description together."""
+    labels: dict[str, list[str]] = {}
+    for label, description in described:
+        labels.setdefault(description, []).append(label)
+    return escape("; ".join(f"{', '.join(names)}: {description}" for description, names in labels.items()))
