@@ -29,8 +29,8 @@ FONT = 7.0
 DPI = 300
 LARGEST = 1.6
 """Side of a panel in inches at most, where few stand side by side."""
-LEFT, RIGHT, GAP = 0.36, 0.44, 0.05
-"""Room in inches for the lines' names and the scales, and between panels."""
+LEFT, RIGHT, GAP = 0.95, 0.44, 0.05
+"""Room in inches for the lines' names at most and for the scales, and between panels."""
 
 _LETTER = FONT / 72 * 0.56
 """Width of a letter in inches, on average."""
@@ -88,7 +88,9 @@ def draw_figure(
     """
     from matplotlib.figure import Figure
 
-    side = min(LARGEST, (WIDTH - LEFT - RIGHT) / len(heads) - GAP)
+    names = [_wrap(line.name, LEFT - 0.1) for line in lines]
+    margin = 0.1 + _LETTER * max(len(part) for name in names for part in name.split("\n"))
+    side = min(LARGEST, (WIDTH - margin - RIGHT) / len(heads) - GAP)
     step = side + GAP
     wrapped = [_wrap(head, step) for head in heads]
     spans = [_wrap(text, step * count - 0.1) for text, count in groups]
@@ -98,7 +100,7 @@ def draw_figure(
     height = top + step * len(lines)
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
     # A row of few panels stands in the middle of the page.
-    left = (WIDTH - step * len(heads) + GAP + LEFT - RIGHT) / 2
+    left = (WIDTH - step * len(heads) + GAP + margin - RIGHT) / 2
 
     def write(x: float, y: float, text: str, **how: Any) -> None:
         # Names of scans and labels are text, not formulas, whatever dollars they have.
@@ -116,8 +118,7 @@ def draw_figure(
     ranges = find_ranges(lines, scope)
     for row, line in enumerate(lines):
         y = top + row * step
-        write(left - 0.08, y + side / 2, _wrap(line.name, side + 0.1), rotation=90, ha="right", va="center",
-              multialignment="center")  # fmt: skip
+        write(left - 0.07, y + side / 2, names[row], ha="right", va="center")
         for column, panel in enumerate(line.panels):
             box = ((left + column * step) / WIDTH, 1 - (y + side) / height, side / WIDTH, side / height)
             if isinstance(panel, str):

@@ -112,9 +112,9 @@ def _open_parts(look: Mapping[str, Any], system: Mapping[str, Any], places: Plac
     from pointad_core.stages.samples import open_samples
 
     entry = System(**system["system"])
-    module, settings = load(entry), Settings.of(system["options"], entry.losses)
+    module, settings, device = load(entry), Settings.of(system["options"], entry.losses), torch.device("cpu")
     prompts = places[look["prompts"]] if look["prompts"] else None
-    state = restore(entry, prompts, settings, system["model"], torch.device("cpu"))(look["display"])
+    state = restore(entry, prompts, settings, system["model"], device)(look["display"])
     paths = {stage: [places[path] for path in found] for stage, found in look["stores"].items()}
     reader = stack.enter_context(open_samples(paths, entry))
     reader.check_dimensions(state, prompts or system["model"]["model"])
@@ -123,10 +123,10 @@ def _open_parts(look: Mapping[str, Any], system: Mapping[str, Any], places: Plac
     def of_branches(scan: str) -> Mapping[str, np.ndarray]:
         cloud = reader.clouds.load(scan, ["grid"] if organised else ["points", "nearest"])
         photograph = reader.rgb(scan) if organised and entry.rgb else None
-        return score_branches(module, state, reader.sample(scan), cloud, resolution, settings, photograph)
+        return score_branches(module, state, reader.sample(scan).on(device), cloud, resolution, settings, photograph)
 
     def of_views(scan: str) -> np.ndarray:
-        return score_views(state, reader.sample(scan), resolution, settings)
+        return score_views(state, reader.sample(scan).on(device), resolution, settings)
 
     return of_branches, of_views
 
