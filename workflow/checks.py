@@ -124,12 +124,21 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
 
 
+def _check_windows(key: str, rendering: Mapping[str, Any], resolution: int) -> Iterator[str]:
+    """What is drawn is reduced to the resolution, never enlarged."""
+    masks = rendering.get("masks", {})
+    for name, section in ((key, rendering), (f"{key}.masks", masks)):
+        if "window" in section and section["window"] < resolution:
+            yield f"config: {name}.window is {section['window']}, expected at least the resolution, {resolution}"
+
+
 def _check_views(name: str, rendering: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
     """Whether a rendering, and each data set in it, can have as many views of its view set as it says."""
     if not RENDERERS[rendering["renderer"]].shaded:
-        if rendering["n_views"] is not None:
-            told = f"the renderer {rendering['renderer']!r} has views of its own"
-            yield f"config: renderings.{name}.n_views is {rendering['n_views']}, but {told}"
+        for key, usual in (("n_views", None), ("light", "original")):
+            if rendering[key] != usual:
+                told = f"the renderer {rendering['renderer']!r} has views of its own, which no lamp lights"
+                yield f"config: renderings.{name}.{key} is {rendering[key]!r}, but {told}"
         return
     for dataset, settings in config["datasets"].items():
         view_set = config["view_sets"].get(rendering["view_set"] or settings["view_set"])
@@ -241,7 +250,10 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
     for name, rendering in renderings.items():
         if rendering["view_set"] is not None:
             yield from _refer(f"renderings.{name}.view_set", rendering["view_set"], view_sets, "one of view_sets")
+        yield from _check_windows(f"renderings.{name}", rendering, config["resolution"])
         yield from _check_views(name, rendering, config)
+    for name, dataset in datasets.items():
+        yield from _check_windows(f"datasets.{name}.rendering", dataset.get("rendering", {}), config["resolution"])
     for name, features in config["features"].items():
         yield from _refer(f"features.{name}.rendering", features["rendering"], renderings, "one of renderings")
         given = [key for key in _WEIGHTS if key in features]

@@ -33,6 +33,12 @@ def pick(settings: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: settings[key] for key in keys if key in settings}
 
 
+def unusual(settings: Mapping[str, Any], **usual: Any) -> dict[str, Any]:
+    """Those of these keys that stand otherwise than usual: a stage that came to know a key later has no other params
+    for it where it is not used, and makes nothing again."""
+    return {key: settings[key] for key, value in usual.items() if settings.get(key, value) != value}
+
+
 # Data sets and their scans --------------------------------------------------------------------------------------------
 
 INHERITED = ("layout", "root", "generated", "follow_links")
@@ -208,7 +214,7 @@ def cloud_options(config: Config, dataset: str) -> dict[str, Any]:
         "resolution": config["resolution"],
         "normals": pick(settings["normals"], "radius", "neighbours"),
         **pick(settings, "seed", "background", "n_points", "sampling", "unit", "missing", "outliers"),
-        **({"density": settings["density"]} if settings["density"] != 1 else {}),
+        **unusual(settings, density=1, photographs="nearest", masks="nearest", surroundings="keep"),
     }
 
 
@@ -226,6 +232,7 @@ def render_options(config: Config, rendering: str, dataset: str, category: str) 
         "views": pick(view_set, "tilt", *(("x", "y") if renderer.shaded else ())),
         "renderer": {"name": entry["renderer"], **vars(renderer), "options": list(renderer.options)},
         **pick({**entry, "point_size": point_size}, *renderer.options),
+        **(unusual(entry, light="original", masks=None) if renderer.shaded else {}),
     }
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pointad_core.evaluation.pictures import carry_to_image, find_silhouette
-from pointad_core.evaluation.viewer import find_range
 from pointad_core.predict.predictor import Prediction
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ def draw_picture(found: Prediction) -> Image:
     """Of each chosen view the shaded image above and the scores below, and the photograph beside; text and scale."""
     from PIL import Image, ImageDraw
 
-    scores = found.scores[found.scan.kept]
-    low, high = find_range(scores)
+    low, high = found.colour_range
     of_views = _points_of_views(found)
     columns = []
     for view in choose_views(found):

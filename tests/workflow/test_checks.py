@@ -270,7 +270,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(shard_size=0), "config: datasets.mvtec3d.shard_size is 0, expected null or integer >= 1"),
     (with_data(shard_size=-3), "config: datasets.mvtec3d.shard_size is -3, expected null or integer >= 1"),
     # Ours.
-    (with_data(layout="folder"), "config: datasets.mvtec3d.layout is 'folder', expected one that can be generated: "),
+    (
+        with_data(layout="folder_organised"),
+        "datasets.mvtec3d.layout is 'folder_organised', expected one that can be gen",
+    ),
     ({"predictions": {"a": {}}}, "config: predictions.a lacks the key 'folder'"),
     (
         {"predictions": {"a": {"folder": "x", "unit": "ell"}}},
@@ -369,6 +372,12 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(density=70), "config: datasets.mvtec3d.density is 70"),
     ({"view_sets": {"mine": {"tilt": 3}}}, "config: view_sets.mine has no view, expected an angle in x or y"),
     ({"renderings": {"standard": {"view_set": "x"}}}, "renderings.standard.view_set is 'x', expected one of view_sets"),
+    ({"renderings": {"standard": {"window": 335}}}, "renderings.standard.window is 335, expected at least the resolut"),
+    ({"renderings": {"standard": {"masks": {"window": 20}}}}, "renderings.standard.masks.window is 20, expected at l"),
+    (
+        {"datasets": {"real3d": {"rendering": {"window": 300}}}},
+        "datasets.real3d.rendering.window is 300, expected at least the resolution, 336",
+    ),
     (
         {"view_sets": {"one": {"y": [5]}}, "renderings": {"few": {"view_set": "one", "n_views": 3}}},
         "renderings.few with datasets.mvtec3d: n_views is 3, but 3 of them cannot be spread over the one angle in y",
@@ -376,6 +385,14 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (
         {"renderings": {"depth": {"renderer": "depth", "n_views": 3}}},
         "renderings.depth.n_views is 3, but the renderer 'depth' has views of its own",
+    ),
+    (
+        {"renderings": {"realistic": {"renderer": "realistic", "light": "+"}}},
+        "renderings.realistic.light is '+', but the renderer 'realistic' has views of its own, which no lamp lights",
+    ),
+    (
+        {"renderings": {"dim": {"light": "---"}}},
+        "config: renderings.dim.light is '---', expected one of ++, +, original",
     ),
     ({"features": {"standard": {"rendering": "x"}}}, "features.standard.rendering is 'x', expected one of renderings"),
     ({"features": {"standard": {"random_seed": 1}}}, "features.standard has pretrained and random_seed of the keys"),

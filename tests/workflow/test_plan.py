@@ -64,6 +64,20 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     assert plan.render_options(config, "standard", "coarse", "cookie")["point_size"] == 20
 
 
+def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_where_it_is_not_asked_for() -> None:
+    asked = {"photographs": "bicubic", "masks": "bilinear", "surroundings": "black"}
+    config = complete(small(published={"variant_of": "parts", **asked}))
+    usual, published = (plan.cloud_options(config, name) for name in ("parts", "published"))
+    assert published == usual | asked
+    assert not asked.keys() & usual.keys()
+    usual = plan.render_options(config, "standard", "parts", "bagel")
+    assert "masks" not in usual
+    config = complete(small() | {"renderings": {"standard": {"masks": {}}, "depth": {"renderer": "depth", "masks": {}}}})
+    published = plan.render_options(config, "standard", "parts", "bagel")
+    assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
+    assert "masks" not in plan.render_options(config, "depth", "parts", "bagel")
+
+
 def test_completing_twice_changes_nothing() -> None:
     config = small(strict={"variant_of": "parts"})
     once = complete(config)
@@ -176,6 +190,24 @@ def test_a_number_of_views_counts_where_it_changes_the_view_set() -> None:
     # What a data set says for itself is nearer.
     assert len(views("few", "wide")["x"]) == 7
     assert views("depth", "wide") == {"tilt": 180}
+
+
+def test_light_counts_where_it_is_another_and_can_belong_to_a_data_set_alone() -> None:
+    config = small(dim={"variant_of": "parts", "rendering": {"light": "--"}})
+    config["renderings"] = {"bright": {"light": "++"}, "usual": {"light": "original"}}
+    config = complete(config)
+
+    def options(rendering: str, dataset: str) -> dict[str, Any]:
+        return plan.render_options(config, rendering, dataset, "bagel")
+
+    usual = options("standard", "parts")
+    assert "light" not in usual
+    assert options("usual", "parts") == usual
+    assert options("bright", "parts") == {**usual, "light": "++"}
+    assert options("bright", "dim") == options("standard", "dim") == {**usual, "light": "--"}
+    for name in ("depth", "realistic"):
+        assert options(name, "dim") == options(name, "parts")
+    assert plan.cloud_options(config, "dim") == plan.cloud_options(config, "parts")
 
 
 def test_a_density_counts_where_it_takes_points() -> None:
