@@ -17,12 +17,8 @@ from typing import Any
 
 import numpy as np
 
-<<<<<<< HEAD
 from pointad_core.evaluation.pictures import find_silhouette
-from pointad_core.evaluation.viewer import Shown, View, find_range, write_viewer
-=======
 from pointad_core.evaluation.viewer import Shown, View, write_viewer
->>>>>>> main
 from pointad_core.formats.unit import describe, metres_of
 from pointad_core.predict.picture import draw_picture, to_colours
 from pointad_core.predict.predictor import Prediction
