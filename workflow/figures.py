@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pointad_core.methods.registry import SYSTEMS, plain, systems_of
+from pointad_core.methods.registry import SYSTEMS, plain
 from pointad_core.rendering.registry import RENDERERS
 from pointad_core.storage.fingerprints import fingerprint
 from workflow import plan
@@ -204,8 +204,6 @@ def _check_figure(config: Config, key: str, figure: Mapping[str, Any]) -> Iterat
     """Names in a figure that refer to nothing."""
     for number, method in enumerate(figure.get("methods", ())):
         yield from refer(f"{key}.methods[{number}]", method, config["methods"], "one of methods")
-        system = config["methods"].get(method, {}).get("system")
-        yield from refer(f"methods.{method}.system", system, systems_of(config), "one of the systems") if system else ()
     if "prompts" in figure:
         yield from _check_prompts(config, f"{key}.prompts", figure["prompts"])
     for number, group in enumerate(figure["scans"]):

@@ -27,7 +27,7 @@ WIDTH = 7.0
 FONT = 7.0
 """Size of all letters in points."""
 DPI = 300
-LARGEST = 1.6
+LARGEST = 1.3
 """Side of a panel in inches at most, where few stand side by side."""
 LEFT, RIGHT, GAP = 0.95, 0.44, 0.05
 """Room in inches for the lines' names at most and for the scales, and between panels."""
@@ -87,6 +87,7 @@ def draw_figure(
     scope: what shares one range of colours. Panels are square, maps and images centred in them.
     """
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     names = [_wrap(line.name, LEFT - 0.1) for line in lines]
     margin = 0.1 + _LETTER * max(len(part) for name in names for part in name.split("\n"))
@@ -112,8 +113,8 @@ def draw_figure(
     for text, (_, count) in zip(spans, groups, strict=True):
         x, width = left + first * step, count * step - GAP
         write(x + width / 2, top_groups - 0.07, text, ha="center", va="bottom")
-        rule = figure.add_axes((x / WIDTH, 1 - top_groups / height, width / WIDTH, 0.006 / height))
-        rule.set(xticks=[], yticks=[], facecolor="black")
+        ends = [x / WIDTH, (x + width) / WIDTH], [1 - top_groups / height] * 2
+        figure.add_artist(Line2D(*ends, linewidth=0.5, color="black"))
         first += count
     ranges = find_ranges(lines, scope)
     for row, line in enumerate(lines):
@@ -148,10 +149,17 @@ def _draw_scale(
     axes = figure.add_axes((x / WIDTH, 1 - (y + side) / height, 0.07 / WIDTH, side / height), frame_on=False)
     low, high = limits or (0.0, 1.0)
     axes.imshow(to_colours(np.linspace(1, 0, 128)[:, None], 0, 1), aspect="auto", extent=(0, 1, 0, 1))
-    axes.set_xticks([])
-    axes.yaxis.tick_right()
-    axes.set_yticks([0.04, 0.96], [f"{low:.2g}", f"{high:.2g}"] if limits else ["low", "high"], fontsize=FONT)
-    axes.tick_params(length=0, pad=2)
+    axes.set(xticks=[], yticks=[])
+    numbers = [_tell(end, high - low) for end in (low, high)] if limits else ["low", "high"]
+    for place, number, stands in zip((0, 1), numbers, ("bottom", "top"), strict=True):
+        axes.text(1.4, place, number, fontsize=FONT, va=stands)
+
+
+def _tell(value: float, extent: float) -> str:
+    """A number of a range, in few letters, as exact as the range's extent asks for."""
+    if extent >= 0.005:
+        return f"{value:.{2 if extent >= 0.05 else 3}f}"
+    return f"{value:.0e}".replace("e-0", "e-").replace("0e+00", "0")
 
 
 def write_pdf(figure: Figure, path: Path) -> None:

@@ -39,6 +39,8 @@ COLUMNS = ("group", "dataset", "category", "scan", "look", "map", "p_auroc")
 
 Places = Mapping[str, str]
 """Where each store lies that a figure names."""
+NOTHING = "–"
+"""In place of a map that there is none of."""
 Parts = tuple[Callable[[str], Mapping[str, np.ndarray]], Callable[[str], np.ndarray]]
 """Of a scan's name: its branches' maps by name, and the maps of its views, float [K, S, S]."""
 
@@ -223,7 +225,7 @@ def lines_of_scans(shown: Sequence[Shown], words: Sequence[str]) -> list[Line]:
     for k, title in enumerate(titles):
         for word in words:
             name = [title] * (len(titles) > 1 or len(words) == 1) + [name_map(word)] * (len(words) > 1)
-            lines.append(Line(" ".join(name), [of_scan[k].maps.get(word, "none") for of_scan in pictures]))
+            lines.append(Line(" ".join(name), [of_scan[k].maps.get(word, NOTHING) for of_scan in pictures]))
     return lines
 
 
@@ -244,21 +246,29 @@ def lines_of_views(shown: Sequence[Shown], words: Sequence[str]) -> list[Line]:
             maps.append(np.where(silhouette, of_view, np.nan)[window])
         lines += [
             Line(scan.display, [*images, _truth(picture)]),
-            Line(look.title, [*maps, picture.maps.get(words[0], "none")]),
+            Line(look.title, [*maps, picture.maps.get(words[0], NOTHING)]),
         ]
     return lines
 
 
-def lines_of_looks(shown: Sequence[Shown], words: Sequence[str]) -> list[Line]:
-    """A line of renders and one for each map of every scan, a column a look; before them the first's ground truth."""
+def lines_of_looks(shown: Sequence[Shown], words: Sequence[str]) -> tuple[list[Line], list[str]]:
+    """A column a look, after the ground truth, and their heads: a line a map of every scan, and above it the renders;
+    of looks that see the same renders, as methods do, these stand once, before the ground truth."""
+    alike = all(look.renders.path == scan.looks[0].renders.path for scan in shown for look in scan.looks)
     lines = []
     for scan in progress(shown, "drawing"):
         pictures = [_picture(look, scan.scan, words) for look in scan.looks]
-        lines.append(Line(scan.display, [_truth(pictures[0]), *(picture.render for picture in pictures)]))
-        lines += [
-            Line(name_map(word), [None, *(picture.maps.get(word, "none") for picture in pictures)]) for word in words
-        ]
-    return lines
+        first, *_ = pictures
+        if not alike:
+            lines.append(Line(scan.display, [_truth(first), *(picture.render for picture in pictures)]))
+        for k, word in enumerate(words):
+            before: list[Panel] = [None]
+            if alike:
+                before = [first.render, _truth(first)] if k == 0 else [None, None]
+            name = [scan.display] * (alike and k == 0) + [name_map(word)] * (len(words) > 1 or not alike)
+            lines.append(Line(" ".join(name), [*before, *(picture.maps.get(word, NOTHING) for picture in pictures)]))
+    titles = [look.title for look in shown[0].looks]
+    return lines, [*(["Render"] if alike else []), "Ground truth", *titles]
 
 
 def _name_views(shown: Sequence[Shown]) -> list[str]:
@@ -305,7 +315,7 @@ def make_figure(
         if columns == "views":
             lines, heads = lines_of_views(shown, words), _name_views(shown)
         elif columns == "methods":
-            lines, heads = lines_of_looks(shown, words), ["Truth", *(look.title for look in shown[0].looks)]
+            lines, heads = lines_of_looks(shown, words)
         else:
             lines, heads = lines_of_scans(shown, words), [scan.display for scan in shown]
         drawn = draw_figure(lines, heads, spans if columns == "scans" else (), figure["colours"])
