@@ -94,7 +94,7 @@ def table_options(config: Config, number: int) -> dict[str, Any]:
             name: pick(features, "model", "pretrained", "checkpoint", "random_seed")
             for name, features in config["features"].items()
         },
-        **pick(config, "seeds", "intervals"),
+        **pick(config, "seeds", "intervals", "further_metrics"),
     }
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from pointad_core.datasets.registry import LAYOUTS
 from pointad_core.errors import InputError
+from pointad_core.evaluation.metrics import METRICS
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, System
 from workflow import checks
@@ -74,6 +75,15 @@ def test_every_key_is_described_here_and_in_the_manual(path: tuple[str, ...], sc
     assert {"description", "type"} <= set(schema)
     section = section_of_manual("Top level" if len(path) == 1 else f"`{path[0]}`")
     assert f"`{path[-1]}`" in section or f"`{path[-1]}: " in section, f"config/README.md does not describe {path}"
+
+
+def test_further_metrics_are_those_that_no_table_shows_anyway() -> None:
+    shown = ("i_auroc", "ap", "p_auroc_paper", "aupro_paper", "p_auroc_object", "aupro_object", "aupro_stretched")
+    known = SCHEMA["properties"]["further_metrics"]["items"]["enum"]
+    assert sorted(known) == sorted(set(METRICS) - set(shown))
+    config = default() | {"further_metrics": ["p_ap"]}
+    with pytest.raises(InputError, match=r"further_metrics.* is 'p_ap'"):
+        complete(config)
 
 
 SCALARS = [(path, schema["default"]) for path, schema in KEYS if isinstance(schema.get("default"), str | int | float)]
