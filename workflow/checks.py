@@ -98,17 +98,8 @@ LARGEST = 2**32 - 1
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
-    *(
-        "n_views",
-        "neighbours",
-        "count",
-        "vv_blocks",
-        "epochs",
-        "batch_size",
-        "context_length",
-        "deep_length",
-        "deep_blocks",
-    ),
+    *("n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
+    "count",
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
