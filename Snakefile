@@ -10,10 +10,13 @@
 #   results/features/{features}/{dataset}/{category}{shard}.zarr.zip
 #   results/aggregation/{aggregation}/{features}/{dataset}/{category}{shard}.zarr.zip
 #   results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors          and .csv, the loss curve
+#   results/experts/{method}/{dataset}/{category}/{seed}.safetensors           of an unsupervised system: what it has
+#                                                                              learnt of a train split, {dataset}.train
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip     prompts of source/auxiliary/seed
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}{shard}.zarr.zip   its parts: shards, or
 #                                                                              one category, for its heat maps alone
-#   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
+#   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0;
+#                                                                              unsupervised: {dataset}.train/each)
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.npz         the same with scans drawn anew
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
 #   results/predictions/{prediction}{shard}/...                                a folder of the user's own scans
@@ -23,8 +26,12 @@
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
 #   results/tables/differences{1,2,3,4}.csv                                    between any two methods
+#   results/tables/{ablation}.{tex,csv}                                        Tables 6-10, and ablations of one's own
 #   results/figures/{figure}.{pdf,png}                                         .tex and .txt: caption; .csv: what is shown
 #   results/figures/figures.tex                                                all of them
+#
+# A method, data set, rendering, ... whose name has "--" is made by a row of an ablation (pointad_plus--epochs-5). A
+# variant's clouds, renders, features and aggregation lie under its original's name as long as they are made alike.
 #
 # The config is described in config/README.md. The embedded default is read only where no --configfile is given, so
 # that a config file stands for itself and is not mixed with it.
@@ -44,6 +51,7 @@ include: "workflow/rules/renders.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/aggregation.smk"
 include: "workflow/rules/prompts.smk"
+include: "workflow/rules/experts.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/summary.smk"
@@ -69,7 +77,7 @@ localrules:
 
 
 rule all:
-    """Tables 1-4 and the summaries they come from."""
+    """The tables and the summaries they come from."""
     default_target: True
     input:
         rules.all_tables.input,

@@ -28,10 +28,12 @@ from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
-from workflow.figures import check as check_figures
-from workflow.plan import complete_variants, pairs_of, render_options, tested_by
+from workflow import ablations, figures
+from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
+from workflow.unsupervised import add_train_splits
+from workflow.variants import complete_variants
 from workflow.words import explain, name_key, similar
 from workflow.words import refer as _refer
 
@@ -98,8 +100,8 @@ LARGEST = 2**32 - 1
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
-    *("n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
-    "count",
+    *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
+    *("deep_length", "deep_blocks", "published", "count"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -319,8 +321,7 @@ def check(config: Mapping[str, Any]) -> None:
 
     Raises InputError with one line for each thing that is wrong.
     """
-    # What figures show can be looked at where all else refers to something.
-    problems = list(_check(config)) or list(check_figures(config))
+    problems = list(_check(config))
     if problems:
         raise InputError("\n".join(problems))
 
@@ -345,3 +346,14 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     complete_variants(config)
     fill_in(config, _SCHEMA)
     check(config)
+    if problems := list(figures.check(config)) or list(ablations.check(config)):
+        raise InputError("\n".join(problems))
+    if ablations.expand(config):
+        try:
+            fill_in(config, _SCHEMA)
+            check(config)
+        except InputError as error:
+            raise InputError(ablations.name_rows(config, str(error))) from None
+    add_train_splits(config)
+    if problems := list(figures.check_shown(config)):
+        raise InputError("\n".join(problems))

@@ -35,8 +35,8 @@ TITLES = {
 }
 """What tables call a metric; two protocols of one metric share a name, and stand under different heads."""
 METRICS = tuple(TITLES)
-MODALITIES = ("3d", "m3d")
-"""Without and with RGB."""
+MODALITIES = ("3d", "rgb", "m3d")
+"""Of the cloud alone, of its photograph alone (unsupervised systems have that), and of both."""
 COLUMNS = ("category", "modality", "n_good", "n_defective", *METRICS)
 """Of a data set's metrics: a row is a category in one modality."""
 AUPRO_LIMIT = 0.3

@@ -54,10 +54,12 @@ class Look:
     clouds: stores.StoreReader
     renders: stores.StoreReader
     scores: stores.StoreReader
-    open_parts: Callable[[], Parts]
+    open_parts: Callable[[], Parts] | None
+    """None where all that is shown is stored."""
 
     @cached_property
     def _parts(self) -> Parts:
+        assert self.open_parts is not None
         return self.open_parts()
 
     @property
@@ -66,13 +68,11 @@ class Look:
 
     def maps(self, scan: str, words: Sequence[str]) -> dict[str, np.ndarray]:
         """Maps by the config's words, [S, S] of an organised scan, else [n]; without those that there are none of."""
-        found = {}
-        computed = self._parts[0](scan) if set(words) - set(LABELS) else {}
-        for word in words:
-            values = load_map(self.scores, self.organised, f"{self.category}/{scan}", word) if word in LABELS else None
-            if (values := computed.get(word, values)) is not None:
-                found[word] = values
-        return found
+        stored = {word: load_map(self.scores, self.organised, f"{self.category}/{scan}", word) for word in words}
+        lacking = [word for word, values in stored.items() if values is None and word not in LABELS]
+        computed = self._parts[0](scan) if lacking and self.open_parts else {}
+        found = {word: computed.get(word, values) for word, values in stored.items()}
+        return {word: values for word, values in found.items() if values is not None}
 
     def of_views(self, scan: str) -> np.ndarray:
         """The map of each view, float [K, S, S]."""
@@ -144,7 +144,7 @@ def _open_look(look: Mapping[str, Any], systems: Mapping[str, Any], places: Plac
         clouds=open_stores(found["clouds"], "clouds"),
         renders=open_stores(found["renders"], "renders"),
         scores=open_stores(look["scores"], "scores"),
-        open_parts=lambda: _open_parts(look, system, places, stack),
+        open_parts=(lambda: _open_parts(look, system, places, stack)) if system else None,
     )
 
 

@@ -1,9 +1,10 @@
-"""Tables 1-4 of the paper as LaTeX and CSV, and one document with all of them: files in, files out."""
+"""Tables of the paper and of ablations as LaTeX and CSV, and one document with all: files in, files out."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pointad_core.evaluation import ablations
 from pointad_core.evaluation.latex import document
 from pointad_core.evaluation.tables import difference_rows, make_groups, table_rows, table_tex
 from pointad_core.stages.summary import read_metrics, read_replicates, write_csv
@@ -31,6 +32,23 @@ def make_table(
     write_csv(table_rows(number, groups), csv_output)
     write_csv(difference_rows(number, groups), differences)
     _write_text(table_tex(number, groups, options), tex)
+
+
+def make_ablation(
+    metrics: Sequence[str | Path],
+    replicates: Sequence[str | Path],
+    tex: str | Path,
+    csv_output: str | Path,
+    options: Mapping[str, Any],
+) -> None:
+    """Write the table of an ablation as LaTeX (percent) and as CSV (fractions), a row per modality, data set and row.
+
+    metrics and replicates: of all its rows' runs; options, and the errors: see `evaluation.ablations.make_groups`.
+    """
+    rows = read_metrics(metrics)
+    groups = ablations.make_groups(rows, read_replicates(replicates, rows), options)
+    write_csv(ablations.table_rows(groups, options), csv_output)
+    _write_text(ablations.table_tex(groups, options), tex)
 
 
 def make_document(bodies: Sequence[str | Path], output: str | Path, landscape: bool = True) -> None:

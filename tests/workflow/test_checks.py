@@ -31,6 +31,11 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def without_train(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The data sets without their train splits."""
+    return {name: dataset for name, dataset in config["datasets"].items() if dataset["split"] == "test"}
+
+
 def default() -> dict[str, Any]:
     return yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
 
@@ -149,11 +154,20 @@ def test_defaults_are_those_of_the_methods() -> None:
 
 def test_branches_of_the_schema_are_those_of_the_systems() -> None:
     method = SCHEMA["$defs"]["method"]
+    unsupervised = {name for name, system in SYSTEMS.items() if system.unsupervised}
+    assert unsupervised == set(method["if"]["properties"]["system"]["enum"])
+    other = method["else"]
     untrained = {name for name, system in SYSTEMS.items() if not system.trained}
-    assert untrained == set(method["if"]["properties"]["system"]["enum"])
+    assert untrained - unsupervised == set(other["if"]["properties"]["system"]["enum"])
     # Of those that read clouds alone, one has a network of its own.
-    clouds_alone = [name for name, system in SYSTEMS.items() if system.stream is None]
-    assert clouds_alone == [method["else"]["if"]["properties"]["system"]["const"]]
+    clouds_alone = [name for name, system in SYSTEMS.items() if system.stream is None and not system.unsupervised]
+    assert clouds_alone == [other["else"]["if"]["properties"]["system"]["const"]]
+
+
+@pytest.mark.parametrize("name", [name for name, system in SYSTEMS.items() if system.files])
+def test_files_of_an_unsupervised_system_are_keys_of_its_methods(name: str) -> None:
+    config = complete(merged(default(), {"methods": {name: {"system": name}}}))
+    assert all(config["methods"][name][key] is None for key in SYSTEMS[name].files)
 
 
 def test_an_entry_of_systems_has_the_keys_and_defaults_of_the_registry() -> None:
@@ -170,14 +184,16 @@ def test_an_entry_of_systems_has_the_keys_and_defaults_of_the_registry() -> None
 @pytest.mark.parametrize("name", ["config", "paper"])
 def test_config_files_are_valid(name: str) -> None:
     config = complete(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()))
-    assert set(config["datasets"]) == {"mvtec3d", "eyecandies", "real3d"}
+    own = {"mvtec3d", "eyecandies", "real3d"}
+    assert {name for name in config["datasets"] if not name.endswith(".train")} == own
+    assert {name for name in config["datasets"] if name.endswith(".train")} == {f"{name}.train" for name in own}
     assert {method["system"] for method in config["methods"].values()} == set(SYSTEMS)
     assert config["resolution"] == 336
 
 
 def test_paper_is_the_papers_experiment() -> None:
     config = complete(yaml.safe_load((REPOSITORY / "config/paper.yaml").read_text()))
-    datasets = config["datasets"]
+    datasets = without_train(config)
     assert [len(dataset["categories"]) for dataset in datasets.values()] == [10, 10, 12]
     # Sec. 4.1
     assert datasets["mvtec3d"]["auxiliary"] == ["carrot", "cookie", "dowel"]
@@ -192,7 +208,7 @@ def test_paper_is_the_papers_experiment() -> None:
 
 
 def test_defaults_follow_the_layout() -> None:
-    datasets = complete(default())["datasets"]
+    datasets = without_train(complete(default()))
     assert [datasets[name]["view_set"] for name in datasets] == ["mvtec3d", "eyecandies", "real3d"]
     assert [datasets[name]["point_size"] for name in datasets] == [8, 10, 12]
     assert [datasets[name]["normals"] for name in datasets] == [

@@ -8,14 +8,14 @@ import pytest
 from snakemake.utils import validate
 
 from pointad_core.errors import InputError
-from workflow import inputs, plan, tables
+from workflow import inputs, plan, tables, variants
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
     config = copy.deepcopy(config)
-    plan.complete_variants(config)
+    variants.complete_variants(config)
     validate(config, str(REPOSITORY / "workflow/schemas/config.schema.yaml"))
     return config
 
@@ -53,7 +53,7 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     assert "label" not in strict
     assert coarse["rendering"] == strict["rendering"]
     assert (coarse["point_size"], coarse["auxiliary"]) == (20, [])
-    assert plan.original_of(config, "coarse") == "parts"
+    assert variants.original_of(config, "coarse") == "parts"
     for name in ("parts", "strict", "coarse"):
         assert plan.root_of(config, name) == "results/generated/parts"
         assert plan.list_raw(config, name, "bagel") == plan.list_raw(config, "parts", "bagel")
@@ -62,6 +62,42 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     # What a category says of itself is nearer than what its data set says.
     assert [found["point_size"] for found in options] == [5, 5, 5]
     assert plan.render_options(config, "standard", "coarse", "cookie")["point_size"] == 20
+
+
+def test_a_variant_shares_what_is_made_alike() -> None:
+    config = complete(
+        small(
+            strict={"variant_of": "parts", "rendering": {"visibility": "strict"}},
+            fewer={"variant_of": "strict", "categories": {"bagel": {"point_size": 5, "scans": ["good/000"]}}},
+            other={"variant_of": "parts", "normals": {"radius": 0.3, "neighbours": 50}},
+            sharded={"variant_of": "parts", "shard_size": 2},
+            own={**small()["datasets"]["parts"], "label": "Own"},
+        )
+    )
+
+    def home(dataset: str, rendering: str | None = None) -> str:
+        return plan.store_of(config, "any", dataset, "bagel/01", rendering).split("/")[2]
+
+    homes = {name: home(name) for name in config["datasets"]}
+    assert homes == {
+        **dict.fromkeys(("parts", "strict", "fewer"), "parts"),
+        **{name: name for name in ("other", "sharded", "own")},
+    }
+    homes = {name: home(name, "standard") for name in config["datasets"]}
+    assert homes == {"parts": "parts", "strict": "strict", "fewer": "strict"} | {
+        name: name for name in ("other", "sharded", "own")
+    }
+    # One image from the front, in which no point hides another.
+    assert home("fewer", "depth") == "parts"
+    stores = plan.stores_of(config, "learnt", "fewer", ["bagel"])
+    assert stores == {
+        "clouds": ["results/clouds/parts/bagel.zarr.zip"],
+        "renders": ["results/renders/standard/strict/bagel.zarr.zip"],
+        "features": ["results/features/standard/strict/bagel.zarr.zip"],
+        "aggregation": ["results/aggregation/standard/standard/strict/bagel.zarr.zip"],
+    }
+    assert plan.clouds_of(config, "fewer", "bagel") == stores["clouds"]
+    assert tables.picture_renders(config, "fewer", "bagel") == stores["renders"]
 
 
 def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_where_it_is_not_asked_for() -> None:
