@@ -35,8 +35,7 @@ def pick(settings: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def unusual(settings: Mapping[str, Any], **usual: Any) -> dict[str, Any]:
-    """Those of these keys that stand otherwise than usual: a stage that came to know a key later has no other params
-    for it where it is not used, and makes nothing again."""
+    """Those of these keys that stand otherwise than usual; a key that came later then changes no params elsewhere."""
     return {key: settings[key] for key, value in usual.items() if settings.get(key, value) != value}
 
 
@@ -164,13 +163,12 @@ def generated_by(config: Config, dataset: str, category: str, shard: str) -> dic
 
 
 def subset_of(config: Config, dataset: str, categories: Iterable[str]) -> dict[str, list[str]]:
-    """Scans that metrics and pictures count, of those categories that name some."""
+    """Scans that metrics count, of those categories that name some."""
     named = {category: category_of(config, dataset, category).get("scans") for category in categories}
     return {category: list(scans) for category, scans in named.items() if scans}
 
 
 # Options of the stages ------------------------------------------------------------------------------------------------
-#
 # Each has the keys that its stage depends on and no other, so that a change of a key reruns what depends on it alone.
 
 
@@ -218,8 +216,8 @@ def rendering_of(config: Config, features: str) -> str:
 
 def model_of(config: Config, features: str) -> dict[str, Any]:
     """The CLIP behind features, as every stage that needs it gets it."""
-    keys = ("model", "pretrained", "checkpoint", "random_seed", "quick_gelu", "vv_blocks")
-    model = pick(config["features"][features], *keys)
+    entry = config["features"][features]
+    model = pick(entry, "model", "pretrained", "checkpoint", "random_seed", "quick_gelu", "vv_blocks")
     if "checkpoint" in model:
         model["checkpoint"] = os.path.expanduser(model["checkpoint"])
     return {"resolution": config["resolution"], **model}
@@ -259,11 +257,14 @@ LEARNING = (
 
 
 def training_options(config: Config, method: str) -> dict[str, Any]:
-    return pick(config["methods"][method], *LEARNING) | files_of(config, method, "word_vectors", "pointnet")
+    own = unusual(config["methods"][method], dice="points", deep_precision="single")
+    return pick(config["methods"][method], *LEARNING) | own | files_of(config, method, "word_vectors", "pointnet")
 
 
 def scoring_options(config: Config, method: str) -> dict[str, Any]:
-    return pick(config["methods"][method], "temperature", "smoothing_sigma") | files_of(config, method, "word_vectors")
+    entry = config["methods"][method]
+    own = unusual(entry, smoothing_over="pixels", rgb_map="points", deep_precision="single")
+    return pick(entry, "temperature", "smoothing_sigma") | own | files_of(config, method, "word_vectors")
 
 
 # Runs, and who is tested ----------------------------------------------------------------------------------------------

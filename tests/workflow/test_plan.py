@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     variants.complete_variants(config)
     validate(config, str(REPOSITORY / "workflow/schemas/config.schema.yaml"))
     return config
+
+
+PLUS = {"system": "pointad_plus", "deep_blocks": 3}
 
 
 def small(**datasets: dict[str, Any]) -> dict[str, Any]:
@@ -114,6 +118,15 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     published = plan.render_options(config, "standard", "parts", "bagel")
     assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
     assert "masks" not in plan.render_options(config, "depth", "parts", "bagel")
+    learnt = {"dice": "pixels", "deep_precision": "half", "global_3d": "mixed_logit_mean"}
+    scored = {"rgb_map": "pixels", "smoothing_over": "points"}
+    config = complete(small() | {"methods": {"usual": PLUS, "published": {**PLUS, **learnt, **scored}}})
+    usual, published = (plan.training_options(config, name) for name in ("usual", "published"))
+    assert published == usual | learnt
+    assert {"dice", "deep_precision"}.isdisjoint(usual)
+    usual, published = (plan.scoring_options(config, name) for name in ("usual", "published"))
+    assert published == usual | scored | {"deep_precision": "half"}
+    assert usual == {"temperature": 0.07, "smoothing_sigma": 4}
 
 
 def test_completing_twice_changes_nothing() -> None:
@@ -286,6 +299,19 @@ def test_a_subset_is_of_the_categories_that_name_one() -> None:
     config = complete(config)
     assert plan.subset_of(config, "parts", ["bagel", "carrot"]) == {"bagel": ["dent/000", "good/001"]}
     assert plan.cloud_options(config, "parts") == plan.cloud_options(complete(small()), "parts")
+
+
+def test_pictures_show_the_scans_that_the_category_names_for_them() -> None:
+    place = SimpleNamespace(dataset="parts", category="bagel")
+    assert inputs.drawn_scans(complete(small()), place) is None
+    config = small()
+    bagel = config["datasets"]["parts"]["categories"]["bagel"]
+    bagel["scans"] = ["dent/000", "good/001"]
+    assert inputs.drawn_scans(complete(config), place) == ["dent/000", "good/001"]
+    bagel["pictures"] = ["hole/002"]
+    config = complete(config)
+    assert inputs.drawn_scans(config, place) == ["hole/002"]
+    assert plan.subset_of(config, "parts", ["bagel"]) == {"bagel": ["dent/000", "good/001"]}
 
 
 def test_labels_tell_methods_of_one_system_apart() -> None:
