@@ -14,10 +14,11 @@ from pointad_core.methods.registry import SYSTEMS, plain
 from pointad_core.rendering.registry import RENDERERS
 from pointad_core.storage.fingerprints import fingerprint
 from workflow import plan
-from workflow.ablations import rows_of, rows_of_figure
+from workflow.ablations import rows_of, rows_of_figure, runs
 from workflow.plan import NONE, Config, Run
 from workflow.tables import labels_of, picture_renders, picture_scores
 from workflow.unsupervised import EACH, train_of
+from workflow.variants import is_derived
 from workflow.words import refer
 
 STORED = ("3d", "m3d")
@@ -70,6 +71,16 @@ def _run(config: Config, method: str, prompts: tuple[str, str, int], dataset: st
     return (method, *prompts, dataset) if system.trained else (method, NONE, NONE, 0, dataset)
 
 
+def _scores(config: Config, run: Run, category: str) -> list[str]:
+    """Scores of a look: of what a row has changed those that its ablation's table needs, where one does."""
+    if not any(map(is_derived, run[::4])):
+        return picture_scores(config, run, category)
+    folder, dataset = f"results/scores/{'/'.join(map(str, run))}", run[-1]
+    if any(run in runs(config, name) for name in config["ablations"]) and not config["datasets"][dataset]["shard_size"]:
+        return [f"{folder}.zarr.zip"]
+    return [f"{folder}/{shard}.zarr.zip" for shard in plan.shards_of(config, dataset, category)]
+
+
 def _renders(config: Config, method: str, dataset: str, category: str) -> list[str]:
     """Renders that a look shows: those that the method reads, or of one that reads no shaded ones those of pictures."""
     rendering = plan.rendering_of(config, config["methods"][method]["features"])
@@ -101,7 +112,7 @@ def _describe_look(
         "method": method,
         "category": category,
         "display": plan.display_of(config, dataset, category),
-        "scores": picture_scores(config, run, category),
+        "scores": _scores(config, run, category),
         "prompts": learnt,
         "stores": {**stores, "renders": _renders(config, method, dataset, category)},
     }

@@ -18,6 +18,7 @@ from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, System
 from workflow import checks
 from workflow.checks import INTEGERS, refuse_repeats
+from workflow.variants import is_derived
 
 REPOSITORY = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
@@ -31,9 +32,10 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def without_train(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The data sets without their train splits."""
-    return {name: dataset for name, dataset in config["datasets"].items() if dataset["split"] == "test"}
+def written(config: dict[str, Any]) -> dict[str, Any]:
+    """The data sets that the config itself names, without train splits and what ablations make."""
+    datasets = config["datasets"].items()
+    return {name: dataset for name, dataset in datasets if not name.endswith(".train") and not is_derived(name)}
 
 
 def default() -> dict[str, Any]:
@@ -185,7 +187,7 @@ def test_an_entry_of_systems_has_the_keys_and_defaults_of_the_registry() -> None
 def test_config_files_are_valid(name: str) -> None:
     config = complete(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()))
     own = {"mvtec3d", "eyecandies", "real3d"}
-    assert {name for name in config["datasets"] if not name.endswith(".train")} == own
+    assert set(written(config)) == own
     assert {name for name in config["datasets"] if name.endswith(".train")} == {f"{name}.train" for name in own}
     assert {method["system"] for method in config["methods"].values()} == set(SYSTEMS)
     assert config["resolution"] == 336
@@ -193,7 +195,7 @@ def test_config_files_are_valid(name: str) -> None:
 
 def test_paper_is_the_papers_experiment() -> None:
     config = complete(yaml.safe_load((REPOSITORY / "config/paper.yaml").read_text()))
-    datasets = without_train(config)
+    datasets = written(config)
     assert [len(dataset["categories"]) for dataset in datasets.values()] == [10, 10, 12]
     # Sec. 4.1
     assert datasets["mvtec3d"]["auxiliary"] == ["carrot", "cookie", "dowel"]
@@ -208,7 +210,7 @@ def test_paper_is_the_papers_experiment() -> None:
 
 
 def test_defaults_follow_the_layout() -> None:
-    datasets = without_train(complete(default()))
+    datasets = written(complete(default()))
     assert [datasets[name]["view_set"] for name in datasets] == ["mvtec3d", "eyecandies", "real3d"]
     assert [datasets[name]["point_size"] for name in datasets] == [8, 10, 12]
     assert [datasets[name]["normals"] for name in datasets] == [
