@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pointad_core.errors import InputError
-from workflow import checks, figures
+from workflow import checks, figures, tables
 from workflow.checks import complete as complete_in_place
 
 REPOSITORY = Path(__file__).parents[2]
@@ -98,6 +98,39 @@ def test_prompts_are_the_groups_else_the_figures_else_the_data_sets_own() -> Non
     assert own[0]["learnt"] == "cookie of Parts (seed 1)"
 
 
+LIGHTS = {"original": None, "--": {"dataset": {"rendering": {"light": "--"}}}}
+ABLATION = {"datasets": {"parts": {"categories": ["bagel"]}}, "base": "learnt", "rows": LIGHTS}
+
+
+def test_rows_of_an_ablation_are_looks_and_take_its_scores() -> None:
+    config = small(ablation="light", columns="methods") | {"ablations": {"light": ABLATION}}
+    config = complete(config)
+    (group,) = figures.figure_options(config, "map")["groups"]
+    (category,) = group["categories"]
+    assert category["name"] == "bagel", "the only one that the ablation tests"
+    original, dark = category["looks"]
+    assert [look["title"] for look in (original, dark)] == ["original", "--"]
+    variant = next(name for name in config["datasets"] if "light" in name)
+    assert original["stores"]["renders"] == ["results/renders/standard/parts/bagel.zarr.zip"]
+    assert dark["stores"]["renders"] == [f"results/renders/standard/{variant}/bagel.zarr.zip"]
+    # The table needs the whole data set's scores; those of a category alone would be made for the figure.
+    assert dark["scores"] == [f"results/scores/learnt/{RUN}/{variant}.zarr.zip"]
+    config["ablations"]["light"]["seeds"] = [2]
+    (group,) = figures.figure_options(config, "map")["groups"]
+    assert group["categories"][0]["looks"][1]["scores"] == [f"results/scores/learnt/{RUN}/{variant}/bagel.zarr.zip"]
+
+
+def test_a_figures_own_rows_are_entries_that_no_table_has() -> None:
+    rows = {"all": None, "some": {"method": {"loss_weights": {"global_2d": 0}}}}
+    config = complete(small(base="first", rows=rows, maps=["rgb", "3d"], scans=[{"dataset": "parts", "count": 1}]))
+    ((_, first, _), (_, some, _)) = figures.looks_of(config, "map", config["figures"]["map"]["scans"][0])
+    assert (first, some) == ("first", "first--global_2d-0")
+    assert config["methods"][some]["loss_weights"]["global_2d"] == 0
+    assert some not in tables.labels_of(config)
+    assert f"results/prompts/{some}/{RUN}.safetensors" in figures.figure_stores(config, "map")
+    assert f"results/scores/{some}/{RUN}/parts/bagel.zarr.zip" in figures.figure_stores(config, "map")
+
+
 def test_named_scans_are_not_chosen_from() -> None:
     scans = {"carrot": ["dent/000"], "bagel": ["good/001", "hole/000"]}
     config = complete(small(methods=["learnt"], scans=[{"dataset": "parts", "scans": scans}]))
@@ -156,6 +189,21 @@ def test_targets_are_every_figures_files() -> None:
         ({"columns": "views", "methods": ["first", "learnt"]}, "a column for each view: expected one method"),
         ({"columns": "views", "methods": ["flat"]}, "shows the views of 'flat', which reads no shaded views"),
         ({"columns": "views", "methods": ["network"]}, "shows the views of 'network', which reads no shaded views"),
+        (
+            {"methods": ["first"], "base": "first", "rows": {"a": None}},
+            "has the keys methods and rows, expected at most one",
+        ),
+        ({"base": "first"}, "has one of the keys base and rows"),
+        ({"base": "frist", "rows": {"a": None}}, r"figures.map.base is 'frist' \(did you mean 'first'\?\)"),
+        (
+            {"base": "first", "rows": {"a": None, "b": {}}},
+            "figures.map.rows.b is the same as figures.map.rows.a",
+        ),
+        (
+            {"base": "first", "rows": {"a": {"method": {"epoch": 3}}}},
+            "figures.map.rows.a.method has the unknown key 'epoch'",
+        ),
+        ({"ablation": "light"}, "figures.map.ablation is 'light', expected one of ablations: none"),
         ({"columns": "rows"}, "figures.map.columns is 'rows', expected one of scans, views, methods"),
         ({"scans": []}, "figures.map.scans is"),
         ({"colour": "map"}, "unknown key 'colour' .did you mean 'colours'"),
