@@ -110,7 +110,7 @@ def _open_parts(look: Mapping[str, Any], system: Mapping[str, Any], places: Plac
 
     from pointad_core.methods.interface import Settings
     from pointad_core.methods.registry import System, load
-    from pointad_core.methods.scoring import restore, score_branches, score_views
+    from pointad_core.methods.scoring import ask, restore, score_branches, score_views
     from pointad_core.stages.samples import open_samples
 
     entry = System(**system["system"])
@@ -125,7 +125,8 @@ def _open_parts(look: Mapping[str, Any], system: Mapping[str, Any], places: Plac
     def of_branches(scan: str) -> Mapping[str, np.ndarray]:
         cloud = reader.clouds.load(scan, ["grid"] if organised else ["points", "nearest"])
         photograph = reader.rgb(scan) if organised and entry.rgb else None
-        return score_branches(module, state, reader.sample(scan).on(device), cloud, resolution, settings, photograph)
+        answers = ask(module, state, reader.sample(scan).on(device), resolution, settings, photograph)
+        return score_branches(answers, cloud, resolution, settings)
 
     def of_views(scan: str) -> np.ndarray:
         return score_views(state, reader.sample(scan).on(device), resolution, settings)
