@@ -102,6 +102,9 @@ class Detector:
         prompts file, and for a key that does not exist.
         """
         made = read_provenance(prompts)
+        if made.get("system", {}).get("unsupervised"):
+            told = f"holds what an unsupervised system has learnt of {made['category']!r}, and no prompts"
+            raise InputError(f"{prompts}: {told}; such a system scores in the workflow alone")
         if missing := [key for key in ("system", "settings", "model", "inputs") if key not in made]:
             raise InputError(f"{prompts}: does not say {', '.join(missing)}; train the prompts again")
         inputs, entry = made["inputs"], System(**made["system"])
