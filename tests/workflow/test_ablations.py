@@ -175,7 +175,6 @@ def test_only_its_own_table_shows_what_a_row_makes() -> None:
         assert tables.table_metrics(found, number) == tables.table_metrics(without, number)
     assert tables.labels_of(found) == tables.labels_of(without)
     assert tables.heatmaps(found) == tables.heatmaps(without)
-    assert tables.gallery_stores(found) == tables.gallery_stores(without)
     assert tables.summaries(found) == tables.summaries(without)
     assert tables.viewers(found) == tables.viewers(without)
     assert tables.viewer_stores(found, "parts", "bagel") == tables.viewer_stores(without, "parts", "bagel")
