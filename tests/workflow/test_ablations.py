@@ -1,12 +1,18 @@
 """Ablations: what rows become, what they share, what is computed for them, and mistakes in them."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pointad_core.errors import InputError
+from pointad_core.evaluation.ablations import paper_ablations
 from workflow import ablations, checks, plan, tables
+from workflow.variants import is_derived
+
+REPOSITORY = Path(__file__).parents[2]
 
 LENGTH = {
     "caption": "Length",
@@ -121,6 +127,14 @@ def test_a_changed_data_set_is_tested_with_prompts_of_the_one_that_it_is_of() ->
     # The points are the same.
     assert plan.clouds_of(found, variant, "bagel") == ["results/clouds/parts/bagel.zarr.zip"]
     assert plan.root_of(found, variant) == "results/generated/parts"
+    # Asked for by its path, a page of it has every method, with the same prompts.
+    page = tables.viewer_stores(found, variant, "carrot")
+    assert page["clouds"] == ["results/clouds/parts/carrot.zarr.zip"]
+    assert page["scores"] == [
+        f"results/scores/plus/parts/cookie/1/{variant}.zarr.zip",
+        f"results/scores/first/parts/cookie/1/{variant}.zarr.zip",
+        f"results/scores/fixed/none/none/0/{variant}.zarr.zip",
+    ]
 
 
 def test_rows_that_are_the_same_are_one_entry_whatever_their_ablation() -> None:
@@ -161,7 +175,6 @@ def test_only_its_own_table_shows_what_a_row_makes() -> None:
         assert tables.table_metrics(found, number) == tables.table_metrics(without, number)
     assert tables.labels_of(found) == tables.labels_of(without)
     assert tables.heatmaps(found) == tables.heatmaps(without)
-    assert tables.gallery_stores(found) == tables.gallery_stores(without)
     assert tables.summaries(found) == tables.summaries(without)
     assert tables.viewers(found) == tables.viewers(without)
     assert tables.viewer_stores(found, "parts", "bagel") == tables.viewer_stores(without, "parts", "bagel")
@@ -185,6 +198,29 @@ def test_a_table_is_told_what_it_shows() -> None:
         "categories": ["bagel", "cookie"],
     }
     assert found["methods"]["plus--context_length-6"] == {"trained": True, "features": "standard"}
+
+
+@pytest.mark.parametrize("name", ["config", "paper"])
+def test_both_configs_list_the_papers_ablations(name: str) -> None:
+    found = yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text())
+    checks.complete(found)
+    assert [entry["published"] for entry in found["ablations"].values()] == [6, 7, 8, 9, 10]
+    assert [len(entry["rows"]) for entry in found["ablations"].values()] == [11, 7, 5, 5, 5]
+    for key in ("modules", "prompt_length", "density", "lighting"):
+        entry = found["ablations"][key]
+        printed = dict.fromkeys(row for table, row, *_ in paper_ablations() if table == entry["published"])
+        # One row of Table 6 has no numbers in print.
+        assert [row for row in entry["rows"] if row != "and 2D global"] == list(printed)
+    # Every training differs from every other: of losses and stages, of views, of lengths, and of a row of Figure 8.
+    derived = [name for name in found["methods"] if is_derived(name)]
+    trained = [repr((plan.training_options(found, name), found["methods"][name])) for name in derived]
+    assert len(set(trained)) == len(derived) == 8 + 6 + 4 + 1
+    shown = [ablations.rows_of(found, key) for key in found["ablations"]]
+    whole = ["and cross-hierarchy", "9", "12", "100 %", "original"]
+    modules, views, length, density, lighting = (rows[row] for rows, row in zip(shown, whole, strict=True))
+    assert modules.method == views.method == "pointad_plus"
+    assert modules == length
+    assert views == density == lighting
 
 
 # Mistakes -------------------------------------------------------------------------------------------------------------
