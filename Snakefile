@@ -19,7 +19,6 @@
 #                                                                              unsupervised: {dataset}.train/each)
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.npz         the same with scans drawn anew
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
-#   results/heatmaps/gallery.png                                               the methods side by side
 #   results/predictions/{prediction}{shard}/...                                a folder of the user's own scans
 #   results/predictions/{prediction}.csv                                       and the table of all of them
 #   results/viewers/{dataset}/{category}.html                                  every method's scores on scans to turn
@@ -28,6 +27,8 @@
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
 #   results/tables/differences{1,2,3,4}.csv                                    between any two methods
 #   results/tables/{ablation}.{tex,csv}                                        Tables 6-10, and ablations of one's own
+#   results/figures/{figure}.{pdf,png}                                         .tex and .txt: caption; .csv: what is shown
+#   results/figures/figures.tex                                                all of them
 #
 # A method, data set, rendering, ... whose name has "--" is made by a row of an ablation (pointad_plus--epochs-5). A
 # variant's clouds, renders, features and aggregation lie under its original's name as long as they are made alike.
@@ -58,6 +59,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/predictions.smk"
 include: "workflow/rules/viewers.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/targets.smk"
 
 

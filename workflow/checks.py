@@ -25,16 +25,18 @@ from pointad_core.clip.models_index import (
     quick_gelu_of,
 )
 from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
+from pointad_core.datasets.scans import TRAIN
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
-from workflow import ablations
+from workflow import ablations, figures
 from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
 from workflow.unsupervised import add_train_splits
 from workflow.variants import complete_variants
 from workflow.words import explain, name_key, similar
+from workflow.words import refer as _refer
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -104,7 +106,7 @@ INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
     *("deep_length", "deep_blocks", "published", "side", "patch_points", "width", "training_patches"),
-    *("groups", "group_points"),
+    *("groups", "group_points", "count"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -112,12 +114,6 @@ INTEGERS = {
 def _name(path: tuple[str | int, ...]) -> str:
     """The key of a value, or of the list that it stands in."""
     return next(part for part in reversed(path) if isinstance(part, str))
-
-
-def _refer(key: str, name: str, allowed: Collection[str], what: str) -> Iterator[str]:
-    if name not in allowed:
-        there = ", ".join(sorted(allowed)) or "none"
-        yield f"config: {key} is {name!r}{similar(name, allowed)}, expected {what}: {there}"
 
 
 def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[str]) -> Iterator[str]:
@@ -133,6 +129,8 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
         yield f"config: {key}.missing is {dataset['missing']}; missing points of this layout have no depth"
     for position, category in enumerate(dataset["auxiliary"]):
         yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
+    if dataset["split"] == TRAIN and dataset["auxiliary"]:
+        yield f"config: {key}.auxiliary names {dataset['auxiliary'][0]!r}, but a train split has no defects to learn on"
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
 
 
@@ -278,6 +276,11 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config: systems.{name} is the name of a system of the package, expected another name"
         elif name in config["systems"] and not os.path.isfile(system.module):
             yield f"config: systems.{name}.module is {system.module!r}, expected a Python file; there is no such file"
+        if system.unsupervised and (system.trained or system.stream is not None):
+            yield (
+                f"config: systems.{name}.unsupervised is true: it learns on no auxiliary class and reads clouds alone, "
+                "expected `trained: false` and `stream: null`"
+            )
     names = {"datasets": [dataset.get("label", name) for name, dataset in datasets.items()]}
     if all(method["system"] in systems_of(config) for method in config["methods"].values()):
         names["methods"] = list(labels_of(config).values())
@@ -355,7 +358,7 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     complete_variants(config)
     fill_in(config, _SCHEMA)
     check(config)
-    if problems := list(ablations.check(config)):
+    if problems := list(figures.check(config)) or list(ablations.check(config)):
         raise InputError("\n".join(problems))
     if ablations.expand(config):
         try:
@@ -364,3 +367,5 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
         except InputError as error:
             raise InputError(ablations.name_rows(config, str(error))) from None
     add_train_splits(config)
+    if problems := list(figures.check_shown(config)):
+        raise InputError("\n".join(problems))

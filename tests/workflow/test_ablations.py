@@ -127,6 +127,14 @@ def test_a_changed_data_set_is_tested_with_prompts_of_the_one_that_it_is_of() ->
     # The points are the same.
     assert plan.clouds_of(found, variant, "bagel") == ["results/clouds/parts/bagel.zarr.zip"]
     assert plan.root_of(found, variant) == "results/generated/parts"
+    # Asked for by its path, a page of it has every method, with the same prompts.
+    page = tables.viewer_stores(found, variant, "carrot")
+    assert page["clouds"] == ["results/clouds/parts/carrot.zarr.zip"]
+    assert page["scores"] == [
+        f"results/scores/plus/parts/cookie/1/{variant}.zarr.zip",
+        f"results/scores/first/parts/cookie/1/{variant}.zarr.zip",
+        f"results/scores/fixed/none/none/0/{variant}.zarr.zip",
+    ]
 
 
 def test_rows_that_are_the_same_are_one_entry_whatever_their_ablation() -> None:
@@ -167,7 +175,6 @@ def test_only_its_own_table_shows_what_a_row_makes() -> None:
         assert tables.table_metrics(found, number) == tables.table_metrics(without, number)
     assert tables.labels_of(found) == tables.labels_of(without)
     assert tables.heatmaps(found) == tables.heatmaps(without)
-    assert tables.gallery_stores(found) == tables.gallery_stores(without)
     assert tables.summaries(found) == tables.summaries(without)
     assert tables.viewers(found) == tables.viewers(without)
     assert tables.viewer_stores(found, "parts", "bagel") == tables.viewer_stores(without, "parts", "bagel")
@@ -204,10 +211,10 @@ def test_both_configs_list_the_papers_ablations(name: str) -> None:
         printed = dict.fromkeys(row for table, row, *_ in paper_ablations() if table == entry["published"])
         # One row of Table 6 has no numbers in print.
         assert [row for row in entry["rows"] if row != "and 2D global"] == list(printed)
-    # Every training differs from every other: of losses and stages, of views, of lengths.
+    # Every training differs from every other: of losses and stages, of views, of lengths, and of a row of Figure 8.
     derived = [name for name in found["methods"] if is_derived(name)]
     trained = [repr((plan.training_options(found, name), found["methods"][name])) for name in derived]
-    assert len(set(trained)) == len(derived) == 8 + 6 + 4
+    assert len(set(trained)) == len(derived) == 8 + 6 + 4 + 1
     shown = [ablations.rows_of(found, key) for key in found["ablations"]]
     whole = ["and cross-hierarchy", "9", "12", "100 %", "original"]
     modules, views, length, density, lighting = (rows[row] for rows, row in zip(shown, whole, strict=True))
@@ -314,7 +321,7 @@ def test_a_mistake_is_named_in_one_line_by_the_row(ablation: dict[str, Any], tol
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["table1", "tables", "differences3"])
+@pytest.mark.parametrize("name", ["table1", "tables", "differences3", "overhead"])
 def test_an_ablation_is_not_named_as_another_table(name: str) -> None:
     with pytest.raises(InputError, match=f"ablations.{name} is the name of another table"):
         complete(**{name: DATA})

@@ -55,7 +55,7 @@ rule ablation:
 rule document:
     """One LaTeX document with all tables."""
     input:
-        tables=[f"results/tables/{name}.tex" for name in tables.names(config)],
+        bodies=[f"results/tables/{name}.tex" for name in tables.names(config)],
     output:
         tex="results/tables/tables.tex",
     log:
@@ -67,6 +67,7 @@ rule document:
         mem_mb=1000,
         runtime=10,
     params:
+        landscape=True,
         code=fingerprint("stages.tables"),
     script:
         "../scripts/document.py"
