@@ -2,6 +2,7 @@
 # make test          the tests
 # make test-cluster  the tests that take long, or start a Slurm on this machine
 # make viewers       a page for each category, on which its scans can be turned
+# make report        what a run of the embedded default has made, as one file to hand on: report.zip
 # make figure        the README's pictures, from the embedded default
 # make shipped_prompts  the prompts that come with the package, and their reference scores, from the embedded default
 # make pocket_clip   the small CLIP of the embedded default, trained anew (minutes)
@@ -20,7 +21,7 @@ SETUP_CLUSTER := .venv/setup-cluster.stamp
 # The one pin that is installed by itself, see below.
 TORCH = $(shell grep '^torch==' envs/requirements.txt)
 
-.PHONY: tables heatmaps viewers figure shipped_prompts pocket_clip test test-cluster lint benchmark setup setup-dev \
+.PHONY: tables heatmaps viewers report figure shipped_prompts pocket_clip test test-cluster lint benchmark setup setup-dev \
 	setup-cluster
 
 tables: setup
@@ -31,6 +32,10 @@ heatmaps: setup
 
 viewers: setup
 	$(BIN)/snakemake --cores $(CORES) all_viewers
+
+report: setup
+	$(BIN)/snakemake --cores $(CORES) all_report all_viewers results/heatmaps/gallery.png
+	$(BIN)/snakemake --cores 1 all_report all_viewers results/heatmaps/gallery.png --report report.zip
 
 figure: setup-dev
 	$(BIN)/snakemake --cores $(CORES) results/heatmaps/gallery.png results/viewers/mvtec3d/cable_gland.html

@@ -24,6 +24,7 @@
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
 #   results/tables/differences{1,2,3,4}.csv                                    between any two methods
+#   results/report/...                                                         pages and pictures for the report
 #
 # The config is described in config/README.md. The embedded default is read only where no --configfile is given, so
 # that a config file stands for itself and is not mixed with it.
@@ -34,6 +35,9 @@ min_version("9.27")
 if not workflow.overwrite_configfiles:
 
     configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
@@ -51,6 +55,7 @@ include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/predictions.smk"
 include: "workflow/rules/viewers.smk"
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/report.smk"
 
 
 onstart:
@@ -67,7 +72,7 @@ localrules:
 
 
 rule all:
-    """Tables 1-4 and the summaries they come from."""
+    """Tables 1-4, the summaries they come from, and what the report shows of them."""
     default_target: True
     input:
-        rules.all_tables.input,
+        rules.all_report.input,

@@ -33,7 +33,12 @@ rule document:
     input:
         tables=expand("results/tables/table{number}.tex", number=[1, 2, 3, 4]),
     output:
-        tex="results/tables/tables.tex",
+        tex=report(
+            "results/tables/tables.tex",
+            caption="../report/document.rst",
+            category="Tables",
+            labels={"table": "all, as LaTeX"},
+        ),
     log:
         "logs/tables/tables.log",
     conda:
