@@ -131,9 +131,10 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
 def _check_views(name: str, rendering: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
     """Whether a rendering, and each data set in it, can have as many views of its view set as it says."""
     if not RENDERERS[rendering["renderer"]].shaded:
-        if rendering["n_views"] is not None:
-            told = f"the renderer {rendering['renderer']!r} has views of its own"
-            yield f"config: renderings.{name}.n_views is {rendering['n_views']}, but {told}"
+        for key, usual in (("n_views", None), ("light", "original")):
+            if rendering[key] != usual:
+                told = f"the renderer {rendering['renderer']!r} has views of its own, which no lamp lights"
+                yield f"config: renderings.{name}.{key} is {rendering[key]!r}, but {told}"
         return
     for dataset, settings in config["datasets"].items():
         view_set = config["view_sets"].get(rendering["view_set"] or settings["view_set"])
@@ -212,10 +213,11 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
         yield from _refer(f"methods.{name}.aggregation", aggregation, config["aggregations"], "one of aggregations")
         neighbours = config["aggregations"].get(aggregation, {}).get("neighbours", 0)
         for dataset, settings in config["datasets"].items():
-            if neighbours >= settings.get("n_points", math.inf):
+            left = settings.get("n_points", math.inf) * settings["density"]
+            if neighbours >= left:
                 yield (
                     f"config: aggregations.{aggregation}.neighbours is {neighbours}, but clouds of "
-                    f"datasets.{dataset} have {settings['n_points']} points (n_points)"
+                    f"datasets.{dataset} have {left:g} points (n_points and density)"
                 )
     given = method.get("loss_weights", {})
     for loss in given:

@@ -208,6 +208,7 @@ def cloud_options(config: Config, dataset: str) -> dict[str, Any]:
         "resolution": config["resolution"],
         "normals": pick(settings["normals"], "radius", "neighbours"),
         **pick(settings, "seed", "background", "n_points", "sampling", "unit", "missing", "outliers"),
+        **({"density": settings["density"]} if settings["density"] != 1 else {}),
     }
 
 
@@ -217,14 +218,18 @@ def render_options(config: Config, rendering: str, dataset: str, category: str) 
     entry = {**config["renderings"][rendering], **settings.get("rendering", {})}
     view_set = config["view_sets"][entry["view_set"] or settings["view_set"]]
     renderer = RENDERERS[entry["renderer"]]
+    light = {}
     if renderer.shaded and entry["n_views"] is not None:
         view_set = take_views(view_set, entry["n_views"])
+    if renderer.shaded and entry["light"] != "original":
+        light = pick(entry, "light")
     point_size = category_of(config, dataset, category).get("point_size", settings["point_size"])
     return {
         "resolution": config["resolution"],
         "views": pick(view_set, "tilt", *(("x", "y") if renderer.shaded else ())),
         "renderer": {"name": entry["renderer"], **vars(renderer), "options": list(renderer.options)},
         **pick({**entry, "point_size": point_size}, *renderer.options),
+        **light,
     }
 
 

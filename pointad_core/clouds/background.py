@@ -100,12 +100,13 @@ def check_kept(points: np.ndarray, valid: np.ndarray, kept: np.ndarray, path: Pa
         raise InputError(f"{path}: what is left after the background's removal is {what}. {WAYS_ON}")
 
 
-def loses_defect(cloud: Mapping[str, np.ndarray]) -> bool:
+def loses_defect(cloud: Mapping[str, np.ndarray], density: float = 1) -> bool:
     """Whether of an organised scan's cloud (`cloud.make_cloud`) less than one in twenty of the marked pixels of its
-    grid, ten at least, have a point. Of a defect that is cut out of the object, or broken off, that can be right."""
+    grid, ten at least, have a point; of a cloud that was thinned to a density, of as many as that leaves. Of a defect
+    that is cut out of the object, or broken off, that can be right."""
     if "mask" not in cloud:
         return False
-    marked = np.count_nonzero(cloud["mask"])
+    marked = density * np.count_nonzero(cloud["mask"])
     return bool(marked >= 10 and np.count_nonzero(cloud["labels"]) < 0.05 * marked)
 
 

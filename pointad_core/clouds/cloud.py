@@ -18,7 +18,7 @@ from pointad_core.clouds.background import check_kept, crop_ground, crop_plane, 
 from pointad_core.clouds.frame import to_origin
 from pointad_core.clouds.normals import estimate_normals
 from pointad_core.clouds.outliers import report_stray
-from pointad_core.clouds.sampling import sample_farthest, sample_voxels
+from pointad_core.clouds.sampling import sample_farthest, sample_share, sample_voxels
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError, printed
 
@@ -31,13 +31,15 @@ def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: P
     original_labels u1[N]. A scan that nobody labelled has no labels, mask or original_labels, one without a photograph
     no rgb.
 
-    options: normals (radius in data units, neighbours), seed (of plane search and sampling) and outliers ("none", or
-    "remove" for stray points, see `outliers`); for an organised scan resolution, scene
+    options: normals (radius in data units, neighbours), seed (of plane search and sampling), outliers ("none", or
+    "remove" for stray points, see `outliers`) and density (the share of its points that the cloud keeps, by
+    farthest-point sampling; all where it is absent); for an organised scan resolution, scene
     (`datasets.registry.Layout.scene`) and background ("remove", or "none" for scans that come without one); for an
     unorganised one n_points and sampling ("farthest" or "voxel"). path: the scan's file, for messages.
 
     A stray point that is removed from an organised scan counts as its background does; one of an unorganised scan
-    stays among its original points, for which the nearest kept point speaks.
+    stays among its original points, for which the nearest kept point speaks. A density takes points and nothing else:
+    pictures, the mask and the original points stay whole.
 
     Raises InputError for a scan in which no background or no object is found, and for an unknown option.
     """
@@ -74,6 +76,8 @@ def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> d
     images = {name: image[index].astype(np.uint8) for name, image in images.items()}
     if not kept.any():
         raise InputError(f"{path}: no point is left after the background's removal")
+    left = sample_share(points[kept], options.get("density", 1), options["seed"])
+    kept.ravel()[np.delete(np.flatnonzero(kept), left)] = False
     return {
         "points": points[kept].astype(np.float32),
         "grid": np.flatnonzero(kept).astype(np.int32),
@@ -89,6 +93,7 @@ def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any], path: Path) 
     sample = lookup("sampling", options["sampling"], {"farthest": sample_farthest, "voxel": sample_voxels})
     near = np.flatnonzero(without_stray(raw.points, np.ones(len(raw.points), bool), options, path))
     kept = near[sample(raw.points[near], options["n_points"], options["seed"])]
+    kept = kept[sample_share(raw.points[kept], options.get("density", 1), options["seed"])]
     _, nearest = KDTree(raw.points[kept]).query(raw.points)
     # Of several points in one place the tree may name any: a kept point stands for itself.
     nearest[kept] = np.arange(len(kept))

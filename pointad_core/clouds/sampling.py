@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from pointad_core.errors import InputError
+
 
 def sample_farthest(points: np.ndarray, n_points: int, seed: int) -> np.ndarray:
     """Ascending indices of at most n_points of the points [N,3] by farthest-point sampling from a seeded start."""
@@ -12,10 +14,18 @@ def sample_farthest(points: np.ndarray, n_points: int, seed: int) -> np.ndarray:
     # The number counts the library's own order of the points, which depends on the height of its tree; the same seed
     # still picks the same point, and from there on the sampling is exact.
     start = int(np.random.default_rng(seed).integers(len(points)))
-    height = 7 if len(points) < 100_000 else 9
+    height = min(7 if len(points) < 100_000 else 9, len(points).bit_length() - 1)
     chosen = fpsample.bucket_fps_kdline_sampling(points.astype(np.float32), n_points, h=height, start_idx=start)
     # Once every place is taken, sampling repeats itself.
     return np.unique(chosen.astype(np.int64))
+
+
+def sample_share(points: np.ndarray, density: float, seed: int) -> np.ndarray:
+    """Ascending indices of a share, 0 < density <= 1, of the points [N,3] by farthest-point sampling (Table 9); one at
+    least. Raises InputError for any other share."""
+    if not 0 < density <= 1:
+        raise InputError(f"density is {density}, expected a share above 0, at most 1")
+    return sample_farthest(points, max(1, round(density * len(points))), seed)
 
 
 def sample_voxels(points: np.ndarray, n_points: int, seed: int = 0) -> np.ndarray:

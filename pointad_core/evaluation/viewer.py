@@ -12,6 +12,7 @@ import hashlib
 import html
 import io
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -156,11 +157,15 @@ def _describe(scan: Shown) -> tuple[dict[str, Any], bytes]:
 
 
 def _share_ranges(scans: Sequence[Shown]) -> dict[str, tuple[float, float]]:
-    """Range of the colours by score, one for all scans, so that a good one does not look like a defective one."""
+    """Range of the colours by score, one for all scans and up to their thresholds: a good one shall not look like a
+    defective one."""
     values: dict[str, list[tuple[float, float]]] = {}
     for scan in scans:
         for name, score in scan.scores.items():
             values.setdefault(name, []).append(find_range(score))
+        if scan.threshold is not None:
+            first = next(iter(scan.scores))
+            values[first].append((math.inf, scan.threshold))
     return {name: (min(low for low, _ in found), max(high for _, high in found)) for name, found in values.items()}
 
 
@@ -180,11 +185,11 @@ def _describe_views(views: Sequence[View]) -> dict[str, Any]:
     low, high = find_range(np.concatenate(maps)) if maps else (0.0, 1.0)
     described = []
     for view in views:
-        entry = {"name": view.name, "image": _encode(view.image, "WEBP", quality=85, method=4), "map": None}
+        entry = {"name": view.name, "image": _encode(view.image, "WEBP", quality=85, method=2), "map": None}
         if view.scores is not None:
             shares = np.clip((view.scores - low) / (high - low), 0, 1)
             grey = np.where(np.isfinite(view.scores), 1 + np.rint(254 * np.nan_to_num(shares)), 0)
-            entry["map"] = _encode(grey.astype(np.uint8), "PNG", optimize=True)
+            entry["map"] = _encode(grey.astype(np.uint8), "PNG")
         described.append(entry)
     return {"views": described, "view_range": [low, high]}
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointad_core.errors import InputError
 from pointad_core.predict import outputs
-from pointad_core.predict.inputs import Input
+from pointad_core.predict.inputs import OVERVIEW, PAGE, Input
 from pointad_core.predict.predictor import Prediction, Predictor
 from pointad_core.predict.scan import read_scan
 from pointad_core.storage import files
@@ -85,8 +85,8 @@ def _write_overview(done: Done, shown: Sequence[Shown], inputs: Sequence[Input],
     from pointad_core.evaluation.viewer import write_viewer
 
     if shown:
-        write_viewer(out / "index.html", shown, f"{len(shown)} of {len(inputs)} scans")
-    with files.replacing(out / "summary.csv") as place, open(place, "w", newline="", encoding="utf-8") as file:
+        write_viewer(out / PAGE, shown, f"{len(shown)} of {len(inputs)} scans")
+    with files.replacing(out / OVERVIEW) as place, open(place, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["name", "file", "object_score", "decision", "maximum_x", "maximum_y", "maximum_z", "failure"])
         for scan in inputs:

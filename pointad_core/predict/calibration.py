@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -40,6 +40,8 @@ class Calibration:
     n: int
     scores: Mapping[str, float]
     """Of each good scan, by its file."""
+    point_threshold: float = math.nan
+    """Of points, found alike from the highest point of each good scan: one that has a point above it is unlike them."""
     prompts_sha256: str = ""
     model: Any = None
     settings: Any = None
@@ -51,8 +53,9 @@ class Calibration:
     notes: tuple[str, ...] = ()
 
 
-def calibrate(scores: Mapping[str, float], false_alarm_rate: float) -> Calibration:
-    """The threshold at a false-alarm rate from the object scores of good scans by their files.
+def calibrate(scores: Mapping[str, float], maxima: Sequence[float], false_alarm_rate: float) -> Calibration:
+    """The thresholds at a false-alarm rate from the object scores of good scans by their files and from the scores of
+    the highest point of each.
 
     Equal scores at the threshold make the true rate smaller than stated, never larger; the interval then begins at 0.
     Raises InputError for a rate outside of (0, 1), scores that are not finite, and too few of them: n >= 1 / rate - 1.
@@ -69,7 +72,8 @@ def calibrate(scores: Mapping[str, float], false_alarm_rate: float) -> Calibrati
         notes.append(f"{ties + 1} scans have the score of the threshold; are the files copies of one another?")
     low, high = interval(n, above)
     found = (0.0 if ties else low, high)
-    return Calibration(threshold, false_alarm_rate, found, n, dict(scores), notes=tuple(notes))
+    points = sorted(maxima)[n - above]
+    return Calibration(threshold, false_alarm_rate, found, n, dict(scores), points, notes=tuple(notes))
 
 
 def count_above(n: int, false_alarm_rate: float) -> int:
@@ -156,9 +160,10 @@ def read_calibration(path: str | os.PathLike[str]) -> Calibration:
     for key, allowed in (("modality", ("3d", "m3d")), ("views", ("front", "around"))):
         if found[key] not in allowed:
             raise InputError(f"{path}: {key} is {found[key]!r}, expected one of {', '.join(allowed)}")
-    threshold = found["threshold"]
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
-        raise InputError(f"{path}: threshold is {threshold!r}, expected a number")
+    for key in ("threshold", "point_threshold"):
+        value = found[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"{path}: {key} is {value!r}, expected a number")
     return Calibration(**{**found, "interval": tuple(found["interval"]), "notes": tuple(found["notes"])})
 
 

@@ -28,6 +28,7 @@ def calibrate_files(
     """
     made = dict(predictor.made)  # prompts that cannot be read are refused here, and not once for each scan
     scores: dict[str, float] = {}
+    maxima: list[float] = []
     first: dict[str, tuple[str, Input]] = {}
     failed = False
     for scan in watch(inputs):
@@ -38,6 +39,7 @@ def calibrate_files(
             failed = True
             continue
         scores[scan.name] = found.object
+        maxima.append(float(found.scores.ravel()[found.maximum]))
         say(f"{scan.name}: score {found.object:.4f}")
         for key, value in (("modality", found.modality), ("views", found.kind)):
             seen, other = first.setdefault(key, (value, scan))
@@ -46,7 +48,7 @@ def calibrate_files(
     if failed:
         return None
     made |= {key: value for key, (value, _) in first.items()}
-    return replace(calibrate(scores, false_alarm_rate), **made, version=version("pointad_core"))
+    return replace(calibrate(scores, maxima, false_alarm_rate), **made, version=version("pointad_core"))
 
 
 DIFFERENT = {

@@ -14,6 +14,8 @@ from pointad_core.formats.registry import MODULES, ending_of
 IMAGES = (".png", ".jpg", ".jpeg")
 NO_SCANS = {"gt", "rgb", "ground_truth", "labels", "masks"}
 """Folders that go with scans and hold none, in lower case."""
+OVERVIEW, PAGE = "summary.csv", "index.html"
+"""What an earlier run has written of several scans together."""
 TEXTS = (".txt", ".csv", ".asc")
 """Endings that other texts have as well: in a folder they count where no file has any other."""
 
@@ -82,9 +84,12 @@ def _list(folder: Path, out: Path, depth_images: bool) -> list[Path]:
             and (at / name).resolve() != results
             and not is_result(at / name)
         )
-        # NAME.label.txt and the like say of another file where it is defective.
+        # NAME.label.txt and the like say of another file where it is defective; an overview is of an earlier run.
+        left_out = {OVERVIEW} if {OVERVIEW, PAGE} <= set(names) else set()
         files += [
-            at / name for name in sorted(names) if ending_of(name) and not name.startswith(".") and not is_label(name)
+            at / name
+            for name in sorted(set(names) - left_out)
+            if ending_of(name) and not name.startswith(".") and not is_label(name)
         ]
     if not depth_images:
         files = [file for file in files if not str(ending_of(file)).startswith(".png")]

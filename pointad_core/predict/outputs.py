@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pointad_core.evaluation.viewer import Shown, View, find_range, write_viewer
+from pointad_core.evaluation.viewer import Shown, View, write_viewer
 from pointad_core.formats.unit import describe, metres_of
 from pointad_core.predict.picture import draw_picture, find_silhouette, to_colours
 from pointad_core.predict.predictor import Prediction
@@ -39,11 +39,11 @@ def write_all(found: Prediction, name: str, folder: Path) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix=f".{stem}.", suffix=".partial", dir=folder.parent) as place:
             part = Path(place)
             write_viewer(part / f"{stem}.html", [to_shown(found, summary)], name)
-            write_ply(part / f"{stem}.ply", found.scan.points, found.scan.valid, found.scores)
+            write_ply(part / f"{stem}.ply", found.scan.points, found.scan.valid, found.scores, found.colour_range)
             write_npz(part / f"{stem}.npz", found)
             if found.scores.size <= MOST_ROWS:
                 write_csv(part / f"{stem}.csv", found.scan.points, found.scores)
-            draw_picture(found).save(part / f"{stem}.png", format="PNG")
+            draw_picture(found).save(part / f"{stem}.png", format="PNG", compress_level=3)
             (part / f"{stem}.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
             folder.mkdir(exist_ok=True)
             # Of a scan that now has too many points for one, an earlier run's table would be another's.
@@ -70,6 +70,7 @@ def summarise(found: Prediction, name: str) -> dict[str, Any]:
         if calibration is None
         else {
             "threshold": calibration.threshold,
+            "points": calibration.point_threshold,
             "false_alarm_rate": calibration.false_alarm_rate,
             "interval": list(calibration.interval),
             "n": calibration.n,
@@ -160,8 +161,7 @@ def to_shown(found: Prediction, summary: Mapping[str, Any], most: int | None = N
         {name: part[kept] for name, part in scores.items()},
         colours[valid][kept] if colours is not None else None,
         scan.labels[valid][kept] if scan.labels is not None else None,
-        # The part's threshold is on the scale of the part's score; points have one of their own.
-        None,
+        found.calibration.point_threshold if found.calibration else None,
         {key: text for key, text in facts.items() if text},
         views,
         # A mirrored file's frame is no rotation.
@@ -169,8 +169,13 @@ def to_shown(found: Prediction, summary: Mapping[str, Any], most: int | None = N
     )
 
 
-def write_ply(path: Path, points: np.ndarray, valid: np.ndarray, scores: np.ndarray) -> None:
-    """Points that are there, in their order, with their colour and score; float64 where float32 is too coarse."""
+def write_ply(
+    path: Path, points: np.ndarray, valid: np.ndarray, scores: np.ndarray, colours: tuple[float, float]
+) -> None:
+    """Points that are there, in their order, with their score and its colour; float64 where float32 is too coarse.
+
+    colours: the scores at both ends of the scale.
+    """
     places, values = points[valid], scores[valid]
     extent = float(np.ptp(places, axis=0).max())
     coarse = np.spacing(np.float32(np.abs(places).max())) > 1e-5 * extent
@@ -180,9 +185,9 @@ def write_ply(path: Path, points: np.ndarray, valid: np.ndarray, scores: np.ndar
     rows = np.zeros(len(places), fields)
     for column, axis in enumerate("xyz"):
         rows[axis] = places[:, column]
-    colours = np.where(np.isfinite(values)[:, None], to_colours(values, *find_range(values)), GREY)
+    painted = np.where(np.isfinite(values)[:, None], to_colours(values, *colours), GREY)
     for column, colour in enumerate(("red", "green", "blue")):
-        rows[colour] = colours[:, column]
+        rows[colour] = painted[:, column]
     rows["scalar_score"] = values
     header = ["ply", "format binary_little_endian 1.0", "comment made by pointad", f"element vertex {len(rows)}"]
     header += [f"property {kind} {axis}" for axis in "xyz"]

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.ndimage import binary_closing
 
 from pointad_core.evaluation.pictures import SPREAD, carry_to_image
-from pointad_core.evaluation.viewer import find_range
 from pointad_core.predict.predictor import Prediction
 from pointad_core.rendering.views import Renders
 
@@ -56,8 +55,7 @@ def draw_picture(found: Prediction) -> Image:
     """Of each chosen view the shaded image above and the scores below, and the photograph beside; text and scale."""
     from PIL import Image, ImageDraw
 
-    scores = found.scores[found.scan.kept]
-    low, high = find_range(scores)
+    low, high = found.colour_range
     of_views = _points_of_views(found)
     columns = []
     for view in choose_views(found):

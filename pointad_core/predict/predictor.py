@@ -25,6 +25,7 @@ import numpy as np
 from pointad_core.clouds.background import pad_square
 from pointad_core.detector import Detector, Seen
 from pointad_core.errors import InputError
+from pointad_core.evaluation.viewer import find_range
 from pointad_core.methods.shipped import ORGANISED, POINTS, REFERENCES
 from pointad_core.predict.calibration import Calibration, check_made_by, decide, misfit, read_calibration
 from pointad_core.predict.orientation import Facing, face
@@ -99,6 +100,13 @@ class Prediction:
     def maximum(self) -> int:
         """Flat index of the point with the highest score."""
         return int(np.nanargmax(self.scores))
+
+    @property
+    def colour_range(self) -> tuple[float, float]:
+        """Scores at both ends of the colours: nearly all of the scan's, and up to the threshold of points where there
+        is one, so that a good part does not look like a defective one."""
+        low, high = find_range(self.scores[self.scan.kept])
+        return low, max(high, self.calibration.point_threshold) if self.calibration else high
 
     @cached_property
     def rank(self) -> dict[str, int] | None:

@@ -4,9 +4,12 @@ Same window, point size, camera and data flow as `splat`; it exists to be compar
 need no display: they fall back to an off-screen EGL context, which needs the system's Mesa libraries.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -47,8 +50,21 @@ def _window(size: int, window: int) -> Iterator[tuple[Any, Any, Any]]:
             visualizer.destroy_window()
 
 
+def set_power(options: Any, power: float) -> None:
+    """Multiply the diffuse and specular power of the window's lamps, which its options offer in a file alone."""
+    if power == 1:
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "options.json"
+        options.save_to_json(str(file))
+        found = json.loads(file.read_text())
+        lamps = [key for key in found if key.endswith(("_diffuse_power", "_specular_power"))]
+        file.write_text(json.dumps(found | {key: found[key] * power for key in lamps}))
+        options.load_from_json(str(file))
+
+
 def draw(
-    projection: Projection, normals: torch.Tensor, labels: torch.Tensor, size: int, resolution: int
+    projection: Projection, normals: torch.Tensor, labels: torch.Tensor, size: int, resolution: int, power: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw the image and the ground truth of every view; arguments and result as of `shaded.Draw`.
 
@@ -63,6 +79,7 @@ def draw(
     window = projection.window
     drawn = np.zeros((len(points), 2, window, window), np.uint8)
     with _window(size, window) as (o3d, visualizer, options):
+        set_power(options, power)
         for view in range(len(points)):
             cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points[view]))
             cloud.normals = o3d.utility.Vector3dVector(turned[view])

@@ -13,10 +13,14 @@ from pointad_core.rendering.views import Cloud, Projection, Renders, find_anomal
 GREY = 0.7
 """Grey level of every point before it is lit."""
 
-Draw = Callable[[Projection, torch.Tensor, torch.Tensor, int, int], tuple[torch.Tensor, torch.Tensor]]
+LIGHTS = {"++": 1.2, "+": 1.1, "original": 1.0, "-": 0.75, "--": 0.5}
+"""Power of the lamps, diffuse and specular alike, by the names of Table 10, in units of what they have otherwise. The
+paper tells no numbers; these are a choice of this project."""
+
+Draw = Callable[[Projection, torch.Tensor, torch.Tensor, int, int, float], tuple[torch.Tensor, torch.Tensor]]
 """Draws grey images u1[K,S,S] and masks u1[K,S,S] of 0 and 1 of all views: `draw(projection, normals, labels, size,
-resolution)`, with unit normals f4[K,3,n], rotated with the points, labels bool[n], true for anomalous points, the size
-of a point in window pixels, and the resolution S."""
+resolution, power)`, with unit normals f4[K,3,n], rotated with the points, labels bool[n], true for anomalous points,
+the size of a point in window pixels, the resolution S, and the power of the lamps (`LIGHTS`)."""
 
 
 def angles(views: Mapping[str, Any]) -> list[list[float]]:
@@ -37,12 +41,15 @@ def render(
     """Render a cloud from every view of a view set: all views at once, or on a CPU `at_once` of them (0: all).
 
     options: resolution S, views {tilt, x, y}, point_size, the width of a point in window pixels, visibility, "soft" or
-    "strict", and window, its side in pixels. Deterministic on a given kind of device.
+    "strict", window, its side in pixels, and light, one of `LIGHTS`, "original" where it is absent. Deterministic on a
+    given kind of device.
     Raises InputError for options that are not allowed, as `views.box` does, and where no view shows any point.
     """
     resolution, point_size, window = options["resolution"], options["point_size"], options["window"]
     if options["visibility"] not in ("soft", "strict"):
         raise InputError(f"visibility: {options['visibility']!r} is not one of soft, strict")
+    if (light := options.get("light", "original")) not in LIGHTS:
+        raise InputError(f"light: {light!r} is not one of {' '.join(LIGHTS)}")
     if point_size < 1 or point_size != int(point_size):
         raise InputError(f"point_size: {point_size} is not a whole number of window pixels, 1 or more")
     if window < resolution:
@@ -55,7 +62,7 @@ def render(
     drawn = []
     for block in turns.split(at_once if at_once and turns.device.type == "cpu" else len(turns)):
         projection = project(points, block, window)
-        pictures = draw(projection, rotate_normals(normals, block), anomalous, size, resolution)
+        pictures = draw(projection, rotate_normals(normals, block), anomalous, size, resolution, LIGHTS[light])
         shown = visibility.soft(projection, square) if soft else visibility.strict(projection, resolution)
         drawn.append((*pictures, projection.pixels(resolution).to(torch.int16), shown))
     images, masks, pixels, shown = map(torch.cat, zip(*drawn, strict=True))

@@ -15,14 +15,15 @@ from pointad_core.rendering.views import EYE, Projection
 from pointad_core.rendering.visibility import draw_squares
 
 DIFFUSE, SPECULAR = 0.66, 0.2
-LIGHTS = (2.0, -2.0)
-"""Places of the lights on the viewing axis, in units of E from the middle of the box; two white lights at each."""
+LAMPS = (2.0, -2.0)
+"""Places of the lamps on the viewing axis, in units of E from the middle of the box; two white lights at each."""
 
 
-def shade(points: torch.Tensor, normals: torch.Tensor) -> torch.Tensor:
+def shade(points: torch.Tensor, normals: torch.Tensor, power: float = 1.0) -> torch.Tensor:
     """Grey levels in [0, 1], [K,n], by the Phong model.
 
-    points: [K,3,n] as in `Projection`; normals: [K,3,n], unit, rotated with the points; turned toward the eye here.
+    points: [K,3,n] as in `Projection`; normals: [K,3,n], unit, rotated with the points; turned toward the eye here;
+    power: of the lamps, a factor of what they add.
     """
     x, y, z = points.unbind(1)
     nx, ny, nz = normals.unbind(1)
@@ -38,7 +39,7 @@ def shade(points: torch.Tensor, normals: torch.Tensor) -> torch.Tensor:
     facing = torch.where(eye_cosine < 0, -1.0, 1.0)
     eye_cosine = eye_cosine * facing
     grey = torch.zeros_like(x)
-    for light in LIGHTS:
+    for light in LAMPS:
         light_distance, light_cosine = toward(light)
         light_cosine = light_cosine * facing
         between = (off_axis + (EYE - z) * (light - z)) / (eye_distance * light_distance)
@@ -48,18 +49,18 @@ def shade(points: torch.Tensor, normals: torch.Tensor) -> torch.Tensor:
         fourth = reflected.square().square_()
         power_32 = fourth.square().square_().square_()
         shine = power_32.square().mul_(power_32).mul_(fourth)
-        grey += 2 * GREY * DIFFUSE * light_cosine.clamp(min=0) + 2 * SPECULAR * shine
+        grey += 2 * GREY * DIFFUSE * power * light_cosine.clamp(min=0) + 2 * SPECULAR * power * shine
     return grey.clamp(0, 1)
 
 
 def draw(
-    projection: Projection, normals: torch.Tensor, labels: torch.Tensor, size: int, resolution: int
+    projection: Projection, normals: torch.Tensor, labels: torch.Tensor, size: int, resolution: int, power: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw the image and the ground truth of every view; arguments and result as of `shaded.Draw`.
 
     Of points equally near the normal one wins, then the brighter one: no order of points plays a part.
     """
-    grey = (shade(projection.points.to(torch.float32), normals) * 255).round_().to(torch.int32)
+    grey = (shade(projection.points.to(torch.float32), normals, power) * 255).round_().to(torch.int32)
     # 22 bits of nearness, one that tells a normal point, 8 of grey; -1, where nothing is drawn, is white and normal.
     keys = (projection.levels << 9) | (~labels).to(torch.int32) << 8 | grey
     window = draw_squares(projection, keys, size)

@@ -70,7 +70,7 @@ def make_clouds(
             unlabelled += about["defective"] is None
             store.add(scan.name, cloud, about)
             defective += bool(about["defective"])
-            if loses_defect(cloud):
+            if loses_defect(cloud, options.get("density", 1)):
                 logger.warning("%s: %s", scan.path, LOST)
                 losing.append(scan)
         if 2 * len(losing) > defective and options.get("background", "remove") == "remove":

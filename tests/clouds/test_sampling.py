@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pointad_core.clouds.sampling import sample_farthest, sample_voxels
 
 
-@pytest.mark.parametrize("n", [500, 3000])
+@pytest.mark.parametrize("n", [70, 500, 3000])
 def test_farthest_points_are_the_farthest(n):
     points = np.random.default_rng(n).normal(size=(n, 3)).astype(np.float32)
     kept = sample_farthest(points.astype(float), 60, 5)

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -135,6 +136,9 @@ def test_scans_share_a_range_that_outliers_do_not_stretch():
     page = Elements(make_viewer(scans, "Parts"))
     (content,) = [json.loads(text) for _, type_, text in page.texts if type_ == "application/json"]
     assert content["ranges"]["score"] == pytest.approx([0.01, 3], abs=0.01)
+    page = Elements(make_viewer([replace(scans[0], threshold=7.0)], "Parts"))
+    (content,) = [json.loads(text) for _, type_, text in page.texts if type_ == "application/json"]
+    assert content["ranges"]["score"] == pytest.approx([0.01, 7])
 
 
 def test_200000_points_with_all_scores_take_8_megabytes():

@@ -28,6 +28,11 @@ def named(scores):
     return {f"good/{number:03d}.ply": float(score) for number, score in enumerate(scores)}
 
 
+def calibrated(scores, rate):
+    """By scans whose highest point has twice the part's score."""
+    return calibrate(scores, [2 * score for score in scores.values()], rate)
+
+
 def naive_threshold(scores, rate):
     """The ceil((n + 1)(1 - a))-th smallest, in whole numbers: no score of which too many are above."""
     n, rate = len(scores), Fraction(str(rate))
@@ -44,32 +49,33 @@ def test_the_threshold_is_the_naive_quantile(scores, rate):
     expected = naive_threshold(scores, rate)
     if expected is None:
         with pytest.raises(InputError, match="good scans are needed"):
-            calibrate(named(scores), rate)
+            calibrated(named(scores), rate)
         assert len(scores) < 1 / rate - 1
         return
-    found = calibrate(named(scores), rate)
+    found = calibrated(named(scores), rate)
     assert found.threshold == expected
+    assert found.point_threshold == 2 * expected
     # Of the scans themselves no larger share is called defective.
     assert sum(decide(score, found) for score in scores) <= rate * (len(scores) + 1)
-    shuffled = calibrate(dict(reversed(named(scores).items())), rate)
+    shuffled = calibrated(dict(reversed(named(scores).items())), rate)
     assert (shuffled.threshold, shuffled.interval) == (found.threshold, found.interval)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.1, 0.2])
 def test_as_few_scans_as_are_needed_are_enough_to_the_last(rate):
     needed = round(1 / rate) - 1
-    found = calibrate(named(range(needed)), rate)
+    found = calibrated(named(range(needed)), rate)
     assert found.threshold == needed - 1  # the largest
     with pytest.raises(InputError, match=f"at least {needed} good scans are needed"):
-        calibrate(named(range(needed - 1)), rate)
+        calibrated(named(range(needed - 1)), rate)
 
 
 def test_too_few_scans_are_told_which_rate_they_allow():
     with pytest.raises(InputError, match=r"at least 19 good scans are needed, and 8 allow a rate of 0\.112 or more"):
-        calibrate(named(range(8)), 0.05)
-    assert calibrate(named(range(8)), 0.112).n == 8
+        calibrated(named(range(8)), 0.05)
+    assert calibrated(named(range(8)), 0.112).n == 8
     with pytest.raises(InputError, match="at least 19 good scans are needed, and there is none"):
-        calibrate({}, 0.05)
+        calibrated({}, 0.05)
 
 
 @pytest.mark.parametrize(("n", "rate"), [(19, 0.05), (60, 0.05), (9, 0.2)])
@@ -78,7 +84,7 @@ def test_over_many_calibrations_the_rate_and_its_interval_are_as_stated(n, rate)
     rng = np.random.default_rng(20)
     rates, inside = [], 0
     for scores in rng.exponential(size=(4000, n)):
-        found = calibrate(named(scores), rate)
+        found = calibrated(named(scores), rate)
         true = math.exp(-found.threshold)
         rates.append(true)
         inside += found.interval[0] <= true <= found.interval[1]
@@ -94,7 +100,7 @@ def test_over_many_calibrations_ties_make_fewer_false_alarms_and_never_more():
     rng = np.random.default_rng(21)
     n, rate, inside, rates = 19, 0.1, 0, []
     for scores in rng.integers(0, 12, size=(3000, n)):
-        found = calibrate(named(scores), rate)
+        found = calibrated(named(scores), rate)
         true = np.mean(np.arange(12) > found.threshold)
         rates.append(true)
         inside += found.interval[0] <= true <= found.interval[1]
@@ -119,30 +125,30 @@ def test_the_interval_holds_its_share_of_the_beta_distribution():
 
 
 def test_identical_scores_are_said_and_call_nothing_like_them_defective():
-    found = calibrate(named([0.4] * 30), 0.05)
+    found = calibrated(named([0.4] * 30), 0.05)
     assert found.threshold == 0.4
     assert not decide(0.4, found)
     assert decide(0.4000001, found)
     assert found.interval[0] == 0
     assert "30 scans have the score of the threshold" in found.notes[0]
-    assert calibrate(named(range(30)), 0.05).notes == ()
+    assert calibrated(named(range(30)), 0.05).notes == ()
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, 5, math.nan])
 def test_a_rate_that_is_none_is_refused(rate):
     with pytest.raises(InputError, match="expected a number between 0 and 1"):
-        calibrate(named(range(30)), rate)
+        calibrated(named(range(30)), rate)
 
 
 def test_a_score_that_is_no_number_is_refused_with_its_file():
     with pytest.raises(InputError, match=r"good/002\.ply: its object score is not finite"):
-        calibrate(named([1, 2, math.nan, *range(30)]), 0.05)
+        calibrated(named([1, 2, math.nan, *range(30)]), 0.05)
 
 
 @pytest.fixture
 def made():
     return replace(
-        calibrate(named(np.random.default_rng(0).random(25)), 0.05),
+        calibrated(named(np.random.default_rng(0).random(25)), 0.05),
         prompts_sha256="ab" * 32,
         model={"model": "pointad-pocket", "vv_blocks": 1},
         settings={"background": "none", "sides": [0, 45], "unit": "mm"},

@@ -31,6 +31,11 @@ def test_results_of_any_earlier_run_are_no_scans(tmp_path):
     assert found([tmp_path]) == {"b": "b.ply", "mine/c/c": "c.ply"}
 
 
+def test_the_table_of_an_earlier_run_is_no_scan_among_texts(tmp_path):
+    touch(tmp_path, "a.txt", "mine/summary.csv", "mine/index.html", "b/summary.csv")
+    assert found([tmp_path]) == {"a": "a.txt", "b/summary": "summary.csv"}
+
+
 def test_a_scan_is_one_however_its_folder_is_written(tmp_path, monkeypatch):
     touch(tmp_path, "x/a.ply", "x/y/b.ply")
     (tmp_path / "link").symlink_to("x")

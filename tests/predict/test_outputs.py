@@ -67,7 +67,7 @@ def test_every_point_of_the_file_has_its_score(organised, closed):
 def test_the_ply_is_read_by_others(tmp_path, organised, closed):
     for found in (organised, closed):
         path = tmp_path / "part.ply"
-        outputs.write_ply(path, found.scan.points, found.scan.valid, found.scores)
+        outputs.write_ply(path, found.scan.points, found.scan.valid, found.scores, found.colour_range)
         vertices = plyfile.PlyData.read(path)["vertex"]
         assert [prop.name for prop in vertices.properties] == ["x", "y", "z", "red", "green", "blue", "scalar_score"]
         places = np.stack([vertices[axis] for axis in "xyz"], axis=1)
@@ -89,7 +89,7 @@ def test_the_ply_is_read_by_others(tmp_path, organised, closed):
 
 def test_large_coordinates_keep_their_digits(tmp_path):
     points = np.random.default_rng(0).random((50, 3)) + np.array((5e5, 5.4e6, 100))
-    outputs.write_ply(tmp_path / "part.ply", points, np.ones(50, bool), np.arange(50, dtype=np.float32))
+    outputs.write_ply(tmp_path / "part.ply", points, np.ones(50, bool), np.arange(50, dtype=np.float32), (0, 49))
     vertices = plyfile.PlyData.read(tmp_path / "part.ply")["vertex"]
     np.testing.assert_array_equal(np.stack([vertices[axis] for axis in "xyz"], axis=1), points)
     outputs.write_csv(tmp_path / "part.csv", points, np.arange(50, dtype=np.float32))
@@ -164,15 +164,24 @@ def test_a_threshold_decides_and_one_that_was_made_otherwise_is_refused(tmp_path
     path = tmp_path / "part.json"
     for offset, decision in ((-0.01, "defective"), (0.0, "good")):
         scores = {f"{number}.ply": closed.object + offset - 1e-3 * number for number in range(20)}
-        write_calibration(path, replace(calibrate(scores, 0.05), **closed.made, modality="3d", views="around"))
+        write_calibration(
+            path, replace(calibrate(scores, [0.9] * 20, 0.05), **closed.made, modality="3d", views="around")
+        )
         predictor = Predictor.load(device="cpu", threshold=path)
         found = replace(closed, calibration=predictor.calibration)
         assert found.decision == decision
         assert decision in outputs.tell(found)
-        assert outputs.summarise(found, "part")["threshold"]["false_alarm_rate"] == 0.05
+        summary = outputs.summarise(found, "part")
+        assert (summary["threshold"]["false_alarm_rate"], summary["threshold"]["points"]) == (0.05, 0.9)
+        # The colours reach as high as good scans' points do, so that a good part stays dark.
+        assert found.colour_range == (closed.colour_range[0], 0.9)
+        assert outputs.to_shown(found, summary).threshold == 0.9
+        outputs.write_ply(path.with_suffix(".ply"), found.scan.points, found.scan.valid, found.scores, (0, 0.9))
+        assert plyfile.PlyData.read(path.with_suffix(".ply"))["vertex"]["red"].max() < 253
     for other in ({"prompts_sha256": "0" * 64}, {"settings": {**closed.made["settings"], "rgb": False}}):
         write_calibration(
-            path, replace(calibrate(scores, 0.05), **{**closed.made, **other}, modality="3d", views="around")
+            path,
+            replace(calibrate(scores, [0.9] * 20, 0.05), **{**closed.made, **other}, modality="3d", views="around"),
         )
         with pytest.raises(InputError, match=r"part\.json: was made with other (prompts|settings)"):
             Predictor.load(threshold=path)

@@ -1,5 +1,6 @@
 """Shaded views as a whole: what is returned, the two renderers of them beside each other, and what is refused."""
 
+import itertools
 import math
 
 import numpy as np
@@ -155,12 +156,32 @@ def test_a_turned_cloud_gives_what_a_turned_view_shows(turn):
     assert np.abs(one.pixels - other.pixels).max() <= 1
 
 
+@pytest.mark.parametrize("renderer", [splat, open3d])
+def test_five_lights_from_bright_to_dark_change_the_pictures_alone(request, renderer):
+    if renderer is open3d:
+        request.getfixturevalue("open_window")
+    cloud, size = draw_cloud(2, 6000), {"resolution": 84, "point_size": 7}
+    five = [rendered(cloud, renderer, light=light, **size) for light in ("++", "+", "original", "-", "--")]
+    assert same(five[2], rendered(cloud, renderer, **size))
+    for one in five:
+        for name in ("masks", "pixels", "visible", "unseen"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(five[2], name))
+    covered = five[-1].images < 250
+    levels = [one.images[covered].astype(float) for one in five]
+    for brighter, darker in itertools.pairwise(levels):
+        assert (brighter >= darker).mean() > 0.99
+        assert brighter.mean() > darker.mean() + 10
+    # The brightest keeps the shape: most of the object is not white.
+    assert (levels[0] < 250).mean() > 0.5
+
+
+@pytest.mark.parametrize("light", ["original", "++", "--"])
 @pytest.mark.parametrize("defective", [True, False])
-def test_open3d_draws_the_same(open_window, defective):
+def test_open3d_draws_the_same(open_window, defective, light):
     cloud = draw_cloud(8, 20000)
     if not defective:
         cloud["labels"][:] = 0
-    changes = {"resolution": 112, "window": 512, "point_size": 7}
+    changes = {"resolution": 112, "window": 512, "point_size": 7, "light": light}
     one, other = (rendered(cloud, renderer, **changes) for renderer in (splat, open3d))
     covered = (one.images < 250) | (other.images < 250)
     difference = np.abs(one.images.astype(int) - other.images)[covered] / 255
@@ -220,6 +241,7 @@ def test_a_cloud_without_a_shape_is_refused(points, message, visibility):
     [
         ({"views": {"tilt": 180, "x": [], "y": []}}, "both x and y are empty"),
         ({"visibility": "hard"}, "visibility: 'hard' is not one of soft, strict"),
+        ({"light": "bright"}, r"light: 'bright' is not one of \+\+ \+ original - --"),
         ({"point_size": 0}, "point_size: 0"),
         ({"point_size": 2.5}, "point_size: 2.5"),
         ({"window": 41}, "window: 41 pixels are fewer than the image's 42"),

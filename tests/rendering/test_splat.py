@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pointad_core.rendering.shaded import angles, rotate_normals, shrink
+from pointad_core.rendering.shaded import LIGHTS, angles, rotate_normals, shrink
 from pointad_core.rendering.splat import draw, shade
 from pointad_core.rendering.views import EYE, project, rotations
 from pointad_core.rendering.visibility import draw_squares
@@ -24,8 +24,9 @@ def draw_cloud(seed, n=80):
     return points, normals, torch.rand(n, generator=generator) < 0.3
 
 
-def shade_naively(point, normal):
-    """Phong as in Open3D's shader: two lights at 2E before the object's middle and two at 2E behind it."""
+def shade_naively(point, normal, power=1.0):
+    """Phong as in Open3D's shader: two lights at 2E before the object's middle and two at 2E behind it, each with so
+    many times its usual power."""
     unit = lambda vector: vector / math.sqrt(sum(value**2 for value in vector))  # noqa: E731
     point, normal = np.asarray(point, np.float64), np.asarray(normal, np.float64)
     eye = unit(np.array([0, 0, 0.7 / math.tan(math.radians(30))]) - point)
@@ -35,7 +36,7 @@ def shade_naively(point, normal):
     for z in (2, 2, -2, -2):
         light = unit(np.array([0, 0, z]) - point)
         reflected = 2 * (normal @ light) * normal - light
-        grey += 0.7 * 0.66 * max(0, normal @ light) + 0.2 * max(0, eye @ reflected) ** 100
+        grey += power * (0.7 * 0.66 * max(0, normal @ light) + 0.2 * max(0, eye @ reflected) ** 100)
     return min(max(grey, 0), 1)
 
 
@@ -55,14 +56,16 @@ def paint_naively(columns, rows, depths, window, size):
     return nearest
 
 
-def test_shade_agrees_with_vectors_point_by_point():
+@pytest.mark.parametrize("power", LIGHTS.values(), ids=LIGHTS)
+def test_shade_agrees_with_vectors_point_by_point(power):
     points, normals, _ = draw_cloud(0, 400)
     projection = project(points, TURNS, 64)
     turned = rotate_normals(normals, TURNS)
-    found = shade(projection.points.float(), turned)
+    found = shade(projection.points.float(), turned, power)
     for view in range(len(TURNS)):
         expected = [
-            shade_naively(p, n) for p, n in zip(projection.points[view].T.numpy(), turned[view].T.numpy(), strict=True)
+            shade_naively(p, n, power)
+            for p, n in zip(projection.points[view].T.numpy(), turned[view].T.numpy(), strict=True)
         ]
         np.testing.assert_allclose(found[view], expected, atol=2e-5)
 
@@ -93,15 +96,16 @@ def test_squares_agree_with_those_painted_one_by_one(size):
         np.testing.assert_array_equal(found[view], expected)
 
 
-def test_draw_agrees_with_a_painter_at_full_size():
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_draw_agrees_with_a_painter_at_full_size(power):
     points, normals, labels = draw_cloud(3)
     projection = project(points, TURNS, 48)
     turned = rotate_normals(normals, TURNS)
-    images, masks = draw(projection, turned, labels, 5, 48)
+    images, masks = draw(projection, turned, labels, 5, 48, power)
     for view in range(len(TURNS)):
         nearest = paint_naively(projection.columns[view], projection.rows[view], projection.points[view, 2], 48, 5)
         grey = [
-            255 * shade_naively(p, n)
+            255 * shade_naively(p, n, power)
             for p, n in zip(projection.points[view].T.numpy(), turned[view].T.numpy(), strict=True)
         ]
         expected = np.where(nearest < 0, 255, np.array(grey)[nearest])

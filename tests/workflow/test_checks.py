@@ -334,7 +334,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"methods": {"pointad": {"context_length": 75}}}, "methods.pointad.context_length is 75, but the text tower of "),
     (
         {"aggregations": {"standard": {"neighbours": 16384}}},
-        "config: aggregations.standard.neighbours is 16384, but clouds of datasets.real3d have 16384 points (n_points)",
+        "config: aggregations.standard.neighbours is 16384, but clouds of datasets.real3d have 16384 points (",
     ),
     ({"methods": {"pointad": {"batch_size": 10**20}}}, "methods.pointad.batch_size is 100000000000000000000, expected"),
     ({"methods": {"pointad_plus": {"aggregation": "x"}}}, "methods.pointad_plus.aggregation is 'x', expected one of"),
@@ -365,6 +365,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(auxiliary=[]), "experiments.one_vs_rest[0] is 'mvtec3d', but datasets.mvtec3d.auxiliary names no"),
     (with_data(view_set="mine"), "datasets.mvtec3d.view_set is 'mine', expected one of view_sets: eyecandies, mvtec"),
     (with_data(categories={"none": None}), "config: 'none' is taken, rename it in datasets.mvtec3d"),
+    (with_data(density=0), "config: datasets.mvtec3d.density is 0"),
+    (with_data(density=70), "config: datasets.mvtec3d.density is 70"),
     ({"view_sets": {"mine": {"tilt": 3}}}, "config: view_sets.mine has no view, expected an angle in x or y"),
     ({"renderings": {"standard": {"view_set": "x"}}}, "renderings.standard.view_set is 'x', expected one of view_sets"),
     (
@@ -374,6 +376,14 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (
         {"renderings": {"depth": {"renderer": "depth", "n_views": 3}}},
         "renderings.depth.n_views is 3, but the renderer 'depth' has views of its own",
+    ),
+    (
+        {"renderings": {"realistic": {"renderer": "realistic", "light": "+"}}},
+        "renderings.realistic.light is '+', but the renderer 'realistic' has views of its own, which no lamp lights",
+    ),
+    (
+        {"renderings": {"dim": {"light": "---"}}},
+        "config: renderings.dim.light is '---', expected one of ++, +, original",
     ),
     ({"features": {"standard": {"rendering": "x"}}}, "features.standard.rendering is 'x', expected one of renderings"),
     ({"features": {"standard": {"random_seed": 1}}}, "features.standard has pretrained and random_seed of the keys"),

@@ -178,6 +178,34 @@ def test_a_number_of_views_counts_where_it_changes_the_view_set() -> None:
     assert views("depth", "wide") == {"tilt": 180}
 
 
+def test_light_counts_where_it_is_another_and_can_belong_to_a_data_set_alone() -> None:
+    config = small(dim={"variant_of": "parts", "rendering": {"light": "--"}})
+    config["renderings"] = {"bright": {"light": "++"}, "usual": {"light": "original"}}
+    config = complete(config)
+
+    def options(rendering: str, dataset: str) -> dict[str, Any]:
+        return plan.render_options(config, rendering, dataset, "bagel")
+
+    usual = options("standard", "parts")
+    assert "light" not in usual
+    assert options("usual", "parts") == usual
+    assert options("bright", "parts") == {**usual, "light": "++"}
+    assert options("bright", "dim") == options("standard", "dim") == {**usual, "light": "--"}
+    for name in ("depth", "realistic"):
+        assert options(name, "dim") == options(name, "parts")
+    assert plan.cloud_options(config, "dim") == plan.cloud_options(config, "parts")
+
+
+def test_a_density_counts_where_it_takes_points() -> None:
+    parts = {"variant_of": "parts"}
+    config = complete(
+        small(thin={**parts, "density": 0.5}, whole={**parts, "density": 1}, one={**parts, "density": 1.0})
+    )
+    whole = plan.cloud_options(config, "parts")
+    assert plan.cloud_options(config, "whole") == plan.cloud_options(config, "one") == whole
+    assert plan.cloud_options(config, "thin") == {**whole, "density": 0.5}
+
+
 def test_shards_and_what_cannot_be_looked_at(tmp_path: Path) -> None:
     far = {"layout": "mvtec3d", "root": str(tmp_path / "nowhere"), "categories": {"a": None}, "shard_size": 2}
     config = small(far=far)
