@@ -24,6 +24,8 @@
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
 #   results/tables/differences{1,2,3,4}.csv                                    between any two methods
+#   results/overhead/{method}/{dataset}/{category}.csv                         what a scan costs: measured times
+#   results/tables/overhead.{tex,csv}                                          Table 5, where the config asks for it
 #   results/report/...                                                         pages and pictures for the report
 #
 # The config is described in config/README.md. The embedded default is read only where no --configfile is given, so
@@ -51,6 +53,7 @@ include: "workflow/rules/scores.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/overhead.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/predictions.smk"
 include: "workflow/rules/viewers.smk"

@@ -9,10 +9,11 @@ from workflow import tables
 from workflow.plan import Config, pairs_of, runs_of, system_of
 
 TITLES = {
-    1: "Table 1: one-vs-rest, 3-D",
-    2: "Table 2: one-vs-rest, M3D",
-    3: "Table 3: cross-dataset, 3-D",
-    4: "Table 4: cross-dataset, M3D",
+    "table1": "Table 1: one-vs-rest, 3-D",
+    "table2": "Table 2: one-vs-rest, M3D",
+    "table3": "Table 3: cross-dataset, 3-D",
+    "table4": "Table 4: cross-dataset, M3D",
+    "overhead": "Table 5: overhead",
 }
 STAGES = ("clouds", "renders", "features", "aggregation", "prompts", "scores", "metrics")
 """The order of stages in the page of run times; others follow."""
@@ -21,12 +22,12 @@ STAGES = ("clouds", "renders", "features", "aggregation", "prompts", "scores", "
 def table_pages(config: Config) -> dict[str, dict[str, Any]]:
     """What stands on the page of each table, by the page's path: the CSV, the title, and labels in the report."""
     return {
-        f"results/report/tables/table{number}.html": {
-            "csv": f"results/tables/table{number}.csv",
-            "title": title,
-            "labels": {"table": title},
+        f"results/report/tables/{name}.html": {
+            "csv": f"results/tables/{name}.csv",
+            "title": TITLES.get(name, name),
+            "labels": {"table": TITLES.get(name, name)},
         }
-        for number, title in TITLES.items()
+        for name in tables.names(config)
     }
 
 

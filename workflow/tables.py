@@ -32,6 +32,11 @@ SETTINGS = {1: "one_vs_rest", 2: "one_vs_rest", 3: "cross_dataset", 4: "cross_da
 """Setting of each of the paper's tables."""
 
 
+def names(config: Config) -> list[str]:
+    """Names of the tables' files, in their order."""
+    return [*(f"table{number}" for number in SETTINGS), *(["overhead"] if config["overhead"]["methods"] else [])]
+
+
 def labels_of(config: Config) -> dict[str, str]:
     """Names of the methods in tables and pictures: the system's, or the key where several share a system."""
     systems = [method["system"] for method in config["methods"].values()]

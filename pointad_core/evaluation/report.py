@@ -92,7 +92,8 @@ def _cell(row: pd.Series, name: str, best: bool) -> str:
     if pd.isna(value):
         return "-"
     if name not in METRICS:
-        return f"{value:.4g}"
+        paper = row.get(f"published_{name}")
+        return f"{value:.4g}" if pd.isna(paper) else f"{value:.4g} <small>(paper {paper:g})</small>"
     text = f"<b>{100 * value:.1f}</b>" if best else f"{100 * value:.1f}"
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     if pd.notna(low):

@@ -31,7 +31,7 @@ rule table:
 rule document:
     """One LaTeX document with all tables."""
     input:
-        tables=expand("results/tables/table{number}.tex", number=[1, 2, 3, 4]),
+        tables=expand("results/tables/{name}.tex", name=tables.names(config)),
     output:
         tex=report(
             "results/tables/tables.tex",

@@ -9,9 +9,9 @@ localrules:
 
 
 rule all_tables:
-    """Tables 1-4 as LaTeX and CSV, one document with all of them, and the summaries by data set and split."""
+    """Every table as LaTeX and CSV, one document with all of them, and the summaries by data set and split."""
     input:
-        expand("results/tables/table{number}.{format}", number=[1, 2, 3, 4], format=["tex", "csv"]),
+        expand("results/tables/{name}.{format}", name=tables.names(config), format=["tex", "csv"]),
         "results/tables/tables.tex",
         tables.summaries(config),
         tables.nothing_to_show(config),
