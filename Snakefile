@@ -10,10 +10,13 @@
 #   results/features/{features}/{dataset}/{category}{shard}.zarr.zip
 #   results/aggregation/{aggregation}/{features}/{dataset}/{category}{shard}.zarr.zip
 #   results/prompts/{method}/{dataset}/{auxiliary}/{seed}.safetensors          and .csv, the loss curve
+#   results/experts/{method}/{dataset}/{category}/{seed}.safetensors           of an unsupervised system: what it has
+#                                                                              learnt of a train split, {dataset}.train
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}.zarr.zip     prompts of source/auxiliary/seed
 #   results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}{shard}.zarr.zip   its parts: shards, or
 #                                                                              one category, for its heat maps alone
-#   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0)
+#   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.csv         (a system without: none/none/0;
+#                                                                              unsupervised: {dataset}.train/each)
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.npz         the same with scans drawn anew
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
 #   results/heatmaps/gallery.png                                               the methods side by side
@@ -49,6 +52,7 @@ include: "workflow/rules/renders.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/aggregation.smk"
 include: "workflow/rules/prompts.smk"
+include: "workflow/rules/experts.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/summary.smk"

@@ -40,6 +40,9 @@ EXTENTS = {"plane": 0.09, "ground": 0.09, None: 30.0}
 """Longest side of the box of the usual scan of a layout with this scene, in the layout's units."""
 ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling": "farthest", "outliers": "none"}
 """How a scan of the other kind is prepared, organised or not, than those that prompts were learnt on."""
+PICTURES = {"photographs": "nearest", "masks": "nearest", "surroundings": "keep"}
+"""What the clouds stage does to pictures where its options do not say; the surroundings are black where prompts were
+learnt on point clouds, which have no photograph, as in the embedded default."""
 
 
 STEPS = ("clouds", "renders", "features", "aggregation", "scores")
@@ -106,10 +109,12 @@ class Detector:
         if missing := [key for key in ("system", "settings", "model", "inputs") if key not in made]:
             raise InputError(f"{prompts}: does not say {', '.join(missing)}; train the prompts again")
         inputs, entry = made["inputs"], System(**made["system"])
+        scene = inputs["layout"]["scene"]
+        pictures = PICTURES if scene else {**PICTURES, "surroundings": "black"}
         parts: dict[str, dict[str, Any]] = {
             "settings": made["settings"],
             "model": made["model"],
-            "clouds": {**ASSUMED, **inputs["clouds"], "scene": inputs["layout"]["scene"] or ASSUMED["scene"]},
+            "clouds": {**ASSUMED, **pictures, **inputs["clouds"], "scene": scene or ASSUMED["scene"]},
             "renders": inputs.get("renders", {}),
             "aggregation": inputs.get("aggregation", {}),
         }

@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from toy import ALPHA, GRID, N_VIEWS, SIZE, fused_features, scan_arrays, unit
 
+from pointad_core.methods.aggregation import fused_norms
 from pointad_core.methods.registry import SYSTEMS, plain
 from pointad_core.methods.segmentation import Aggregation, Sample
 from pointad_core.methods.targets import make_targets
@@ -61,26 +62,21 @@ def mean_over_views(maps, pixels, visible):
 
 
 class Case:
-    """One scan as arrays, as a `Sample` and with text embeddings."""
+    """One scan as arrays, as a `Sample` and with text embeddings; alpha: of G-aggregation."""
 
-    def __init__(self, seed, defective=True):
+    def __init__(self, seed, defective=True, alpha=ALPHA):
         rng = np.random.default_rng(seed)
+        self.alpha = alpha
         self.cloud, self.renders, self.features, self.prepared = scan_arrays(rng, defective, 16, True, False)
         f = self.features
         pixels = torch.from_numpy(self.renders["pixels"])
         cells = pixels.long() * GRID // SIZE
-        self.sample = Sample(
-            torch.from_numpy(f["global"]),
-            torch.from_numpy(f["patches_vv"]),
-            pixels,
-            torch.from_numpy(self.renders["visible"]),
-            SIZE,
-            Aggregation(
-                (cells[..., 1] * GRID + cells[..., 0]).int(),
-                *(torch.from_numpy(self.prepared[name]) for name in ("neighbours", "weights", "norms")),
-                ALPHA,
-            ),
-        )
+        patches, visible = torch.from_numpy(f["patches_vv"]), torch.from_numpy(self.renders["visible"])
+        index = (cells[..., 1] * GRID + cells[..., 0]).int()
+        around = [torch.from_numpy(self.prepared[name]) for name in ("neighbours", "weights")]
+        norms = fused_norms(patches, index, visible, *around, alpha)
+        aggregation = Aggregation(index, *around, norms, alpha)
+        self.sample = Sample(torch.from_numpy(f["global"]), patches, pixels, visible, SIZE, aggregation)
         labels, masks = self.cloud["labels"], self.renders["masks"] > 0
         self.targets = make_targets(self.sample, torch.from_numpy(labels), torch.from_numpy(masks), defective)
         self.embeddings = {
@@ -105,7 +101,7 @@ class Case:
             visible,
             self.prepared["neighbours"],
             self.prepared["weights"].astype(float),
-            ALPHA,
+            self.alpha,
         )
         return maps, implicit, softmax_abnormal(torch.from_numpy(unit(fused)), g)
 

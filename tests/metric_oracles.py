@@ -42,6 +42,11 @@ def naive_aupro(maps, masks, valid, limit):
                     shares.append(sum(bool(found[pixel]) for pixel in counted) / len(counted))
         rates.append(hits / good)
         overlaps.append(sum(shares) / len(shares))
+    return integrate(rates, overlaps, limit)
+
+
+def integrate(rates, overlaps, limit):
+    """Area under a curve up to the limit, divided by it, trapezoid by trapezoid."""
     area = 0.0
     for x0, x1, y0, y1 in zip(rates, rates[1:], overlaps, overlaps[1:], strict=False):
         if x0 >= limit:
@@ -89,3 +94,64 @@ def naive_ap(values, labels):
         total += (recall - last) * sum(found) / len(found)
         last = recall
     return total
+
+
+def naive_f1_max(values, labels):
+    """The largest F1 over all thresholds."""
+    best = 0.0
+    for threshold in set(values):
+        found = [label for value, label in zip(values, labels, strict=True) if value >= threshold]
+        best = max(best, 2 * sum(found) / (len(found) + sum(labels)))
+    return best
+
+
+def naive_stretched(maps, masks):
+    """200 thresholds from the lowest score on in even steps; what is strictly above one is found; rates below 0.3
+    are moved and scaled to [0, 1], and the trapezoids between them summed."""
+    scores = np.array(maps, dtype=np.float64)
+    good = ~np.array(masks, dtype=bool)
+    step = (scores.max() - scores.min()) / 200
+    curve = []
+    for number in range(200):
+        found = scores > scores.min() + step * number
+        shares = [
+            np.mean([hit[pixel] for pixel in region])
+            for hit, mask in zip(found, masks, strict=True)
+            for region in find_regions(mask)
+        ]
+        rate = (found & good).sum() / good.sum()
+        if rate < 0.3:
+            curve.append((rate, np.mean(shares)))
+    rates, overlaps = np.array(curve[::-1]).T
+    rates = (rates - rates.min()) / (rates.max() - rates.min())
+    return sum(np.diff(rates) * (overlaps[1:] + overlaps[:-1]) / 2)
+
+
+def link_points(points, labels):
+    """Regions of a cloud as lists of places: labelled points in reach of each other, 2.5 mean spacings, by search."""
+    points = np.array(points, dtype=np.float64)
+    distances = np.sqrt(((points[:, None] - points[None]) ** 2).sum(axis=-1))
+    nearest = [min(distances[i, j] for j in range(len(points)) if j != i) for i in range(len(points))]
+    reach = 2.5 * sum(nearest) / len(nearest)
+    left, regions = {i for i, label in enumerate(labels) if label}, []
+    while left:
+        region = [left.pop()]
+        for place in region:
+            linked = {other for other in left if distances[place, other] <= reach}
+            left -= linked
+            region += sorted(linked)
+        regions.append(region)
+    return regions
+
+
+def naive_linked(clouds, scores, labels, limit):
+    """`naive_aupro` of clouds whose regions are `link_points`."""
+    places = [link_points(points, marks) for points, marks in zip(clouds, labels, strict=True)]
+    thresholds = sorted({float(value) for values in scores for value in values}, reverse=True)
+    good = sum(int((np.array(marks) == 0).sum()) for marks in labels)
+    rates, overlaps = [0.0], [0.0]
+    for threshold in thresholds:
+        rates.append(sum(int(((v >= threshold) & (m == 0)).sum()) for v, m in zip(scores, labels, strict=True)) / good)
+        shares = [np.mean([v[i] >= threshold for i in r]) for v, rs in zip(scores, places, strict=True) for r in rs]
+        overlaps.append(float(np.mean(shares)))
+    return integrate(rates, overlaps, limit)

@@ -41,7 +41,7 @@ class Chain:
         cloud |= {"background": "remove"} if organised else {"n_points": 4000, "sampling": "farthest"}
         found = RENDERERS[renderer]
         render = {"point_size": 8, "window": 672, "visibility": "soft"}
-        render = {key: render[key] for key in found.options}
+        render = {key: render[key] for key in found.options if key in render}
         render |= {"resolution": 336, "views": VIEWS if found.shaded else {"tilt": 180}}
         render |= {"renderer": {"name": renderer, "module": found.module, "options": list(found.options)}}
         aggregation = {"neighbours": 6, "kernel_sigma": 1.0, "kernel_units": "data", "alpha": 0.4}

@@ -29,9 +29,11 @@ from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
 from workflow.overhead import check as check_overhead
-from workflow.plan import complete_variants, pairs_of, render_options, tested_by
+from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
+from workflow.unsupervised import add_train_splits
+from workflow.variants import complete_variants
 from workflow.words import explain, name_key, similar
 
 if TYPE_CHECKING:
@@ -97,8 +99,8 @@ LARGEST = 2**32 - 1
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
-    *("n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length", "deep_length", "deep_blocks"),
-    *("repeats", "warm_up"),
+    *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
+    *("deep_length", "deep_blocks", "repeats", "warm_up"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -128,6 +130,14 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
     for position, category in enumerate(dataset["auxiliary"]):
         yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
+
+
+def _check_windows(key: str, rendering: Mapping[str, Any], resolution: int) -> Iterator[str]:
+    """What is drawn is reduced to the resolution, never enlarged."""
+    masks = rendering.get("masks", {})
+    for name, section in ((key, rendering), (f"{key}.masks", masks)):
+        if "window" in section and section["window"] < resolution:
+            yield f"config: {name}.window is {section['window']}, expected at least the resolution, {resolution}"
 
 
 def _check_views(name: str, rendering: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
@@ -248,7 +258,10 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
     for name, rendering in renderings.items():
         if rendering["view_set"] is not None:
             yield from _refer(f"renderings.{name}.view_set", rendering["view_set"], view_sets, "one of view_sets")
+        yield from _check_windows(f"renderings.{name}", rendering, config["resolution"])
         yield from _check_views(name, rendering, config)
+    for name, dataset in datasets.items():
+        yield from _check_windows(f"datasets.{name}.rendering", dataset.get("rendering", {}), config["resolution"])
     for name, features in config["features"].items():
         yield from _refer(f"features.{name}.rendering", features["rendering"], renderings, "one of renderings")
         given = [key for key in _WEIGHTS if key in features]
@@ -340,3 +353,4 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     complete_variants(config)
     fill_in(config, _SCHEMA)
     check(config)
+    add_train_splits(config)

@@ -13,11 +13,11 @@ from typing import Any
 from snakemake.logging import logger
 
 from pointad_core.datasets.registry import has_label_files
-from pointad_core.datasets.scans import hash_content
+from pointad_core.datasets.scans import TRAIN, hash_content
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import plain
 from pointad_core.storage.fingerprints import fingerprint
-from workflow import plan, tables
+from workflow import plan, tables, unsupervised
 from workflow.plan import Config
 from workflow.predictions import READERS
 
@@ -117,15 +117,27 @@ def training_files(config: Config, wildcards: Any) -> list[str]:
 
 def scoring_files(config: Config, wildcards: Any) -> list[str]:
     """Weights and words that scoring reads besides what was trained."""
+    if plan.system_of(config, wildcards.method).unsupervised:
+        return expert_files(config, wildcards)
     files = plan.files_of(config, wildcards.method, "word_vectors").values()
     return [*plan.checkpoint_of(config, _features(config, wildcards)), *files]
+
+
+def scoring_options(config: Config, wildcards: Any) -> dict[str, Any]:
+    if plan.system_of(config, wildcards.method).unsupervised:
+        own = plan.pick(config["methods"][wildcards.method], "smoothing_sigma")
+        return unsupervised.expert_options(config, wildcards.method) | own
+    return plan.scoring_options(config, wildcards.method)
 
 
 def system(config: Config, wildcards: Any) -> dict[str, Any]:
     return plain(plan.system_of(config, wildcards.method))
 
 
-def model(config: Config, wildcards: Any) -> dict[str, Any]:
+def model(config: Config, wildcards: Any) -> dict[str, Any] | None:
+    """The CLIP that scoring or training may load."""
+    if plan.system_of(config, wildcards.method).unsupervised:
+        return unsupervised.expert_model(config, wildcards.method)
     return plan.model_of(config, _features(config, wildcards))
 
 
@@ -139,7 +151,8 @@ def auxiliary_display(config: Config, wildcards: Any) -> str | None:
 def _code(stage: str, config: Config, wildcards: Any) -> str:
     """A stage with a method's system and model: an edit in one system leaves the others' results alone."""
     entry = plan.system_of(config, wildcards.method)
-    return fingerprint(stage, entry.module, *plan.bundled_files(config, _features(config, wildcards)))
+    bundled = plan.bundled_files(config, _features(config, wildcards)) if model(config, wildcards) else []
+    return fingerprint(stage, entry.module, *bundled)
 
 
 def code_of_prompts(config: Config, wildcards: Any) -> str:
@@ -148,6 +161,41 @@ def code_of_prompts(config: Config, wildcards: Any) -> str:
 
 def code_of_scores(config: Config, wildcards: Any) -> str:
     return _code("stages.scores", config, wildcards)
+
+
+# Experts --------------------------------------------------------------------------------------------------------------
+
+
+def good_stores(config: Config, wildcards: Any) -> list[str]:
+    """Clouds of a category's good scans, for an unsupervised system."""
+    method, dataset = wildcards.method, wildcards.dataset
+    if not plan.system_of(config, method).unsupervised:
+        raise InputError(f"method {method!r} learns on auxiliary classes, and has prompts in place of experts")
+    if plan.split_of(config, dataset) != TRAIN:
+        raise InputError(f"{dataset} is a test split; {method!r} learns on {unsupervised.train_of(dataset)}")
+    plan.category_of(config, dataset, wildcards.category)
+    return plan.clouds_of(config, dataset, wildcards.category)
+
+
+def expert_files(config: Config, wildcards: Any) -> list[str]:
+    """Weights of the user's own that an unsupervised system reads."""
+    files = plan.files_of(config, wildcards.method, *plan.system_of(config, wildcards.method).files).values()
+    clip = unsupervised.expert_model(config, wildcards.method)
+    return [*(plan.checkpoint_of(config, _features(config, wildcards)) if clip else ()), *files]
+
+
+def code_of_experts(config: Config, wildcards: Any) -> str:
+    return _code("stages.experts", config, wildcards)
+
+
+def experts(config: Config, wildcards: Any) -> list[str]:
+    """What an unsupervised system has learnt of each category that a job scores; none for any other system."""
+    if not plan.system_of(config, wildcards.method).unsupervised:
+        return []
+    unsupervised.check_each(config, wildcards.source, wildcards.auxiliary, wildcards.dataset)
+    names = [names["name"] for names in scored_names(config, wildcards)]
+    folder = f"results/experts/{wildcards.method}/{wildcards.source}"
+    return [f"{folder}/{name}/{wildcards.seed}.safetensors" for name in names]
 
 
 # Scores and metrics ---------------------------------------------------------------------------------------------------
@@ -181,7 +229,7 @@ def score_parts(config: Config, wildcards: Any) -> list[str]:
 
 
 def prompts(config: Config, wildcards: Any) -> list[str]:
-    """Prompts that a system scores with; none for an untrained one."""
+    """Prompts that a system scores with; none for one that is not trained on an auxiliary class."""
     if not plan.system_of(config, wildcards.method).trained:
         return []
     plan.check_auxiliary(config, wildcards.source, wildcards.auxiliary)
@@ -237,6 +285,10 @@ def split_metrics(config: Config, wildcards: Any) -> list[str]:
 def scans_of_store(config: Config, wildcards: Any) -> int:
     """Scans of a category or a shard."""
     return plan.count_scans(config, wildcards.dataset, wildcards.category, wildcards.shard[1:])
+
+
+def scans_of_category(config: Config, wildcards: Any) -> int:
+    return plan.count_scans(config, wildcards.dataset, wildcards.category)
 
 
 def scans_in_memory(config: Config, wildcards: Any) -> int:

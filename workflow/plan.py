@@ -3,7 +3,7 @@
 Plain functions of a config that the schema has completed, without Snakemake. Paths are relative to the folder of the
 run. A *run* is (method, source, auxiliary class, seed, target): a method's prompts, learnt on the auxiliary class of
 the data set `source`, on the data set `target`; of an untrained system, which has one run on each target, the three in
-the middle are "none", "none" and 0.
+the middle are "none", "none" and 0. Runs of unsupervised systems are planned in `unsupervised`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 from pointad_core.clip.models_index import MODELS
 from pointad_core.datasets.generator.catalogue import generated_files, generated_scans
 from pointad_core.datasets.registry import LAYOUTS, list_scans
-from pointad_core.datasets.scans import refuse_links
+from pointad_core.datasets.scans import TEST, refuse_links
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import System, systems_of
 from pointad_core.rendering.registry import RENDERERS
 from pointad_core.rendering.view_sets import take_views
 from pointad_core.storage.shards import holds, split
+from workflow.variants import original_of
 
 Config = Mapping[str, Any]
 Run = tuple[str, str, str, int, str]
@@ -33,48 +34,19 @@ def pick(settings: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: settings[key] for key in keys if key in settings}
 
 
+def unusual(settings: Mapping[str, Any], **usual: Any) -> dict[str, Any]:
+    """Those of these keys that stand otherwise than usual: a stage that came to know a key later has no other params
+    for it where it is not used, and makes nothing again."""
+    return {key: settings[key] for key, value in usual.items() if settings.get(key, value) != value}
+
+
 # Data sets and their scans --------------------------------------------------------------------------------------------
 
-INHERITED = ("layout", "root", "generated", "follow_links")
-"""What a variant has from its original and cannot have otherwise: it is the same scans."""
-OWN = ("label", "published")
-"""What a variant does not have from its original."""
 
-
-def complete_variants(config: dict[str, Any]) -> None:
-    """Give every data set that is a variant the keys of its original that it does not have itself, in place.
-
-    Before the schema looks at the config. Raises InputError for an original that is none, and for another folder.
-    """
-    datasets = config.get("datasets")
-    if not isinstance(datasets, dict):
-        return
-
-    def complete(name: str, on_the_way: tuple[str, ...]) -> Any:
-        entry = datasets[name]
-        if not isinstance(entry, dict) or "variant_of" not in entry:
-            return entry
-        key, original = f"config: datasets.{name}", entry["variant_of"]
-        if not isinstance(original, str) or original not in datasets or original in on_the_way:
-            others = ", ".join(sorted(set(datasets) - set(on_the_way))) or "none"
-            raise InputError(f"{key}.variant_of is {original!r}, expected another of datasets: {others}")
-        base = complete(original, (*on_the_way, original))
-        if not isinstance(base, dict):
-            return entry
-        if changed := [word for word in INHERITED if word in entry and entry[word] != base.get(word)]:
-            raise InputError(f"{key} has {', '.join(changed)} of its own; a variant is the same scans as {original}")
-        datasets[name] = {**{word: base[word] for word in base if word not in (*OWN, "variant_of")}, **entry}
-        return datasets[name]
-
-    for name in list(datasets):
-        complete(name, (name,))
-
-
-def original_of(config: Config, dataset: str) -> str:
-    """The data set that a variant is one of in the end, or the data set itself."""
-    while "variant_of" in config["datasets"][dataset]:
-        dataset = config["datasets"][dataset]["variant_of"]
-    return dataset
+def split_of(config: Config, dataset: str) -> str:
+    """Which scans of its folder a data set is."""
+    split: str = config["datasets"][dataset]["split"]
+    return split
 
 
 def root_of(config: Config, dataset: str) -> str:
@@ -85,10 +57,10 @@ def root_of(config: Config, dataset: str) -> str:
 
 def scans_of(config: Config, dataset: str) -> tuple[Any, ...]:
     """What says which scans a data set is of: two entries of which this is equal show the same objects."""
-    settings = config["datasets"][dataset]
+    settings, split = config["datasets"][dataset], split_of(config, dataset)
     if "generated" in settings:
-        return ("generated", settings["layout"], settings["generated"]["seed"])
-    return ("root", os.path.realpath(root_of(config, dataset)))
+        return ("generated", settings["layout"], settings["generated"]["seed"], split)
+    return ("root", os.path.realpath(root_of(config, dataset)), split)
 
 
 def category_of(config: Config, dataset: str, category: str) -> Mapping[str, Any]:
@@ -106,8 +78,8 @@ def display_of(config: Config, dataset: str, category: str) -> str:
 
 
 @cache
-def _list_root(layout: str, root: str, category: str, follow_links: bool) -> dict[str, list[str]]:
-    scans = list_scans(layout, root, category)
+def _list_root(layout: str, root: str, category: str, split: str, follow_links: bool) -> dict[str, list[str]]:
+    scans = list_scans(layout, root, category, split)
     if not follow_links:
         refuse_links(root, [file for files in scans.values() for file in files])
     return scans
@@ -120,15 +92,15 @@ def _split(scans: tuple[str, ...], size: int | None) -> dict[str, list[str]]:
 
 def list_raw(config: Config, dataset: str, category: str) -> dict[str, dict[str, list[str]]]:
     """Raw files by shard and scan; a folder is looked into when a job needs it, not before."""
-    settings = config["datasets"][dataset]
+    settings, split = config["datasets"][dataset], split_of(config, dataset)
     category_of(config, dataset, category)
     root = root_of(config, dataset)
     try:
         if "generated" in settings:
-            generated = generated_scans(settings["layout"], category, settings["generated"]["scans"])
+            generated = generated_scans(settings["layout"], category, _count_generated(config, dataset), split)
             scans = {name: [f"{root}/{file}" for file in files.values()] for name, files in generated.items()}
         else:
-            scans = _list_root(settings["layout"], root, category, settings["follow_links"])
+            scans = _list_root(settings["layout"], root, category, split, settings["follow_links"])
     except InputError as error:
         raise InputError(f"datasets.{dataset}: {error}") from None
     shards = _split(tuple(scans), settings["shard_size"])
@@ -169,15 +141,22 @@ def shards_of(config: Config, dataset: str, category: str) -> list[str]:
         return [category]
 
 
+def _count_generated(config: Config, dataset: str) -> int:
+    """Scans that are generated of each category."""
+    key = "scans" if split_of(config, dataset) == TEST else "train_scans"
+    count: int = config["datasets"][dataset]["generated"][key]
+    return count
+
+
 def generated_by(config: Config, dataset: str, category: str, shard: str) -> dict[str, Any]:
     """What a generator's job writes, `files`: those of the shard's scans, and with the first scan those of none.
 
     And the `numbers` of these scans: a job that is told them alone is none the wiser for another shard's new scan.
     """
     settings = config["datasets"][dataset]
-    layout, scans = settings["layout"], settings["generated"]["scans"]
-    files = generated_files(layout, category, scans, shard)
-    names = generated_scans(layout, category, scans)
+    layout, scans, split = settings["layout"], _count_generated(config, dataset), split_of(config, dataset)
+    files = generated_files(layout, category, scans, shard, split)
+    names = generated_scans(layout, category, scans, split)
     return {
         "files": [f"{root_of(config, dataset)}/{file}" for file in files],
         "numbers": [number for number, name in enumerate(names) if holds(shard, name)],
@@ -198,8 +177,9 @@ def subset_of(config: Config, dataset: str, categories: Iterable[str]) -> dict[s
 def layout_of(config: Config, dataset: str) -> dict[str, Any]:
     """The layout's entry, as the clouds stage takes it."""
     name = config["datasets"][dataset]["layout"]
-    layout = LAYOUTS[name]
-    return {"name": name, **vars(layout), "extents": list(layout.extents)}
+    layout, split = LAYOUTS[name], split_of(config, dataset)
+    of_split = {"split": split} if split != TEST else {}
+    return {"name": name, **vars(layout), "extents": list(layout.extents), **of_split}
 
 
 def cloud_options(config: Config, dataset: str) -> dict[str, Any]:
@@ -208,7 +188,7 @@ def cloud_options(config: Config, dataset: str) -> dict[str, Any]:
         "resolution": config["resolution"],
         "normals": pick(settings["normals"], "radius", "neighbours"),
         **pick(settings, "seed", "background", "n_points", "sampling", "unit", "missing", "outliers"),
-        **({"density": settings["density"]} if settings["density"] != 1 else {}),
+        **unusual(settings, density=1, photographs="nearest", masks="nearest", surroundings="keep"),
     }
 
 
@@ -218,18 +198,15 @@ def render_options(config: Config, rendering: str, dataset: str, category: str) 
     entry = {**config["renderings"][rendering], **settings.get("rendering", {})}
     view_set = config["view_sets"][entry["view_set"] or settings["view_set"]]
     renderer = RENDERERS[entry["renderer"]]
-    light = {}
     if renderer.shaded and entry["n_views"] is not None:
         view_set = take_views(view_set, entry["n_views"])
-    if renderer.shaded and entry["light"] != "original":
-        light = pick(entry, "light")
     point_size = category_of(config, dataset, category).get("point_size", settings["point_size"])
     return {
         "resolution": config["resolution"],
         "views": pick(view_set, "tilt", *(("x", "y") if renderer.shaded else ())),
         "renderer": {"name": entry["renderer"], **vars(renderer), "options": list(renderer.options)},
         **pick({**entry, "point_size": point_size}, *renderer.options),
-        **light,
+        **(unusual(entry, light="original", masks=None) if renderer.shaded else {}),
     }
 
 
@@ -326,11 +303,16 @@ def tested_with(config: Config, source: str, auxiliaries: Iterable[str], target:
     return {auxiliary: tested_by(config, source, auxiliary, target) for auxiliary in auxiliaries}
 
 
+def compared_methods(config: Config) -> list[str]:
+    """Methods of Tables 1-4, their summaries and pictures, which know nothing of the category they are tested on."""
+    return [name for name in config["methods"] if not system_of(config, name).unsupervised]
+
+
 def runs_of(config: Config, source: str, target: str, auxiliaries: Iterable[str]) -> list[Run]:
     """Every run of a setting; an untrained system has one, whatever the source."""
     auxiliaries = list(auxiliaries)
     runs: list[Run] = []
-    for method in config["methods"]:
+    for method in compared_methods(config):
         if system_of(config, method).trained:
             runs += [(method, source, auxiliary, seed, target) for auxiliary in auxiliaries for seed in config["seeds"]]
         else:

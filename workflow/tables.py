@@ -13,6 +13,7 @@ from workflow.plan import (
     Run,
     category_of,
     clouds_of,
+    compared_methods,
     display_of,
     metrics_of,
     pairs_of,
@@ -48,13 +49,14 @@ def labels_of(config: Config) -> dict[str, str]:
 
 
 def trained_of(config: Config) -> dict[str, dict[str, bool]]:
-    """The methods in their order, and whether each is trained."""
-    return {name: {"trained": system_of(config, name).trained} for name in config["methods"]}
+    """The methods that are compared in their order, and whether each is trained."""
+    return {name: {"trained": system_of(config, name).trained} for name in compared_methods(config)}
 
 
 def compared_in(config: Config, setting: str) -> list[str]:
     """Methods of a setting's tables; cross-dataset compares those that the paper compares there."""
-    return [name for name in config["methods"] if setting == "one_vs_rest" or system_of(config, name).compared_across]
+    methods = compared_methods(config)
+    return [name for name in methods if setting == "one_vs_rest" or system_of(config, name).compared_across]
 
 
 def table_metrics(config: Config, number: int) -> list[str]:
@@ -101,7 +103,7 @@ def table_options(config: Config, number: int) -> dict[str, Any]:
             name: pick(features, "model", "pretrained", "checkpoint", "random_seed")
             for name, features in config["features"].items()
         },
-        **pick(config, "seeds", "intervals"),
+        **pick(config, "seeds", "intervals", "further_metrics"),
     }
 
 
@@ -129,7 +131,7 @@ def summaries(config: Config) -> list[str]:
 
 def picture_renders(config: Config, dataset: str, category: str) -> list[str]:
     """Renders that pictures show: shaded ones, whatever a method itself reads."""
-    used = [rendering_of(config, method["features"]) for method in config["methods"].values()]
+    used = [rendering_of(config, config["methods"][name]["features"]) for name in compared_methods(config)]
     shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
     folder = f"results/renders/{(shaded or ['standard'])[0]}/{dataset}"
     return [f"{folder}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
@@ -185,10 +187,18 @@ def gallery_stores(config: Config) -> dict[str, list[str]]:
         runs: dict[str, Run] = {}
         for run in runs_of(config, dataset, dataset, config["datasets"][dataset]["auxiliary"][:1]):
             runs.setdefault(run[0], run)
-        stores["scores"] += [f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in config["methods"]]
+        stores["scores"] += [
+            f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in compared_methods(config)
+        ]
     if not stores["clouds"]:
         stores["clouds"] = ["config: experiments.one_vs_rest names no data set, so that there is nothing to show"]
     return stores
+
+
+def gallery_methods(config: Config) -> list[str]:
+    """Names of the gallery's methods, in the order of its scores."""
+    labels = labels_of(config)
+    return [labels[name] for name in compared_methods(config)]
 
 
 VIEWER_PAGE = [path.relative_to(PACKAGE).as_posix() for path in sorted((PACKAGE / "evaluation/page").iterdir())]

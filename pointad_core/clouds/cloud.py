@@ -1,7 +1,8 @@
 """A cloud from one raw scan (Sec. 4.1): without its background, on one grid or sampled, with labels and normals.
 
 Organised scans are brought to `resolution` x `resolution` pixels. One nearest-neighbour index map does that for points,
-validity, ground truth and RGB alike: resampled each in its own way, they would disagree by a pixel at every border.
+validity, ground truth and RGB alike: resampled each in its own way, they disagree by a pixel at every border, as they
+do in the published code, to which the options photographs and masks lead back.
 Unorganised ones are sampled to a number of points, with the map back to all original points.
 
 Points keep the units and the orientation of the data; tilting them before the camera is the renderer's business. Only
@@ -19,6 +20,7 @@ from pointad_core.clouds.frame import to_origin
 from pointad_core.clouds.normals import estimate_normals
 from pointad_core.clouds.outliers import report_stray
 from pointad_core.clouds.sampling import sample_farthest, sample_share, sample_voxels
+from pointad_core.datasets.images import shrink
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError, printed
 
@@ -34,8 +36,10 @@ def make_cloud(raw: Organised | Unorganised, options: Mapping[str, Any], path: P
     options: normals (radius in data units, neighbours), seed (of plane search and sampling), outliers ("none", or
     "remove" for stray points, see `outliers`) and density (the share of its points that the cloud keeps, by
     farthest-point sampling; all where it is absent); for an organised scan resolution, scene
-    (`datasets.registry.Layout.scene`) and background ("remove", or "none" for scans that come without one); for an
-    unorganised one n_points and sampling ("farthest" or "voxel"). path: the scan's file, for messages.
+    (`datasets.registry.Layout.scene`), background ("remove", or "none" for scans that come without one), how
+    photographs and masks are reduced ("nearest"; "bicubic" photographs, "bilinear" masks) and what photographs show of
+    the surroundings ("keep", or "black" wherever the object has no point); for an unorganised one n_points and sampling
+    ("farthest" or "voxel"). path: the scan's file, for messages.
 
     A stray point that is removed from an organised scan counts as its background does; one of an unorganised scan
     stays among its original points, for which the nearest kept point speaks. A density takes points and nothing else:
@@ -63,17 +67,20 @@ def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> d
         kept = valid & cropped
         check_kept(points, valid, kept, path)
     kept = without_stray(points, kept, options, path)
+    # Kept, the surroundings are as the data sets' users leave them: what is removed with a plane is black in pictures
+    # too, pixels that never had a point stay as they are.
+    black = {"keep": valid & ~kept & (not ground), "black": ~kept}
+    dark = lookup("surroundings", options.get("surroundings", "keep"), black)
+    if raw.rgb is not None:
+        images["rgb"] = np.where(dark[..., None], 0, raw.rgb)
     if ground:
         points = upright(points)
     else:
-        if raw.rgb is not None:
-            # What is removed is black in the picture too; pixels that never had a point stay as they are.
-            images["rgb"] = np.where((valid & ~kept)[..., None], 0, raw.rgb)
         points, kept = pad_square(points), pad_square(kept)
         images = {name: pad_square(image) for name, image in images.items()}
     index = index_map(kept.shape, options["resolution"])
     points, kept = points[index], kept[index]
-    images = {name: image[index].astype(np.uint8) for name, image in images.items()}
+    images = {name: reduce_image(name, image.astype(np.uint8), index, options) for name, image in images.items()}
     if not kept.any():
         raise InputError(f"{path}: no point is left after the background's removal")
     left = sample_share(points[kept], options.get("density", 1), options["seed"])
@@ -84,6 +91,19 @@ def organised_cloud(raw: Organised, options: Mapping[str, Any], path: Path) -> d
         **images,
         **({"labels": images["mask"][kept]} if "mask" in images else {}),
     }
+
+
+def reduce_image(
+    name: str, image: np.ndarray, index: tuple[np.ndarray, np.ndarray], options: Mapping[str, Any]
+) -> np.ndarray:
+    """A photograph ("rgb", u1[H,W,3]) or ground truth ("mask", u1[H,W] of 0 and 1) at S x S pixels, by the index map
+    unless the options say otherwise."""
+    key, kernel = {"rgb": ("photographs", "bicubic"), "mask": ("masks", "bilinear")}[name]
+    if not lookup(key, options.get(key, "nearest"), {"nearest": False, kernel: True}):
+        return image[index]
+    if name == "rgb":
+        return shrink(image, options["resolution"], "bicubic")
+    return (shrink(image * 255, options["resolution"], "bilinear") > 127).astype(np.uint8)
 
 
 def unorganised_cloud(raw: Unorganised, options: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:

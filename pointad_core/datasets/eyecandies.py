@@ -1,6 +1,7 @@
 """Eyecandies: 16-bit depth, camera pose and ground truth of rendered candies.
 
     <category>/test_public/data/ID_{image_0.png, depth.png, info_depth.yaml, pose.txt, mask.png, metadata.yaml, ...}
+    <category>/train/data/ID_{image_0.png, depth.png, info_depth.yaml, pose.txt, ...}
 
 The depth becomes points with the data set's own intrinsics and its `depth2pc` stage, world = pose inv(K) (u, v, 1,
 1/d) d, which is what PointAD's authors used; the other formula in circulation, inv(K pose), is not the same.
@@ -13,7 +14,18 @@ from reprlib import Repr
 import numpy as np
 
 from pointad_core.datasets.images import describe, read_image, read_mask, read_rgb
-from pointad_core.datasets.scans import GOOD, UNLABELLED, Organised, Scan, category_folder, list_folder, missing, some
+from pointad_core.datasets.scans import (
+    GOOD,
+    TEST,
+    TRAIN,
+    UNLABELLED,
+    Organised,
+    Scan,
+    category_folder,
+    list_folder,
+    missing,
+    some,
+)
 from pointad_core.errors import InputError
 from pointad_core.storage.shards import WHOLE, holds
 
@@ -30,9 +42,13 @@ ITEMS = ("depth.png", "info_depth.yaml", "pose.txt", "image_0.png", "mask.png", 
 whole category, metadata of any sample."""
 
 
-def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
+FOLDERS = {TEST: "test_public", TRAIN: "train"}
+"""Of the splits; those of `train` are good, without files that say so."""
+
+
+def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE, split: str = TEST) -> list[Scan]:
     """Samples of a category. Whether one is good stands in its files: `find_scans` says so, not this."""
-    folder = category_folder(root, category) / "test_public" / "data"
+    folder = category_folder(root, category) / FOLDERS[split] / "data"
     names: dict[str, str] = {}
     for name in list_folder(folder):
         if (other := names.setdefault(name.lower(), name)) != name:
@@ -55,12 +71,14 @@ def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> lis
     return some(scans, folder, "<id>_depth.png")
 
 
-def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
-    """Samples of a category, named "good/<id>" or "bad/<id>" by their metadata, else by their mask; "unlabelled/<id>"
-    without both."""
+def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE, split: str = TEST) -> list[Scan]:
+    """Samples of a category, named "good/<id>" or "bad/<id>" by their metadata, else by their mask; without both
+    "unlabelled/<id>", or in the split `train` "good/<id>"."""
     scans = []
-    for scan in find(root, category, shard):
+    for scan in find(root, category, shard, split):
         defect = find_defect(scan)
+        if defect == UNLABELLED and split == TRAIN:
+            defect = GOOD
         scans.append(Scan(f"{defect}/{scan.name}", defect, scan.files))
     return sorted(scans, key=lambda scan: scan.name)
 

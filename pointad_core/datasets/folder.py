@@ -4,6 +4,7 @@
     <category>/<defect>/NAME.ply      with one: `bad`, or whatever it is called, each kind in a folder of its own
     <category>/<defect>/NAME.label.txt, or NAME.label.png    where it is defective, if anybody has marked it
     <category>/<defect>/NAME.png      a photograph of the pixels of an organised scan, or NAME.jpg
+    <category>/train/good/NAME.ply    without defect, for systems that learn the category itself from good scans
 
 A label text has a row `x y z label` a point, in any order: each point takes the label of the row nearest to it. A label
 png marks pixels of an organised scan by any value above 0. A file can also hold its labels itself, in a column or
@@ -17,7 +18,7 @@ import numpy as np
 
 from pointad_core.datasets.images import read_mask
 from pointad_core.datasets.real3d import match_labels
-from pointad_core.datasets.scans import GOOD, Scan, Unorganised, category_folder, list_folder, some
+from pointad_core.datasets.scans import GOOD, TEST, TRAIN, Scan, Unorganised, category_folder, list_folder, some
 from pointad_core.errors import InputError
 from pointad_core.formats import registry as formats
 from pointad_core.formats.labels import read_labels as read_rows
@@ -30,9 +31,11 @@ COMPANIONS = {".label.txt": "gt", ".label.png": "gt", ".png": "rgb", ".jpg": "rg
 """Roles of files beside a scan, by their endings."""
 
 
-def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
+def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE, split: str = TEST) -> list[Scan]:
     """Scans of a category, which may be any folder, with `root` above it; the folders in it say what they are."""
     folder = category_folder(root, category)
+    if split == TRAIN:
+        return some(find_in(folder / TRAIN / GOOD, GOOD, shard), folder / TRAIN, "good/* with a scan's ending")
     scans: dict[str, Scan] = {}
     for kind in list_folder(folder):
         if (at := folder / kind).is_dir():

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -95,6 +95,14 @@ def read_mask(path: Path, shape: tuple[int, int], of: Path) -> np.ndarray:
             "expected a defect on black, is the mask inverted?"
         )
     return mask
+
+
+def shrink(image: np.ndarray, resolution: int, kernel: Literal["bilinear", "bicubic"]) -> np.ndarray:
+    """An image u1[H,W] or u1[H,W,3] at S x S pixels, antialiased, as torchvision resizes Pillow's images."""
+    from PIL import Image
+
+    kernels = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+    return np.asarray(Image.fromarray(image).resize((resolution, resolution), kernels[kernel]))
 
 
 def find_black(path: Path, indices: np.ndarray, palette: np.ndarray) -> int:

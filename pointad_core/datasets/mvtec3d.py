@@ -1,6 +1,7 @@
 """MVTec 3D-AD: organised points as tiff in metres, RGB and ground truth as png on the same pixels.
 
     <category>/test/<good or defect>/{xyz/ID.tiff, rgb/ID.png, gt/ID.png}
+    <category>/train/good/{xyz/ID.tiff, rgb/ID.png}
 
 A category of one's own may go without `rgb`, or without `gt`: its scans are then unlabelled, but those in `good`.
 """
@@ -12,6 +13,7 @@ import numpy as np
 from pointad_core.datasets.images import read_mask, read_rgb
 from pointad_core.datasets.scans import (
     GOOD,
+    TEST,
     Organised,
     Scan,
     by_stem,
@@ -30,9 +32,9 @@ ENDS = {"xyz": (".tiff", ".tif"), "rgb": (".png", ".jpg", ".jpeg", ".bmp"), "gt"
 """Endings of the files in each folder, in upper or lower case."""
 
 
-def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
-    """Scans of a category; the folders under `test` are its kinds of defects."""
-    test = category_folder(root, category) / "test"
+def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE, split: str = TEST) -> list[Scan]:
+    """Scans of a category; the folders under `test` are its kinds of defects, under `train` there is `good` alone."""
+    test = category_folder(root, category) / split
     defects = [defect for defect in list_folder(test) if (test / defect).is_dir()]
     folders = {defect: {role: subfolders(test / defect, role) for role in ENDS} for defect in defects}
     # What one scan has, each of them needs.

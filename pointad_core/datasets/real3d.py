@@ -2,6 +2,8 @@
 
     <category>/test/NUMBER_<good or defect>[_SUFFIX].pcd, <category>/gt/<same stem>.txt for defects
     <category>/test/<category>_<positive or defect>NUMBER.pcd, <category>/GT/<same stem>.txt in Anomaly-ShapeNet
+    <category>/train/*.pcd, good ones: in Real3D-AD four prototypes, closed clouds of the object from all sides, while
+    its test scans show one. They are taken whole: what systems learn of the other sides is good all the same.
 
 Rows of the label file may stand in another order than the points, and some files have a row more or less, so that
 each point takes the label of the row nearest to it. Without any label file, scans that are not called good are
@@ -16,6 +18,8 @@ import numpy as np
 
 from pointad_core.datasets.scans import (
     GOOD,
+    TEST,
+    TRAIN,
     UNLABELLED,
     UNNAMED,
     Scan,
@@ -35,9 +39,14 @@ from pointad_core.formats.missing import check_missing
 from pointad_core.storage.shards import WHOLE, holds
 
 
-def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE) -> list[Scan]:
-    """Test scans of a category; label files may lie in `gt` or `GT`, or in both."""
+def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE, split: str = TEST) -> list[Scan]:
+    """Scans of a category; label files of the split `test` may lie in `gt` or `GT`, or in both, that of `train` needs
+    none."""
     folder = category_folder(root, category)
+    if split == TRAIN:
+        good = {f"{GOOD}/{stem}": path for stem, path in by_stem([folder / TRAIN], (".pcd",)).items()}
+        kept = [Scan(name, GOOD, {"pcd": path}) for name, path in good.items() if holds(shard, name)]
+        return some(kept, folder / TRAIN, "*.pcd")
     test, places = folder / "test", subfolders(folder, "gt")
     texts, clouds = by_stem(places, (".txt",)), by_stem([test], (".pcd",))
     # What one defective scan has, each of them needs.

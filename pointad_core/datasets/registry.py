@@ -1,13 +1,15 @@
 """The layouts by their names in the config; light, for the workflow reads it while it is parsed.
 
 A layout is its entry here and a module of this room, its reader, which imports what decodes a file where one is read.
-Only test splits are read: PointAD trains on the test split of one category and is tested on others. A reader has
+The test split is what PointAD trains on, of one category, and is tested on, of others; `train`, good scans alone, is
+for systems that learn the tested category itself. A reader has
 
-* find(root, category, shard): the `Scan`s of a category, or of a shard of it, by their files alone, under the names
-  that shards go by. Names come first: the files of another shard's scans may be just about to be written. InputError
-  for a missing root, category or partner file (gt, rgb, ...) where another scan of the category has one; the message
-  names its path. Without any the category has no labels or no photographs;
-* find_scans(root, category, shard): the same with the names and defects that they have in results, sorted by name;
+* find(root, category, shard, split): the `Scan`s of a category, or of a shard of it, by their files alone, under the
+  names that shards go by. Names come first: the files of another shard's scans may be just about to be written.
+  InputError for a missing root, category or partner file (gt, rgb, ...) where another scan of the category has one; the
+  message names its path. Without any the category has no labels or no photographs;
+* find_scans(root, category, shard, split): the same with the names and defects that they have in results, sorted by
+  name;
 * read(scan, mark, unit): its content, `Organised` or `Unorganised`, in the numbers of its files; mark: what stands for
   a missing point (`formats.missing`), unit: what the numbers are, for files that cannot be read without; InputError,
   with the file's name, where it is anything else.
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
 
+from pointad_core.datasets.scans import TEST
 from pointad_core.errors import InputError
 
 
@@ -61,6 +64,7 @@ def has_label_files(layout: str, root: str | os.PathLike[str], category: str) ->
     return any(scan.has_label_file for scan in reader(layout).find(root, category))
 
 
-def list_scans(layout: str, root: str | os.PathLike[str], category: str) -> dict[str, list[str]]:
+def list_scans(layout: str, root: str | os.PathLike[str], category: str, split: str = TEST) -> dict[str, list[str]]:
     """The raw files that the reader of a layout needs for each scan of a category; names and errors are `find`'s."""
-    return {scan.name: [str(path) for path in scan.files.values()] for scan in reader(layout).find(root, category)}
+    scans = reader(layout).find(root, category, split=split)
+    return {scan.name: [str(path) for path in scan.files.values()] for scan in scans}

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 GOOD = "good"
 UNLABELLED = "unlabelled"
+TEST, TRAIN = "test", "train"
+"""Splits of a data set: scans that systems are tested on, and good ones that unsupervised systems learn from."""
 POINTS = {
     *(".pcd", ".ply", ".tif", ".tiff", ".npy", ".npz", ".xyz", ".asc", ".pts"),
     *(".stl", ".obj", ".las", ".laz", ".e57", ".exr", ".gz", ".zip"),

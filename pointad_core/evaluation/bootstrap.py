@@ -5,9 +5,10 @@ Of n one draws n - 1: so the variance of a mean is right where n is small, and n
 (Rao and Wu, JASA 83, 1988). The draws follow from the category's name and the strata's sizes alone: all methods,
 auxiliary classes and seeds see the same ones, so that their replicates can be compared one by one.
 
-A replicate weights scans. Of I-AUROC and AP it is exact. P-AUROC and AUPRO of all points are not computed a thousand
-times: each scan's points are counted once in bins of scores that all scans share, and a replicate is a weighted sum of
-these counts, integrated over the curve of `metrics.curve_area`, with each bin as one threshold.
+A replicate weights scans. Of metrics of objects it is exact. Those of points are not computed a thousand times: each
+scan's points are counted once in bins of scores that all scans share, and a replicate is a weighted sum of these
+counts, integrated over the curve of `metrics.curve_area`, with each bin as one threshold. The stretched AUPRO has
+thresholds of its own; a replicate keeps those of all scans.
 """
 
 import hashlib
@@ -15,12 +16,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pointad_core.evaluation.metrics import AUPRO_LIMIT
+from pointad_core.evaluation.metrics import AUPRO_LIMIT, stretched_area
 
 REPLICATES = 1000
 BINS = 256
 """Bins of scores, about; the k-th from above ends where (k / BINS)^2 of the good points are passed: narrow where curves
 bend."""
+Counts = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Points by scan and bin, as `count_bins` gives them."""
 
 
 def resample(name: str, size: int) -> np.ndarray:
@@ -45,8 +48,8 @@ def scan_weights(category: str, strata: Sequence[tuple[bool, ...]]) -> np.ndarra
     return weights
 
 
-def object_replicates(scores: np.ndarray, defective: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """I-AUROC and AP of objects that are weighted: f8 [R] each.
+def object_replicates(scores: np.ndarray, defective: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+    """I-AUROC, AP and F1-max of objects that are weighted: f8 [R] each.
 
     scores: f8 [n]; defective: bool [n]; weights: f8 [R, n], none negative. Undefined, NaN, without either class.
     """
@@ -61,8 +64,10 @@ def object_replicates(scores: np.ndarray, defective: np.ndarray, weights: np.nda
         auroc = (alarms * (hit - hits / 2)).sum(axis=1) / (hit[:, -1] * alarmed[:, -1])
         # Thresholds that find nothing add nothing, also where no object has been reached yet.
         precision = hit / np.where(hits > 0, hit + alarmed, 1)
-        ap = (hits * precision).sum(axis=1) / np.where(alarmed[:, -1] > 0, hit[:, -1], np.nan)
-    return auroc, ap
+        both = np.where(alarmed[:, -1] > 0, hit[:, -1], np.nan)
+        ap = (hits * precision).sum(axis=1) / both
+        f1 = (2 * hit / (hit + alarmed + both[:, None])).max(axis=1)
+    return auroc, ap, f1
 
 
 def find_edges(negatives: Sequence[np.ndarray]) -> np.ndarray:
@@ -81,7 +86,7 @@ def find_edges(negatives: Sequence[np.ndarray]) -> np.ndarray:
 
 def count_bins(
     edges: np.ndarray, negatives: Sequence[np.ndarray], positives: Sequence[np.ndarray], shares: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Counts:
     """Points by scan and bin, the highest scores first: f8 [n, bins] of good ones, defective ones, and their shares.
 
     negatives: good points' scores by scan, each sorted; positives, shares: those of defective points, and what each
@@ -97,31 +102,40 @@ def count_bins(
     return next(counts), next(counts), next(counts)
 
 
-def point_replicates(
-    counts: tuple[np.ndarray, np.ndarray, np.ndarray], weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """P-AUROC and AUPRO (up to AUPRO_LIMIT) of scans that are weighted: f8 [R] each.
+def point_replicates(counts: Counts, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+    """P-AUROC, P-AP, P-F1-max and AUPRO (up to AUPRO_LIMIT) of scans that are weighted: f8 [R] each.
 
-    counts: as `count_bins` gives them; weights: f8 [R, n]. Undefined, NaN, without either class or without regions.
+    weights: f8 [R, n]. Undefined, NaN, without either class or, AUPRO, without regions.
     """
     # Blocks whose arrays fit a cache take a third of the time.
     found = [_integrate(*counts, weights[start : start + 128]) for start in range(0, len(weights), 128)]
-    auroc, overlap = (np.concatenate(values) for values in zip(*found, strict=True))
-    return auroc, overlap
+    return tuple(np.concatenate(values) for values in zip(*found, strict=True))
+
+
+def stretched_replicates(counts: Counts, weights: np.ndarray) -> np.ndarray:
+    """The stretched AUPRO of scans that are weighted, f8 [R]; counts: in bins of `PointScores.stretched_edges`."""
+    good, _, shares = counts
+    # The last bin holds what no threshold finds.
+    passed, covered = ((weights @ values).cumsum(axis=1) for values in (good, shares))
+    with np.errstate(invalid="ignore"):
+        rates, overlaps = (values[:, :-1] / values[:, -1:] for values in (passed, covered))
+    return stretched_area(rates, overlaps)
 
 
 def _integrate(
     good: np.ndarray, defective: np.ndarray, shares: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """`point_replicates` of a block."""
     inside, hits = weights @ good, weights @ defective
-    passed = inside.cumsum(axis=1)
-    total = passed[:, -1]
+    passed, hit = inside.cumsum(axis=1), hits.cumsum(axis=1)
+    total, marked = passed[:, -1], np.where(passed[:, -1] > 0, hit[:, -1], np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Pairs in the right order, which within a bin count half.
-        auroc = (hits * (total[:, None] - passed + inside / 2)).sum(axis=1) / (total * hits.sum(axis=1))
+        auroc = (hits * (total[:, None] - passed + inside / 2)).sum(axis=1) / (total * marked)
+        ap = (hits * (hit / np.where(hits > 0, hit + passed, 1))).sum(axis=1) / marked
+        f1 = (2 * hit / (hit + passed + marked[:, None])).max(axis=1)
         if not shares.any():
-            return auroc, np.full(len(weights), np.nan)
+            return auroc, ap, f1, np.full(len(weights), np.nan)
         # The curve's trapezoids, one a bin, from that of the highest scores on: whole ones up to the limit, and then
         # the part before it of the next.
         risen = weights @ shares
@@ -131,4 +145,4 @@ def _integrate(
         last = np.arange(len(weights)), whole.argmin(axis=1)
         rest = AUPRO_LIMIT * total - (passed[last] - inside[last])
         area += rest * (heights[last] - risen[last] / 2 + risen[last] * rest / (2 * inside[last]))
-        return auroc, area / (AUPRO_LIMIT * total * risen.sum(axis=1))
+        return auroc, ap, f1, area / (AUPRO_LIMIT * total * risen.sum(axis=1))

@@ -39,7 +39,33 @@ def describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) ->
 
 def gather(described: Iterable[tuple[str, str]]) -> str:
     """Pairs (label, description) as text, labels with the same description together."""
+    return escape("; ".join(f"{', '.join(names)}: {description}" for description, names in _group(described).items()))
+
+
+def _group(described: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     labels: dict[str, list[str]] = {}
     for label, description in described:
         labels.setdefault(description, []).append(label)
-    return escape("; ".join(f"{', '.join(names)}: {description}" for description, names in labels.items()))
+    return labels
+
+
+def warn(
+    columns: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]],
+    methods: Iterable[Mapping[str, Any]],
+    features: Mapping[str, Mapping[str, Any]],
+) -> str | None:
+    """Which numbers of a table are no results on published data, by column and row, and why; None where all may be.
+
+    columns: by the label of each the entries of the data sets that were trained and tested on; methods: its rows.
+    """
+    causes = []
+    for label, source, target in columns:
+        if target.get("generated"):
+            causes.append((label, "generated scans"))
+        elif source.get("generated"):
+            causes.append((label, "prompts learnt on generated scans"))
+    for method in methods:
+        if not (method.get("word_vectors") or weights(features[method["features"]])):
+            causes.append((method["label"], "untrained weights"))
+    told = "; ".join(f"{', '.join(labels)} ({cause})" for cause, labels in _group(causes).items())
+    return escape(f"No results on the published data sets: {told}.") if told else None

@@ -1,14 +1,15 @@
 """Tables 1-4 of the paper as LaTeX and as rows.
 
 One-vs-rest in 3-D and M3D (Tables 1 and 2), cross-dataset in 3-D and M3D (Tables 3 and 4); means as in `averages`.
-Under each table stand the same local metrics on object points only. Intervals of the means, and of the differences
-between any two methods, are those of `intervals`.
+Under each stand the exact AUPRO, the local metrics on object points only, and others on request. Intervals of means,
+and of the differences between any two methods, are those of `intervals`.
 
-The paper's own numbers stand in ``paper_numbers.csv`` (percent; "-" where the paper has a dash). Its printed
-tables have headers with columns missing or moved; what is there was read with the body's columns in the order
-P-AUROC, AUPRO per data set (P-AUROC alone for Real3D-AD), then I-AUROC, AP per data set. Cells that are lost or
-contradict each other in print are left out; Real3D-AD's I-AUROC and AP of PointAD+ in Table 1 and its AP in
-Table 3 come from the text of Sec. 4.2; Table 4's columns are read as Eyecandies alone (Real3D-AD has no RGB).
+The paper's own numbers stand in ``paper_numbers.csv`` (percent; "-" where the paper has a dash); its AUPRO is the
+stretched one, which its code computes (`metrics`). Its printed tables have headers with columns missing or moved; what
+is there was read with the body's columns in the order P-AUROC, AUPRO per data set (P-AUROC alone for Real3D-AD), then
+I-AUROC, AP per data set. Cells that are lost or contradict each other in print are left out; Real3D-AD's I-AUROC and AP
+of PointAD+ in Table 1 and its AP in Table 3 come from the text of Sec. 4.2; Table 4's columns are read as Eyecandies
+alone (Real3D-AD has no RGB).
 """
 
 import csv
@@ -26,18 +27,25 @@ import pandas as pd
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import Methods, average
-from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, weights
+from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, warn
 from pointad_core.evaluation.intervals import BOUNDS, Replicates, bounds, replicate
 from pointad_core.evaluation.latex import escape, percent, rank, tabular
-from pointad_core.evaluation.metrics import METRICS
+from pointad_core.evaluation.metrics import METRICS, TITLES
 
 TABLES = {1: ("3d", "one_vs_rest"), 2: ("m3d", "one_vs_rest"), 3: ("3d", "cross_dataset"), 4: ("m3d", "cross_dataset")}
 """Modality and setting of each table of the paper."""
 PAPER_SOURCE = "mvtec3d"
 """Published data set on which the paper's cross-dataset prompts were trained (Sec. 4.2)."""
-PUBLISHED = {"i_auroc": "i_auroc", "ap": "ap", "p_auroc": "p_auroc_paper", "aupro": "aupro_paper"}
+PUBLISHED = {"i_auroc": "i_auroc", "ap": "ap", "p_auroc": "p_auroc_paper", "aupro": "aupro_stretched"}
 """Our metric for each of the paper's."""
-_NAMES = dict(zip(METRICS, ("I-AUROC", "AP", "P-AUROC", "AUPRO", "P-AUROC", "AUPRO"), strict=True))
+PAPER, OBJECT, GLOBAL = "Local, the paper's protocol", "Local, object points only", "Global"
+"""Heads of a table's columns."""
+_EXACT = r"""\textbf{The same scores, measured otherwise.} AUPRO is the exact area up to a false-positive rate of 0.3;
+the stretched one above has 200 thresholds, and the rates below 0.3 stretched to 0 to 1. Object points only: without the
+background, of organised scans the pixels that hold a point, of point clouds all original points. The paper's protocol
+counts every pixel of the image; of point clouds, the kept points."""
+_FURTHER = r"""\textbf{Further metrics}, none of which the paper has. Linked AUPRO: a region of a point cloud is
+defective points within 2.5 mean spacings of each other."""
 
 
 @cache
@@ -89,6 +97,7 @@ def make_groups(number: int, rows: pd.DataFrame, replicates: Replicates, options
     * features: by name model, and what its weights are: checkpoint, pretrained or random_seed.
     * seeds: of the trained methods.
     * intervals: whether the LaTeX shows intervals.
+    * further_metrics: those of METRICS that the LaTeX shows besides.
 
     Raises InputError for missing metrics, and for a "published" that the paper does not have.
     """
@@ -209,7 +218,7 @@ def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Seq
         names = _interleave(names, [""] * len(names))
         ends = [[_interval(group, method, metric) for method in methods] for _, group, metric in columns]
         cells = [_interleave(*pair) for pair in zip(cells, ends, strict=True)]
-    cells = [[_NAMES[metric], *column] for (_, _, metric), column in zip(columns, cells, strict=True)]
+    cells = [[TITLES[metric], *column] for (_, _, metric), column in zip(columns, cells, strict=True)]
     # A rule under each head of the upper rows; the note belongs to the label above it.
     return tabular([(titles, True), (labels, False), (notes, True)], list(zip(["Method", *names], *cells, strict=True)))
 
@@ -227,7 +236,10 @@ def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], o
     where = "unseen categories" if setting == "one-vs-rest" else "the target's categories"
     said = [f"{title}: mean over {where}, then over auxiliary classes, in percent; best in bold, second underlined."]
     if any(group.paper for group in groups):
-        said.append(r"\textcolor{gray}{Grey in parentheses}: the paper's own number.")
+        said.append(
+            r"\textcolor{gray}{Grey in parentheses}: the paper's own number; of AUPRO it stands beside the stretched "
+            "one, which the paper's code computes."
+        )
     if options["intervals"]:
         said.append(
             r"In brackets: 95\,\% intervals, over scans within categories, auxiliary classes and seeds, where there is "
@@ -238,13 +250,17 @@ def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], o
     if absent and modality == "3d":
         parts["Not shown, for lack of labels"] = escape(", ".join(datasets[name]["label"] for name in absent))
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
-    causes = ["generated data"] * any(entry.get("generated") for entry in involved)
-    known = [method.get("word_vectors") or weights(features[method["features"]]) for method in methods]
-    causes += ["untrained weights"] * (not all(known))
-    if causes:
-        warning = f"These numbers come from {' and '.join(causes)}; they are no results on the published data sets."
+    columns = [(group.label, datasets[group.source], datasets[group.dataset]) for group in groups]
+    if warning := warn(columns, methods, features):
         said.append(rf"\textbf{{{warning}}}")
     return " ".join(said)
+
+
+def _head(metric: str) -> str:
+    """The head under which a metric stands."""
+    if metric in ("i_auroc", "ap", "f1_max"):
+        return GLOBAL
+    return OBJECT if metric.endswith("_object") else PAPER
 
 
 def table_tex(number: int, groups: Sequence[Group], options: Mapping[str, Any]) -> str:
@@ -259,21 +275,29 @@ def table_tex(number: int, groups: Sequence[Group], options: Mapping[str, Any]) 
     lines = ["% Needs booktabs, graphicx and xcolor.", r"\begin{table}[htbp]", r"\centering", r"\small"]
     lines.append(rf"\setcounter{{table}}{{{number - 1}}}")
     if groups:
-        paper = {"Local, the paper's protocol": ("p_auroc_paper", "aupro_paper"), "Global": ("i_auroc", "ap")}
-        local = {"Local, object points only": ("p_auroc_object", "aupro_object")}
+        paper = {PAPER: ("p_auroc_paper", "aupro_stretched"), GLOBAL: ("i_auroc", "ap")}
+        exact = {PAPER: ("aupro_paper",), OBJECT: ("p_auroc_object", "aupro_object")}
+        further = {
+            head: [name for name in options["further_metrics"] if _head(name) == head]
+            for head in (PAPER, OBJECT, GLOBAL)
+        }
         lines += [
             rf"\caption{{{_caption(title, setting, modality, groups, options)}}}",
             rf"\label{{tab:{setting}-{modality}}}",
             r"\par\medskip",
             _tabular(groups, options["methods"], paper, options["intervals"]),
             r"\par\bigskip",
-            r"\textbf{Object points only}, the same scores: local metrics without the background. Organised scans: "
-            r"pixels that hold a point;",
-            r"point clouds: all original points. The paper's protocol above counts every pixel of the image; of point "
-            r"clouds, the kept points.",
+            _EXACT,
             r"\par\medskip",
-            _tabular(groups, options["methods"], local, options["intervals"]),
+            _tabular(groups, options["methods"], exact, options["intervals"]),
         ]
+        if any(group.results[name].notna().any() for group in groups for names in further.values() for name in names):
+            lines += [
+                r"\par\bigskip",
+                _FURTHER,
+                r"\par\medskip",
+                _tabular(groups, options["methods"], further, options["intervals"]),
+            ]
     else:
         note = f"No data set of this setting has what {modality.upper()} needs."
         if modality == "3d":

@@ -1,8 +1,12 @@
-"""What a system's module offers, and what it is handed: the settings of a method, a state, a sample, targets."""
+"""What a system's module offers, and what it is handed: the settings of a method, a state, a sample, targets.
+
+Systems that score by what they know of other categories offer `Scoring`, those that are trained on one `Learning`; one
+that learns the tested category itself, from the good scans of its train split, offers `Unsupervised`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -119,3 +123,66 @@ class Learner(Protocol):
 
     def description(self) -> dict[str, Any]:
         """What the file's provenance says of it."""
+
+
+@dataclass(frozen=True)
+class CloudSample:
+    """One scan as unsupervised systems see it: its cloud as the clouds store has it, and the photograph."""
+
+    points: np.ndarray  # float32 [n, 3], in the data's units and orientation, without the background
+    metre: float  # how many of these units are a metre
+    grid: (
+        np.ndarray | None
+    )  # int32 [n], ascending flat pixel of each point on the S x S grid; None of unorganised clouds
+    resolution: int  # S
+    photograph: np.ndarray | None  # uint8 [S, S, 3], black where the background was; None without one
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one scan in one modality, smoothed, higher is more anomalous; of any scale, not negative."""
+
+    points: np.ndarray  # float32 [S, S] of an organised scan, else [n]
+    object: float
+
+
+Found = dict[Literal["3d", "rgb", "m3d"], Scored]
+"""Of the cloud alone, and with a photograph of this alone and of both."""
+
+
+class Unsupervised(Protocol):
+    """What the module of an unsupervised system offers instead of `Scoring`.
+
+    options: the keys of its method in the config, completed by the schema, without those that only name it (`system`,
+    `features`, `label`, `published`); learning is not told `smoothing_sigma`. A key that names a file (`System.files`)
+    is None or a path. model: the entry of the config's `features`, for a module that takes the patch features of its
+    CLIP where no network of its own is given; None where all files are.
+    """
+
+    def learn(
+        self,
+        scans: Sequence[CloudSample],
+        options: Mapping[str, Any],
+        model: Mapping[str, Any] | None,
+        seed: int,
+        device: torch.device,
+    ) -> dict[str, torch.Tensor]:
+        """What the scores need of a category, from its good scans: what the file of an expert keeps, on the CPU.
+
+        scans: read one at a time as they are indexed, as often as is wanted; never all at once in memory. Raises
+        InputError where nothing can be learnt from them.
+        """
+
+    def restore(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        options: Mapping[str, Any],
+        model: Mapping[str, Any] | None,
+        device: torch.device,
+    ) -> Any:
+        """What `score` takes as its state, ready on the device. Raises InputError for tensors of another system or of
+        other options."""
+
+    def score(self, state: Any, sample: CloudSample, options: Mapping[str, Any]) -> Found:
+        """Scores of one scan: "3d" always, "rgb" and "m3d" as well where it has a photograph and the system reads it.
+        The same scan gives the same scores, whatever was scored before."""

@@ -18,7 +18,8 @@ class Renderer:
     shaded: bool
     """Draws shaded views of a view set. The others have views and visibility of their own and take only its tilt."""
     options: tuple[str, ...]
-    """What it reads beside the resolution and the view set; shaded views read the light too, where it is another."""
+    """What it reads beside the resolution and the view set; shaded views read light and masks too, where they are
+    other than usual."""
 
 
 RENDERERS = {

@@ -41,8 +41,8 @@ def render(
     """Render a cloud from every view of a view set: all views at once, or on a CPU `at_once` of them (0: all).
 
     options: resolution S, views {tilt, x, y}, point_size, the width of a point in window pixels, visibility, "soft" or
-    "strict", window, its side in pixels, and light, one of `LIGHTS`, "original" where it is absent. Deterministic on a
-    given kind of device.
+    "strict", window, its side in pixels, light, one of `LIGHTS`, "original" where it is absent, and masks {point_size,
+    window}, where the ground truth is not drawn with the image's own. Deterministic on a given kind of device.
     Raises InputError for options that are not allowed, as `views.box` does, and where no view shows any point.
     """
     resolution, point_size, window = options["resolution"], options["point_size"], options["window"]
@@ -50,10 +50,10 @@ def render(
         raise InputError(f"visibility: {options['visibility']!r} is not one of soft, strict")
     if (light := options.get("light", "original")) not in LIGHTS:
         raise InputError(f"light: {light!r} is not one of {' '.join(LIGHTS)}")
-    if point_size < 1 or point_size != int(point_size):
-        raise InputError(f"point_size: {point_size} is not a whole number of window pixels, 1 or more")
-    if window < resolution:
-        raise InputError(f"window: {window} pixels are fewer than the image's {resolution}")
+    apart = options.get("masks")
+    check_window("", point_size, window, resolution)
+    if apart is not None:
+        check_window("masks.", apart["point_size"], apart["window"], resolution)
     turns = rotations(angles(options["views"])).to(device)
     points, normals = (torch.as_tensor(cloud[name], device=device) for name in ("points", "normals"))
     anomalous = find_anomalous(cloud, device)
@@ -62,12 +62,25 @@ def render(
     drawn = []
     for block in turns.split(at_once if at_once and turns.device.type == "cpu" else len(turns)):
         projection = project(points, block, window)
-        pictures = draw(projection, rotate_normals(normals, block), anomalous, size, resolution, LIGHTS[light])
+        turned = rotate_normals(normals, block)
+        pictures = draw(projection, turned, anomalous, size, resolution, LIGHTS[light])
+        if apart is not None and anomalous.any():
+            own = project(points, block, apart["window"])
+            masks_size = int(apart["point_size"])
+            pictures = pictures[0], draw(own, turned, anomalous, masks_size, resolution, LIGHTS[light])[1]
         shown = visibility.soft(projection, square) if soft else visibility.strict(projection, resolution)
         drawn.append((*pictures, projection.pixels(resolution).to(torch.int16), shown))
     images, masks, pixels, shown = map(torch.cat, zip(*drawn, strict=True))
     visible, unseen = visibility.fill_in(shown, points)
     return Renders(images.cpu().numpy(), masks.cpu().numpy(), pixels.cpu().numpy(), visible.cpu().numpy(), unseen)
+
+
+def check_window(key: str, point_size: float, window: int, resolution: int) -> None:
+    """Refuse points of no size, and a window smaller than the image; key: the section of the options, for messages."""
+    if point_size < 1 or point_size != int(point_size):
+        raise InputError(f"{key}point_size: {point_size} is not a whole number of window pixels, 1 or more")
+    if window < resolution:
+        raise InputError(f"{key}window: {window} pixels are fewer than the image's {resolution}")
 
 
 def rotate_normals(normals: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 from pointad_core.clouds.background import WAYS_ON, loses_defect
 from pointad_core.clouds.cloud import make_cloud
 from pointad_core.clouds.frame import to_unit
-from pointad_core.datasets.scans import GOOD, Organised, Scan
+from pointad_core.datasets.scans import GOOD, TEST, Organised, Scan
 from pointad_core.errors import InputError
 from pointad_core.storage import jobs, stores
 from pointad_core.storage.shards import WHOLE
@@ -31,10 +31,11 @@ def make_clouds(
     provenance: Mapping[str, Any],
     shard: str = WHOLE,
 ) -> None:
-    """Read every test scan of a category, or of a shard of it, and write its clouds to the store `output`.
+    """Read every scan of a category's split, or of a shard of it, and write its clouds to the store `output`.
 
-    root: folder of the data set, only read; layout: name, and the rest as in `datasets.registry.Layout`; options: those
-    of `make_cloud` but the scene, and unit (as `frame.to_unit` takes it) and missing ("auto", "none" or a number).
+    root: folder of the data set, only read; layout: name, the rest as in `datasets.registry.Layout`, and the split
+    where that is not the test split; options: those of `make_cloud` but the scene, and unit (as `frame.to_unit` takes
+    it) and missing ("auto", "none" or a number).
 
     The store has per scan the attributes name, defective (null where it is not known), defect, n_original
     and the arrays of `make_cloud`.
@@ -43,7 +44,7 @@ def make_clouds(
     the message names the file, and no store is written.
     """
     reader = importlib.import_module(f"pointad_core.{layout['module']}")
-    scans = reader.find_scans(root, category, shard)
+    scans = reader.find_scans(root, category, shard, layout.get("split", TEST))
     attributes = {
         "dataset": dataset,
         "category": category,

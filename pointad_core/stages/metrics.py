@@ -1,7 +1,7 @@
 """Metrics of one data set's scores per category and modality (Sec. 4.1): stores in, a CSV and replicates out.
 
-AUPRO is empty for unorganised clouds; M3D rows exist where there is RGB. Scans that nobody labelled are left out; a
-category that has no others has no metrics, all of them empty.
+AUPRO is empty for unorganised clouds, which have the linked one instead; M3D rows exist where there is RGB. Scans that
+nobody labelled are left out; a category that has no others has no metrics, all of them empty.
 """
 
 import logging
@@ -19,8 +19,17 @@ from pointad_core.evaluation.bootstrap import (
     object_replicates,
     point_replicates,
     scan_weights,
+    stretched_replicates,
 )
-from pointad_core.evaluation.metrics import COLUMNS, METRICS, MODALITIES, PointScores, object_metrics, region_weights
+from pointad_core.evaluation.metrics import (
+    COLUMNS,
+    METRICS,
+    MODALITIES,
+    PointScores,
+    linked_weights,
+    object_metrics,
+    region_weights,
+)
 from pointad_core.storage import files, stores
 from pointad_core.storage.jobs import progress
 
@@ -57,12 +66,34 @@ def _load_points(
                 f"{labels.shape}; score it again"
             )
         _require_finite(scores, key, scored.path, name)
-        parts.append((scores, labels, region_weights(labels) if organised else None))
+        weights = region_weights(labels) if organised else None
+        if values == "points":
+            weights = linked_weights(clouds.load(scan, ["points"])["points"], labels)
+        parts.append((scores, labels, weights))
     if organised:
         valid = np.zeros(labels.shape, dtype=bool)
         valid.ravel()[clouds.load(scan, ["grid"])["grid"]] = True
         parts.append((scores[valid], labels[valid], region_weights(labels, valid)))
     return parts
+
+
+def _measure(
+    points: PointScores, protocol: str, organised: bool, weights: np.ndarray
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Metrics of a category's points in one protocol, and the same with scans weighted, by their columns."""
+    found = {
+        f"p_auroc_{protocol}": points.auroc(),
+        f"p_ap_{protocol}": points.average_precision(),
+        f"p_f1_max_{protocol}": points.f1_max(),
+    }
+    if points.weights:
+        found[f"aupro_{protocol}" if organised else "aupro_linked"] = points.aupro()
+    scores = points.negatives, points.positives, points.weights
+    drawn = dict(zip(found, point_replicates(count_bins(find_edges(points.negatives), *scores), weights), strict=False))
+    if organised and protocol == "paper":
+        found["aupro_stretched"] = points.aupro_stretched()
+        drawn["aupro_stretched"] = stretched_replicates(count_bins(points.stretched_edges, *scores), weights)
+    return found, drawn
 
 
 def _category_rows(
@@ -121,26 +152,23 @@ def _category_rows(
                 parts = _load_points(scored, scans[scan], clouds, scan, modality)
                 for points, part in zip(protocols.values(), parts, strict=True):
                     points.add(*part)
-            row["i_auroc"], row["ap"] = object_metrics(objects, defective)
-            drawn = dict(zip(("i_auroc", "ap"), object_replicates(objects, defective, weights), strict=True))
+            of_objects = ("i_auroc", "ap", "f1_max")
+            row |= zip(of_objects, object_metrics(objects, defective), strict=True)
+            drawn = dict(zip(of_objects, object_replicates(objects, defective, weights), strict=True))
             for protocol, points in protocols.items():
                 if len(marked) < len(scans) and not any(map(len, points.positives)):
                     continue
                 counts = [sum(map(len, part)) for part in (points.negatives, points.positives)]
                 _require_both(clouds.path, category, f"points ({protocol} protocol)", *counts)
-                row[f"p_auroc_{protocol}"] = points.auroc()
-                row[f"aupro_{protocol}"] = points.aupro() if points.weights else None
-                binned = count_bins(find_edges(points.negatives), points.negatives, points.positives, points.weights)
-                local = (f"p_auroc_{protocol}", f"aupro_{protocol}")
-                drawn |= zip(local, point_replicates(binned, of_points), strict=True)
+                found, replicated = _measure(points, protocol, clouds.attributes["organised"], of_points)
+                row |= found
+                drawn |= replicated
             # What bins lose is lost of all alike: the replicates lie about the exact value.
             row["replicates"] = {
-                name: np.clip(values[1:] + (row[name] - values[0]), 0, 1)
-                for name, values in drawn.items()
-                if row[name] is not None
+                name: np.clip(values[1:] + (row[name] - values[0]), 0, 1) for name, values in drawn.items()
             }
-            found = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if row.get(name) is not None)
-            logger.info("%s %s: %s", category, modality, found)
+            told = ", ".join(f"{name} {row[name]:.3f}" for name in METRICS if name in row)
+            logger.info("%s %s: %s", category, modality, told)
             rows.append(row)
     return rows
 

@@ -15,7 +15,7 @@ def make_renders(
     """Render every scan of a store of clouds into a store of renders, one scan at a time.
 
     options: resolution, views {tilt, x, y} in degrees, renderer, and what that reads: point_size, visibility, window,
-    and light if it is another than the original;
+    and light and masks if they are other than usual;
     the renderer as its name and the entry in `rendering.registry` that this stands for, {name, module, options}.
 
     The store has per scan the attribute unseen and the arrays images, masks, pixels and visible of `Renders`, without
@@ -31,7 +31,7 @@ def make_renders(
             "views": module.angles(options["views"]),
             "resolution": options["resolution"],
             "renderer": renderer["name"],
-            **{key: options[key] for key in (*renderer["options"], "light") if key in options},
+            **{key: options[key] for key in (*renderer["options"], "light", "masks") if key in options},
         }
         with stores.write(output, "renders", {**provenance, "device": device.type}, attributes) as writer:
             for scan in jobs.progress(reader.scans, f"renders {attributes['category']}"):

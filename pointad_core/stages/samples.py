@@ -1,13 +1,15 @@
 """Scans as the systems read them: one after the other from the stores of a category (Sec. 3.3)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from pointad_core.errors import InputError
+from pointad_core.methods.interface import CloudSample
 from pointad_core.methods.registry import System
 from pointad_core.methods.segmentation import PointSample, Sample, make_sample
 from pointad_core.storage import stores
@@ -60,12 +62,36 @@ class SampleReader:
         view, patches = self.stores["features"].load(scan, ["rgb_global", f"rgb_patches_{self.stream}"]).values()
         return torch.from_numpy(view), torch.from_numpy(patches)
 
+    def cloud(self, scan: str) -> CloudSample:
+        """The scan as an unsupervised system sees it."""
+        return CloudSamples(self.clouds, self.scans)[self.scans.index(scan)]
+
     def check_dimensions(self, state: Mapping[str, torch.Tensor], origin: object) -> None:
         """Refuse text embeddings that do not fit the features; origin: where they come from, for the message."""
         if features := self.stores.get("features"):
             dim, layers = int(features.attributes["dim"]), state.keys() & {"rendering", "geometry"}
             if found := sorted({state[layer].shape[1] for layer in layers} - {dim}):
                 raise InputError(f"{origin}: text embeddings have {found} dimensions, {features.path} has {dim}")
+
+
+class CloudSamples(Sequence[CloudSample]):
+    """Scans of an open store of clouds as unsupervised systems see them, each read when it is asked for."""
+
+    def __init__(self, store: StoreReader, scans: Sequence[str]) -> None:
+        self._store, self._scans = store, scans
+
+    def __len__(self) -> int:
+        return len(self._scans)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return CloudSamples(self._store, self._scans[index])
+        scan, about = self._scans[index], self._store.attributes
+        names = [name for name in ("points", "grid", "rgb") if name in self._store.arrays(scan)]
+        found = self._store.load(scan, names)
+        # Stores keep the layout's unit: metres of organised scans, millimetres of point clouds.
+        metre, grid = (1.0, found["grid"]) if about["organised"] else (1000.0, None)
+        return CloudSample(found["points"], metre, grid, int(about["resolution"]), found.get("rgb"))
 
 
 @contextmanager

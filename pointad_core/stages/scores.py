@@ -1,15 +1,20 @@
-"""Stage scores: the scans of some categories scored with one set of prompts (Sec. 3.6)."""
+"""Stage scores: the scans of some categories scored (Sec. 3.6), all with one set of prompts, or each category by what
+an unsupervised system has learnt of it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import Settings
+from pointad_core.methods.interface import Found, Settings
 from pointad_core.methods.registry import System, load
 from pointad_core.methods.scoring import restore, score_scan
-from pointad_core.stages.samples import open_samples
+from pointad_core.stages.samples import SampleReader, open_samples
 from pointad_core.storage import jobs, stores
+from pointad_core.storage.prompt_files import read_prompts
 
 
 def make_scores(
@@ -18,39 +23,73 @@ def make_scores(
     categories: Sequence[Mapping[str, Any]],
     output: str | Path,
     options: Mapping[str, Any],
-    model: Mapping[str, Any],
+    model: Mapping[str, Any] | None,
     provenance: Mapping[str, Any],
 ) -> None:
     """Score every scan of the given categories with one system; write the scores store.
 
     system: its registry entry (`registry.plain`). prompts: the trained prompts' file, None for a system that learns
-    none. categories: for each its name, display (the name in prompts) and the paths of its stores by stage, as far as
-    the system reads them. options: the method's entry in the config; model: the features' entry, which names the CLIP;
-    it is loaded only where text is still to be encoded. Raises InputError for prompts that do not fit the features.
+    none. categories: for each its name, display (the name in prompts), the paths of its stores by stage, as far as the
+    system reads them, and the file of its expert where the system is unsupervised. options: the method's entry in the
+    config; model: the features' entry, which names the CLIP; it is loaded only where text is still to be encoded, or
+    photographs. Raises InputError for prompts that do not fit the features, and for scores that are not finite.
     """
     entry = System(**system)
     module = load(entry)
     settings = Settings.of(options, entry.losses)
     device = jobs.pick_device()
-    state_of = restore(entry, prompts, settings, model, device)
+    state_of = None if entry.unsupervised else restore(entry, prompts, settings, model or {}, device)
     with stores.write(output, "scores", {**provenance, "device": device.type}, {"system": entry.module}) as writer:
         # Sorted by what their scans' names begin with, so that a store that is put together has the same order.
         for category in sorted(categories, key=lambda category: category["name"] + "/"):
             name = category["name"]
-            state = state_of(category["display"])
             with open_samples(category, entry) as reader:
-                reader.check_dimensions(state, prompts or model["model"])
+                if state_of is None:
+                    state = _restore_expert(module, category["expert"], options, model, device)
+                else:
+                    state = state_of(category["display"])
+                    reader.check_dimensions(state, prompts or (model or {})["model"])
                 organised = bool(reader.clouds.attributes["organised"])
                 resolution = int(reader.clouds.attributes["resolution"])
                 for scan in jobs.progress(reader.scans, f"scoring {name}"):
-                    cloud = reader.clouds.load(scan, ["grid"] if organised else ["points", "nearest"])
-                    sample = reader.sample(scan).on(device)
-                    photograph = reader.rgb(scan) if organised and entry.rgb else None
                     try:
-                        arrays, objects = score_scan(module, state, sample, cloud, resolution, settings, photograph)
+                        if state_of is None:
+                            arrays, objects = _score_by_expert(module, state, reader, scan, options)
+                        else:
+                            cloud = reader.clouds.load(scan, ["grid"] if organised else ["points", "nearest"])
+                            sample = reader.sample(scan).on(device)
+                            photograph = reader.rgb(scan) if organised and entry.rgb else None
+                            arrays, objects = score_scan(module, state, sample, cloud, resolution, settings, photograph)
                     except InputError as error:
                         read = reader.stores.get("features", reader.clouds)
                         raise InputError(f"{read.path}: scan {scan!r}: {error}") from error
                     defective = reader.clouds.scan_attributes(scan)["defective"]
                     about = {"category": name, "display": category["display"], "scan": scan, "defective": defective}
                     writer.add(f"{name}/{scan}", arrays, {**about, **objects})
+
+
+def _restore_expert(
+    module: Any, path: str | Path, options: Mapping[str, Any], model: Mapping[str, Any] | None, device: torch.device
+) -> Any:
+    """What an unsupervised system scores a category with, from the file of its expert."""
+    try:
+        return module.restore(read_prompts(path), options, model, device)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _score_by_expert(
+    module: Any, state: Any, reader: SampleReader, scan: str, options: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Arrays and object scores of a scan as `score_scan` gives them, with those of the photograph alone."""
+    found: Found = module.score(state, reader.cloud(scan), options)
+    arrays: dict[str, np.ndarray] = {}
+    for modality, scored in found.items():
+        if not (np.isfinite(scored.points).all() and np.isfinite(scored.object)):
+            raise InputError("its scores are not finite")
+        if reader.clouds.attributes["organised"]:
+            arrays[f"map_{modality}"] = scored.points
+        else:
+            nearest = reader.clouds.load(scan, ["nearest"])["nearest"]
+            arrays |= {f"points_{modality}": scored.points, f"original_{modality}": scored.points[nearest]}
+    return arrays, {f"object_{modality}": float(scored.object) for modality, scored in found.items()}

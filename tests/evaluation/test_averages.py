@@ -93,14 +93,14 @@ def test_a_mean_with_an_undefined_value_is_undefined():
 
 
 def test_a_category_without_labels_is_left_out():
-    runs = [[*row[:7], *[nan] * 6] if row[5] == "c" else row for rows in RUNS for row in rows]
+    runs = [[*row[:7], *[nan] * len(METRICS)] if row[5] == "c" else row for rows in RUNS for row in rows]
     found = average_seeds(table(runs), "set", "set", "a", METHODS, ["b", "c"])
     assert set(found["category"]) == {"b"}
     means = average(table(runs), "set", "set", {"a": ["b", "c"]}, METHODS).set_index(["method", "modality"])
     assert means["i_auroc"].to_dict() == {
         ("clip", "3d"): pytest.approx(0.1), ("clip", "m3d"): pytest.approx(0.1), ("pointad", "3d"): pytest.approx(0.3)
     }  # fmt: skip
-    nothing = [[*row[:7], *[nan] * 6] for rows in RUNS for row in rows]
+    nothing = [[*row[:7], *[nan] * len(METRICS)] for rows in RUNS for row in rows]
     assert average(table(nothing), "set", "set", TESTED, METHODS).empty
 
 

@@ -4,7 +4,7 @@ from math import erf
 
 import numpy as np
 import pytest
-from metric_oracles import draw_maps, naive_ap, naive_aupro, naive_auroc
+from metric_oracles import draw_maps, naive_ap, naive_aupro, naive_auroc, naive_f1_max
 from scipy import ndimage
 
 from pointad_core.evaluation.bootstrap import (
@@ -15,11 +15,13 @@ from pointad_core.evaluation.bootstrap import (
     point_replicates,
     resample,
     scan_weights,
+    stretched_replicates,
 )
-from pointad_core.evaluation.metrics import PointScores, aupro, region_weights
+from pointad_core.evaluation.metrics import PointScores, region_weights
 
-TOLERANCE = 1e-3
-"""Of a metric from bins, where scores are continuous. Intervals are a hundred times as wide."""
+TOLERANCES = np.array([1e-3, 7e-3, 6e-3, 1e-3])
+"""Of P-AUROC, P-AP, P-F1-max and AUPRO from bins, where scores are continuous. Intervals are about a hundred times as
+wide."""
 
 
 def repeat(weights):
@@ -37,6 +39,10 @@ def gather(maps, masks, valid):
 def bin_points(points):
     edges = find_edges(points.negatives)
     return count_bins(edges, points.negatives, points.positives, points.weights)
+
+
+def exact_of(points):
+    return points.auroc(), points.average_precision(), points.f1_max(), points.aupro()
 
 
 def draw_scans(rng, count=8, side=72):
@@ -90,18 +96,19 @@ def test_objects_are_as_if_each_stood_there_as_often_as_it_is_drawn():
     rng = np.random.default_rng(1)
     scores, defective = rng.integers(0, 5, 12) / 4, np.arange(12) % 2 > 0
     weights = scan_weights("bagel", [(bool(bad),) for bad in defective])
-    auroc, ap = object_replicates(scores, defective, weights)
+    auroc, ap, f1 = object_replicates(scores, defective, weights)
     for number in range(100):
         drawn = repeat(weights[number])
         good, bad = (scores[drawn][defective[drawn] == label] for label in (False, True))
         assert auroc[number] == pytest.approx(naive_auroc(good, bad))
         assert ap[number] == pytest.approx(naive_ap(scores[drawn], defective[drawn]))
+        assert f1[number] == pytest.approx(naive_f1_max(scores[drawn], defective[drawn]))
 
 
 def test_without_a_class_nothing_is_defined():
     weights = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    auroc, ap = object_replicates(np.array([0.1, 0.2]), np.array([False, True]), weights)
-    assert np.isnan(auroc).tolist() == np.isnan(ap).tolist() == [True, True, False]
+    for values in object_replicates(np.array([0.1, 0.2]), np.array([False, True]), weights):
+        assert np.isnan(values).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("levels", [4, 9])
@@ -110,7 +117,7 @@ def test_points_of_few_scores_are_exact(levels):
     maps, masks, valid = draw_maps(np.random.default_rng(levels), levels, count=6)
     masks[::2] = [np.zeros_like(mask) for mask in masks[::2]]
     weights = scan_weights("bagel", [(bool(mask.any()),) for mask in masks])
-    auroc, overlap = point_replicates(bin_points(gather(maps, masks, valid)), weights)
+    auroc, ap, f1, overlap = point_replicates(bin_points(gather(maps, masks, valid)), weights)
     for number in range(12):
         drawn = repeat(weights[number])
         some = [[parts[place] for place in drawn] for parts in (maps, masks, valid)]
@@ -118,6 +125,9 @@ def test_points_of_few_scores_are_exact(levels):
             np.concatenate([m[ok & (mask == bad)] for m, mask, ok in zip(*some, strict=True)]) for bad in (False, True)
         ]
         assert auroc[number] == pytest.approx(naive_auroc(*pixels))
+        labels = np.repeat([False, True], list(map(len, pixels)))
+        assert ap[number] == pytest.approx(naive_ap(np.concatenate(pixels), labels))
+        assert f1[number] == pytest.approx(naive_f1_max(np.concatenate(pixels), labels))
         assert overlap[number] == pytest.approx(naive_aupro(*some, 0.3))
 
 
@@ -128,20 +138,20 @@ def test_bins_give_the_exact_metric_and_the_naive_bootstraps_interval(protocol):
         valid = [np.ones_like(counted) for counted in valid]
     points = gather(maps, masks, valid)
     counts = bin_points(points)
-    once = np.ones((1, len(maps)))
-    assert [values.item() for values in point_replicates(counts, once)] == pytest.approx(
-        [points.auroc(), points.aupro()], abs=TOLERANCE
-    )
+    once = np.array([values.item() for values in point_replicates(counts, np.ones((1, len(maps))))])
+    lost = np.array(exact_of(points)) - once
+    assert (np.abs(lost) < TOLERANCES).all()
     weights = scan_weights("bagel", [(bool(mask.any()),) for mask in masks])[:150]
     exact = []
     for weight in weights:
         some = [[parts[place] for place in repeat(weight)] for parts in (maps, masks, valid)]
-        exact.append((gather(*some).auroc(), aupro(*some)))
-    for found, naive in zip(point_replicates(counts, weights), np.transpose(exact), strict=True):
-        assert found == pytest.approx(naive, abs=TOLERANCE)
-        ends, expected = (np.percentile(values, [2.5, 97.5]) for values in (found, naive))
-        assert ends == pytest.approx(expected, abs=TOLERANCE)
-        assert expected[1] - expected[0] > 100 * TOLERANCE
+        exact.append(exact_of(gather(*some)))
+    found = point_replicates(counts, weights) + lost[:, None]
+    for values, naive, tolerance in zip(found, np.transpose(exact), TOLERANCES, strict=True):
+        assert values == pytest.approx(naive, abs=tolerance)
+        ends, expected = (np.percentile(drawn, [2.5, 97.5]) for drawn in (values, naive))
+        assert ends == pytest.approx(expected, abs=tolerance)
+        assert expected[1] - expected[0] > 90 * tolerance
 
 
 def test_points_without_regions_have_no_overlap():
@@ -150,9 +160,25 @@ def test_points_without_regions_have_no_overlap():
     weights = np.ones((3, 4))
     with_regions = point_replicates(bin_points(points), weights)
     points.weights.clear()
-    auroc, overlap = point_replicates(bin_points(points), weights)
-    assert np.array_equal(auroc, with_regions[0])
+    *others, overlap = point_replicates(bin_points(points), weights)
+    assert np.array_equal(others, with_regions[:3])
     assert np.isnan(overlap).all()
+
+
+def test_the_stretched_aupro_keeps_the_thresholds_of_all_scans():
+    maps, masks, _ = draw_scans(np.random.default_rng(3))
+    points = gather(maps, masks, [np.ones_like(mask) for mask in masks])
+    counts = count_bins(points.stretched_edges, points.negatives, points.positives, points.weights)
+    whole = stretched_replicates(counts, np.ones((1, len(maps))))
+    assert whole.item() == pytest.approx(points.aupro_stretched(), abs=1e-12)
+    weights = scan_weights("bagel", [(bool(mask.any()),) for mask in masks])[:150]
+    found, exact = stretched_replicates(counts, weights), []
+    for weight in weights:
+        some = [[parts[place] for place in repeat(weight)] for parts in (maps, masks)]
+        drawn = gather(*some, [np.ones_like(mask) for mask in some[1]])
+        drawn.stretched_edges = points.stretched_edges
+        exact.append(drawn.aupro_stretched())
+    assert found == pytest.approx(np.array(exact), abs=1e-12)
 
 
 def test_an_interval_holds_the_truth_nineteen_times_in_twenty():

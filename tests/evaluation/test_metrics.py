@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_oracles import SIDE, draw_maps, naive_aupro, naive_auroc
+from metric_oracles import (
+    SIDE,
+    draw_maps,
+    link_points,
+    naive_ap,
+    naive_aupro,
+    naive_auroc,
+    naive_f1_max,
+    naive_stretched,
+)
 from sklearn.metrics import roc_auc_score
 
 from pointad_core.evaluation import metrics
@@ -87,5 +96,100 @@ def test_large_regions_do_not_drown_small_ones():
 
 
 def test_a_curve_needs_both_classes():
-    with pytest.raises(ValueError, match="3 good and 0 defective"):
-        metrics.curve_area(np.zeros(3), np.zeros(0))
+    for measure in (metrics.curve_area, metrics.average_precision, metrics.f1_max):
+        with pytest.raises(ValueError, match="3 good and 0 defective"):
+            measure(np.zeros(3), np.zeros(0))
+
+
+def gather(maps, masks):
+    points = metrics.PointScores()
+    for scores, mask in zip(maps, masks, strict=True):
+        points.add(scores, mask, metrics.region_weights(mask))
+    return points
+
+
+@pytest.mark.parametrize("levels", [None, 1, 3], ids=["distinct", "many-ties", "some-ties"])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_the_stretched_aupro_is_what_its_thresholds_find(seed, levels):
+    maps, masks, _ = draw_maps(np.random.default_rng(seed), levels)
+    assert gather(maps, masks).aupro_stretched() == pytest.approx(naive_stretched(maps, masks), abs=1e-12)
+
+
+def test_a_threshold_does_not_find_what_lies_on_it():
+    mask = np.zeros((SIDE, SIDE), dtype=bool)
+    mask[2:4, 2:4] = True
+    # In even steps of 0.01 from 0 to 2: the good pixels at 1 lie on the hundredth threshold.
+    scores = np.linspace(0, 0.5, SIDE * SIDE).reshape(SIDE, SIDE)
+    scores[0], scores[2, 2:4], scores[3, 2:4], scores[5, 5] = 1, 2, 0.25, 0
+    maps = [scores.astype(np.float32)]
+    assert gather(maps, [mask]).aupro_stretched() == pytest.approx(naive_stretched(maps, [mask]), abs=1e-12)
+
+
+def test_the_stretched_aupro_falls_short_where_the_rate_leaps_over_the_limit():
+    """An object in a quarter of the image, as with cable gland: the other pixels all have the lowest score."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros((40, 40), dtype=bool)
+    mask[12:16, 12:16] = True
+    scores = np.zeros((40, 40), dtype=np.float32)
+    scores[10:30, 10:30] = rng.uniform(0.2, 1, (20, 20)) + 0.5 * mask[10:30, 10:30]
+    exact, stretched = metrics.aupro([scores], [mask]), gather([scores], [mask]).aupro_stretched()
+    last = (20 * 20 - mask.sum()) / (~mask).sum()
+    assert last < metrics.AUPRO_LIMIT
+    assert exact - stretched == pytest.approx((1 - stretched) * (1 - last / metrics.AUPRO_LIMIT), abs=0.005)
+    assert exact - stretched > 0.005
+
+
+def test_the_stretched_aupro_of_one_rate_is_undefined():
+    mask = np.zeros((SIDE, SIDE), dtype=bool)
+    mask[2:4, 2:4] = True
+    assert np.isnan(gather([np.zeros((SIDE, SIDE))], [mask]).aupro_stretched())
+    assert np.isnan(gather([mask.astype(np.float32)], [mask]).aupro_stretched())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    negatives=st.lists(st.integers(-5, 5), min_size=1, max_size=12),
+    positives=st.lists(st.integers(-5, 5), min_size=1, max_size=12),
+)
+def test_precision_and_f1_take_every_threshold(negatives, positives):
+    values, labels = negatives + positives, [False] * len(negatives) + [True] * len(positives)
+    good, bad = np.sort(np.array(negatives, dtype=np.float32)), np.array(positives, dtype=np.float32)
+    assert metrics.average_precision(good, bad) == pytest.approx(naive_ap(values, labels))
+    assert metrics.f1_max(good, bad) == pytest.approx(naive_f1_max(values, labels))
+    auroc, ap, f1 = metrics.object_metrics(np.array(values, dtype=float), np.array(labels))
+    assert auroc == pytest.approx(naive_auroc(negatives, positives))
+    assert ap == pytest.approx(naive_ap(values, labels))
+    assert f1 == pytest.approx(naive_f1_max(values, labels))
+
+
+def test_points_are_pooled_for_precision_and_f1():
+    maps, masks, _ = draw_maps(np.random.default_rng(8), 3)
+    points = gather(maps, masks)
+    values, labels = np.concatenate(maps).ravel(), np.concatenate(masks).ravel()
+    assert points.average_precision() == pytest.approx(naive_ap(values, labels))
+    assert points.f1_max() == pytest.approx(naive_f1_max(values, labels))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.6])
+def test_points_are_linked_by_steps(share):
+    rng = np.random.default_rng(int(100 * share))
+    points = rng.uniform(size=(150, 3)).astype(np.float32)
+    labels = (rng.random(150) < share).astype(np.uint8)
+    expected = np.zeros(150)
+    regions = link_points(points, labels)
+    for region in regions:
+        expected[region] = 1 / len(region)
+    weights = metrics.linked_weights(points, labels)
+    np.testing.assert_allclose(weights, expected[labels > 0])
+    assert weights.sum() == pytest.approx(len(regions))
+    order = rng.permutation(150)
+    np.testing.assert_allclose(metrics.linked_weights(points[order], labels[order]), expected[order][labels[order] > 0])
+
+
+def test_a_gap_of_more_than_the_reach_parts_two_regions():
+    # Spacing 1, so that the reach is 2.5: 0 1 2, 4 and 7 8 of a line are defective.
+    points = np.c_[np.arange(20.0), np.zeros(20), np.zeros(20)]
+    labels = np.isin(np.arange(20), [0, 1, 2, 4, 7, 8]).astype(np.uint8)
+    np.testing.assert_allclose(metrics.linked_weights(points, labels), [1 / 4] * 4 + [1 / 2] * 2)
+    assert metrics.linked_weights(points, np.zeros(20)).shape == (0,)
+    assert metrics.linked_weights(points, np.arange(20) == 3).tolist() == [1]

@@ -16,7 +16,7 @@ from pointad_core.evaluation.bootstrap import REPLICATES
 from pointad_core.evaluation.captions import describe_backbone
 from pointad_core.evaluation.latex import document, escape
 from pointad_core.evaluation.metrics import METRICS
-from pointad_core.evaluation.tables import TABLES, make_groups, paper_numbers, table_rows, table_tex
+from pointad_core.evaluation.tables import PUBLISHED, TABLES, make_groups, paper_numbers, table_rows, table_tex
 
 CATEGORIES = {"solid": ["a", "b", "c"], "sweets": ["d", "e"], "scans": ["f", "g"]}
 AUXILIARY = {"solid": ["a", "b"], "sweets": ["d"], "scans": ["f"]}
@@ -49,6 +49,7 @@ OPTIONS = {
     },
     "seeds": SEEDS,
     "intervals": False,
+    "further_metrics": [],
 }
 
 
@@ -156,9 +157,11 @@ def test_table_1_has_the_papers_columns(metrics):
     assert headers[0][1:] == ["Local, the paper's protocol"] * 5 + ["Global"] * 6
     labels = ["MVTec3D-AD"] * 2 + ["Eyecandies"] * 2 + [r"My\_scans \& 50\%"]
     assert headers[1][1:6] == labels
-    assert headers[3] == ["Method", "P-AUROC", "AUPRO", "P-AUROC", "AUPRO", "P-AUROC"] + ["I-AUROC", "AP"] * 3
+    local = ["P-AUROC", "stretched AUPRO"]
+    assert headers[3] == ["Method", *local, *local, "P-AUROC"] + ["I-AUROC", "AP"] * 3
     assert list(rows) == ["CLIP + Rendering", "PointAD", "PointAD+"]
-    assert object_headers[0][1:] == ["Local, object points only"] * 5
+    assert object_headers[0][1:] == ["Local, the paper's protocol"] * 2 + ["Local, object points only"] * 5
+    assert object_headers[3] == ["Method"] + ["AUPRO"] * 2 + ["P-AUROC", "AUPRO"] * 2 + ["P-AUROC"]
     assert list(object_rows) == list(rows)
     assert headers[2][1].endswith("generated, 3 categories")
     assert headers[2][3].endswith("published, 2 categories")
@@ -179,10 +182,11 @@ def test_table_1_cells_are_macro_means_of_unseen_categories(metrics):
     local = [("solid", "p_auroc"), ("solid", "aupro"), ("sweets", "p_auroc"), ("sweets", "aupro"), ("scans", "p_auroc")]
     global_ = [(dataset, metric) for dataset in CATEGORIES for metric in ("i_auroc", "ap")]
     for method, label in (("clip", "CLIP + Rendering"), ("pointad", "PointAD"), ("plus", "PointAD+")):
-        wanted = [expected(method, dataset, f"{metric}_paper") for dataset, metric in local]
+        wanted = [expected(method, dataset, PUBLISHED[metric]) for dataset, metric in local]
         wanted += [expected(method, dataset, metric) for dataset, metric in global_]
         assert [float(plain(cell)) for cell in cells[label]] == pytest.approx([100 * v for v in wanted], abs=0.051)
-        wanted = [expected(method, dataset, f"{metric}_object") for dataset, metric in local]
+        wanted = [expected(method, dataset, "aupro_paper") for dataset in ("solid", "sweets")]
+        wanted += [expected(method, dataset, f"{metric}_object") for dataset, metric in local]
         assert [float(plain(cell)) for cell in object_cells[label]] == pytest.approx(
             [100 * v for v in wanted], abs=0.051
         )
@@ -225,6 +229,19 @@ def test_the_papers_numbers_stand_beside_published_data_alone(metrics):
     published = [row[f"published_{name}"] for name in ("i_auroc", "ap", "p_auroc", "aupro")]
     assert [None if pd.isna(number) else number for number in published] == [None, None, 0.921, 0.713]
     assert "Grey in parentheses" in tex
+    assert "of AUPRO it stands beside the stretched one" in tex
+
+
+def test_further_metrics_stand_under_their_heads(metrics):
+    tex, _ = make(1, metrics, options(further_metrics=["f1_max", "p_ap_object", "p_ap_paper", "aupro_linked"]))
+    *_, (headers, rows) = read_tabulars(tex)
+    heads = {"Local, the paper's protocol": 3, "Local, object points only": 3, "Global": 3}
+    # The fixture has regions of no point cloud, and linked ones of the others.
+    heads["Local, the paper's protocol"] += 2
+    assert headers[0][1:] == [head for head, width in heads.items() for _ in range(width)]
+    assert headers[3][1:] == ["P-AP", "linked AUPRO"] * 2 + ["P-AP"] * 4 + ["F1-max"] * 3
+    assert float(plain(rows["PointAD+"][-1])) == pytest.approx(100 * value("plus", "scans", "g", "f1_max"), abs=0.051)
+    assert len(read_tabulars(make(1, metrics)[0])) == 2
 
 
 def test_where_the_paper_has_a_dash_so_have_we(metrics):
@@ -270,7 +287,7 @@ def test_tables_3_and_4_compare_trained_methods_on_all_categories(metrics):
     tex, rows = make(3, metrics)
     (headers, cells), _ = read_tabulars(tex)
     assert list(cells) == ["PointAD", "PointAD+"]
-    assert headers[3] == ["Method", "P-AUROC", "AUPRO", "P-AUROC", "I-AUROC", "AP", "I-AUROC", "AP"]
+    assert headers[3] == ["Method", "P-AUROC", "stretched AUPRO", "P-AUROC", "I-AUROC", "AP", "I-AUROC", "AP"]
     wanted = sum(value("plus", "sweets", name, "i_auroc") for name in "de") / 2
     (row,) = [row for row in rows if (row["dataset"], row["method"]) == ("sweets", "plus")]
     assert row["i_auroc"] == pytest.approx(wanted)
@@ -300,12 +317,14 @@ def test_caption_says_what_made_the_table(metrics):
         "PointAD+: ViT-L-14-336 (pretrained weights openai)",
         "MVTec3D-AD: a, b; Eyecandies: d",
         r"\textbf{Seeds.} 111, 7.",
-        "These numbers come from generated data and untrained weights; they are no results on the published data sets.",
+        r"\textbf{No results on the published data sets: MVTec3D-AD (generated scans); "
+        "CLIP + Rendering, PointAD (untrained weights).}",
     ):
         assert phrase in text
     text = caption(make(3, metrics)[0])
     assert "cross-dataset" in text
     assert r"\textbf{Auxiliary classes.} MVTec3D-AD: a, b." in text
+    assert r"sets: Eyecandies, My\_scans \& 50\% (prompts learnt on generated scans); PointAD (untrained" in text
 
 
 def test_caption_of_real_data_and_weights_warns_of_nothing(metrics):
@@ -316,7 +335,7 @@ def test_caption_of_real_data_and_weights_warns_of_nothing(metrics):
         seeds=[5],
     )
     text = caption(make(1, metrics, settings)[0])
-    assert "no results" not in text
+    assert "No results" not in text
     assert r"ViT-L-14 (weights from checkpoint my\_weights.pt)" in text
     assert r"\textbf{Seed.} 5." in text
 

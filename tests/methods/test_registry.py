@@ -13,6 +13,7 @@ from pointad_core.methods.registry import RENDERING, SYSTEMS, System, load, plai
 
 SCORING = ("restore", "point_scores", "global_score", "object_score")
 LEARNING = ("first_weights", "loss_terms")
+UNSUPERVISED = ("learn", "restore", "score")
 FUNCTIONS = "".join(f"def {name}(*arguments): ...\n" for name in (*SCORING, *LEARNING))
 
 
@@ -27,25 +28,28 @@ def test_every_module_offers_what_the_interface_says(name):
     from pointad_core.methods import interface
 
     module, entry = load(SYSTEMS[name]), SYSTEMS[name]
-    for protocol, names in ((interface.Scoring, SCORING), (interface.Learning, LEARNING)):
-        for function in names:
-            assert hasattr(module, function) == (entry.trained or function in SCORING), function
-            if hasattr(module, function):
-                wanted = list(inspect.signature(getattr(protocol, function)).parameters)[1:]
-                assert list(inspect.signature(getattr(module, function)).parameters) == wanted, function
-                assert function in module.__all__
+    offered = {interface.Scoring: SCORING} | ({interface.Learning: LEARNING} if entry.trained else {})
+    if entry.unsupervised:
+        offered = {interface.Unsupervised: UNSUPERVISED}
+    names = {function for functions in offered.values() for function in functions}
+    assert {function for function in (*SCORING, *LEARNING, *UNSUPERVISED) if hasattr(module, function)} == names
+    for protocol, functions in offered.items():
+        for function in functions:
+            wanted = list(inspect.signature(getattr(protocol, function)).parameters)[1:]
+            assert list(inspect.signature(getattr(module, function)).parameters) == wanted, function
+            assert function in module.__all__
 
 
 def test_systems_in_the_order_of_the_papers_tables():
     assert list(SYSTEMS) == [
         *("clip_rendering", "cheraghian", "pointclip_v2", "pointclip_v2_a", "anomalyclip"),
-        *("pointad_coop", "pointad", "pointad_plus_coop", "pointad_plus"),
+        *("pointad_coop", "pointad", "pointad_plus_coop", "pointad_plus", "btf"),
     ]
     assert all(entry.label for entry in SYSTEMS.values())
 
 
 def test_untrained_systems_have_no_losses_and_no_rows_across_data_sets():
-    assert [name for name, entry in SYSTEMS.items() if not entry.trained] == ["clip_rendering", "pointclip_v2"]
+    assert [name for name, entry in SYSTEMS.items() if not entry.trained] == ["clip_rendering", "pointclip_v2", "btf"]
     for name, entry in SYSTEMS.items():
         assert bool(entry.losses) == entry.trained
         assert entry.compared_across == (entry.trained and name != "cheraghian")

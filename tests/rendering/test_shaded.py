@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,30 @@ def test_a_good_scan_has_empty_masks():
     cloud = draw_cloud()
     cloud["labels"][:] = 0
     assert not rendered(cloud).masks.any()
+
+
+@pytest.mark.parametrize("renderer", [splat, open3d])
+def test_masks_drawn_apart_are_those_of_a_rendering_with_their_size_and_window(renderer, request):
+    if renderer is open3d:
+        request.getfixturevalue("open_window")
+    cloud, apart = draw_cloud(9), {"point_size": 3, "window": 150}
+    together, found, wanted = (
+        rendered(cloud, renderer, **changes) for changes in ({}, {"masks": apart}, {**apart, "masks": None})
+    )
+    np.testing.assert_array_equal(found.masks, wanted.masks)
+    assert (found.masks != together.masks).any()
+    assert same(found, replace(together, masks=found.masks))
+    cloud["labels"][:] = 0
+    assert not rendered(cloud, renderer, masks=apart).masks.any()
+
+
+@pytest.mark.parametrize(
+    ("masks", "told"),
+    [({"point_size": 0, "window": 128}, "masks.point_size: 0"), ({"point_size": 6, "window": 41}, "masks.window: 41")],
+)
+def test_masks_that_cannot_be_drawn_are_refused(masks, told):
+    with pytest.raises(InputError, match=told):
+        rendered(draw_cloud(), masks=masks)
 
 
 def test_pixels_agree_with_the_camera_in_closed_form():

@@ -6,7 +6,16 @@ import sys
 
 import numpy as np
 import pytest
-from metric_oracles import SIDE, draw_maps, naive_ap, naive_aupro, naive_auroc
+from metric_oracles import (
+    SIDE,
+    draw_maps,
+    naive_ap,
+    naive_aupro,
+    naive_auroc,
+    naive_f1_max,
+    naive_linked,
+    naive_stretched,
+)
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.bootstrap import REPLICATES
@@ -75,8 +84,10 @@ def write_unorganised(folder, rng):
             labels = ((rng.random(60) < 0.3) & bad).astype(np.uint8)
             entry = {"original": original, "original_labels": labels, "kept": original[::2], "labels": labels[::2]}
             entry |= {"object_3d": float(rng.normal()), "defective": bad}
+            entry["points"] = rng.uniform(size=(30, 3)).astype(np.float32)
             content[scan] = entry
-            clouds.add(scan, {"labels": entry["labels"], "original_labels": labels}, {"defective": bad})
+            arrays = {"points": entry["points"], "labels": entry["labels"], "original_labels": labels}
+            clouds.add(scan, arrays, {"defective": bad})
             scored.add(
                 f"duck/{scan}",
                 {"points_3d": entry["kept"], "original_3d": original},
@@ -108,6 +119,7 @@ def test_organised_category_in_both_protocols(tmp_path):
             naive_auroc(good, [value for value, bad in zip(objects, labels, strict=True) if bad])
         )
         assert float(row["ap"]) == pytest.approx(naive_ap(objects, labels))
+        assert float(row["f1_max"]) == pytest.approx(naive_f1_max(objects, labels))
         maps = [entry[f"map_{modality}"] for entry in scans]
         masks = [entry["mask"] > 0 for entry in scans]
         for protocol, valid in (
@@ -120,6 +132,11 @@ def test_organised_category_in_both_protocols(tmp_path):
             ]
             assert float(row[f"p_auroc_{protocol}"]) == pytest.approx(naive_auroc(*pixels))
             assert float(row[f"aupro_{protocol}"]) == pytest.approx(naive_aupro(maps, masks, valid, 0.3))
+            bad = np.repeat([False, True], list(map(len, pixels)))
+            assert float(row[f"p_ap_{protocol}"]) == pytest.approx(naive_ap(np.concatenate(pixels), bad))
+            assert float(row[f"p_f1_max_{protocol}"]) == pytest.approx(naive_f1_max(np.concatenate(pixels), bad))
+        assert float(row["aupro_stretched"]) == pytest.approx(naive_stretched(maps, masks))
+        assert row["aupro_linked"] == ""
         assert row["p_auroc_paper"] != row["p_auroc_object"]
 
 
@@ -158,17 +175,18 @@ def test_a_category_without_labels_has_no_metrics(tmp_path, caplog, labelled, n_
     measure(scores, clouds, tmp_path / "metrics.csv")
     assert f"bagel: no metrics, with {n_good} good and 0 defective scans" in caplog.messages
     assert (tmp_path / "metrics.csv").read_text().splitlines()[1:] == [
-        f"bagel,3d,{n_good},0,,,,,,",
-        f"bagel,m3d,{n_good},0,,,,,,",
+        f"bagel,{modality},{n_good},0" + "," * len(METRICS) for modality in ("3d", "m3d")
     ]
 
 
-def test_unorganised_category_has_points_but_no_regions(tmp_path):
+def test_unorganised_category_has_points_and_regions_of_linked_ones(tmp_path):
     scores, clouds, content = write_unorganised(tmp_path, np.random.default_rng(4))
     measure(scores, clouds, tmp_path / "metrics.csv")
     (row,) = read_rows(tmp_path / "metrics.csv")
     assert row["modality"] == "3d"
-    assert row["aupro_paper"] == row["aupro_object"] == ""
+    assert row["aupro_paper"] == row["aupro_object"] == row["aupro_stretched"] == ""
+    clouds, scores, marks = ([entry[key] for entry in content.values()] for key in ("points", "kept", "labels"))
+    assert float(row["aupro_linked"]) == pytest.approx(naive_linked(clouds, scores, marks, 0.3))
     for column, values, labels in (
         ("p_auroc_paper", "kept", "labels"),
         ("p_auroc_object", "original", "original_labels"),
@@ -200,12 +218,14 @@ def test_replicates_stand_beside_the_metrics_and_about_them(tmp_path):
             found = file[f"bagel/{row['modality']}"]
             assert found.dtype == np.float32
             assert found.shape == (len(METRICS), REPLICATES)
-            assert (found >= 0).all()
-            assert (found <= 1).all()
-            for name, values in zip(METRICS, found, strict=True):
+            drawn = {name: values for name, values in zip(METRICS, found, strict=True) if row[name]}
+            assert drawn.keys() == set(METRICS) - {"aupro_linked"}
+            for name, values in drawn.items():
+                assert (values >= 0).all()
+                assert (values <= 1).all()
                 low, high = np.percentile(values, [2.5, 97.5])
-                assert low <= float(row[name]) <= high
-                assert low < high or high in (0, 1)
+                assert low <= np.float32(row[name]) <= high
+                assert low < high or high in (0, 1) or name == "f1_max"
 
 
 def test_an_undefined_metric_has_no_replicates(tmp_path):
@@ -231,7 +251,7 @@ def test_all_methods_see_the_same_scans_drawn(tmp_path):
         scores, clouds, _ = write_organised(folder, generator, edit=edit)
         measure(scores, clouds, folder / "metrics.csv")
     with np.load(tmp_path / "metrics.npz") as one, np.load(tmp_path / "other/metrics.npz") as two:
-        assert np.allclose(one["bagel/3d"], two["bagel/3d"], atol=1e-6)
+        assert np.allclose(one["bagel/3d"], two["bagel/3d"], atol=1e-6, equal_nan=True)
 
 
 def test_no_m3d_row_without_rgb(tmp_path):

@@ -170,7 +170,7 @@ def test_metrics_are_read_as_they_were_written(tmp_path):
         read_metrics(["somewhere.csv"])
 
 
-WHOLE = ",".join(COLUMNS).encode() + b"\nbagel,3d,1,1,0.5,0.5,0.5,0.5,0.5,0.5\n"
+WHOLE = ",".join(COLUMNS).encode() + b"\nbagel,3d,1,1" + b",0.5" * len(METRICS) + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -178,12 +178,12 @@ WHOLE = ",".join(COLUMNS).encode() + b"\nbagel,3d,1,1,0.5,0.5,0.5,0.5,0.5,0.5\n"
     [
         (b"a,b\n1,2\n", "columns are"),
         (b"", "columns are"),
-        (",".join(COLUMNS).encode() + b"\nbagel,3d,1,1,x,,,,,\n", "not a readable table"),
+        (",".join(COLUMNS).encode() + b"\nbagel,3d,1,1,x" + b"," * (len(METRICS) - 1) + b"\n", "not a readable table"),
         (b"\xff\xfe", "not a readable table"),
         # Cut short: a metric that is not defined is an empty field, not a missing one; a number may end anywhere.
         (WHOLE[:-3], "cut short"),
-        (WHOLE[: WHOLE.rindex(b",0.")] + b"\n", "line 2 has not 10 fields"),
-        (WHOLE[:-1] + b",0.5\n", "line 2 has not 10 fields"),
+        (WHOLE[: WHOLE.rindex(b",0.")] + b"\n", f"line 2 has not {len(COLUMNS)} fields"),
+        (WHOLE[:-1] + b",0.5\n", f"line 2 has not {len(COLUMNS)} fields"),
     ],
 )
 def test_damaged_metrics_are_named(tmp_path, content, message):

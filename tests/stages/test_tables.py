@@ -27,6 +27,7 @@ def options(**changes):
         "features": {"small": {"model": "pocket", "random_seed": 111}},
         "seeds": [111],
         "intervals": False,
+        "further_metrics": [],
         **changes,
     }
 
@@ -101,7 +102,7 @@ def test_intervals_stand_in_the_latex_on_request(metrics, tmp_path):
     # Ranks stay; where the paper's dash stands for a value there is no interval either.
     assert tex.count(r"\textbf{") == plain.count(r"\textbf{")
     assert tex.count(r"\underline{") == plain.count(r"\underline{")
-    assert tex.count(r"{\scriptsize [") == 6 + 6 - 1
+    assert tex.count(r"{\scriptsize [") == 6 + 8 - 1
 
 
 def test_a_table_without_content_has_a_head(metrics, tmp_path):

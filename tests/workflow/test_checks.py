@@ -13,6 +13,7 @@ import yaml
 
 from pointad_core.datasets.registry import LAYOUTS
 from pointad_core.errors import InputError
+from pointad_core.evaluation.metrics import METRICS
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, System
 from workflow import checks
@@ -28,6 +29,11 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     config = copy.deepcopy(config)
     checks.complete(config)
     return config
+
+
+def without_train(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The data sets without their train splits."""
+    return {name: dataset for name, dataset in config["datasets"].items() if dataset["split"] == "test"}
 
 
 def default() -> dict[str, Any]:
@@ -74,6 +80,15 @@ def test_every_key_is_described_here_and_in_the_manual(path: tuple[str, ...], sc
     assert {"description", "type"} <= set(schema)
     section = section_of_manual("Top level" if len(path) == 1 else f"`{path[0]}`")
     assert f"`{path[-1]}`" in section or f"`{path[-1]}: " in section, f"config/README.md does not describe {path}"
+
+
+def test_further_metrics_are_those_that_no_table_shows_anyway() -> None:
+    shown = ("i_auroc", "ap", "p_auroc_paper", "aupro_paper", "p_auroc_object", "aupro_object", "aupro_stretched")
+    known = SCHEMA["properties"]["further_metrics"]["items"]["enum"]
+    assert sorted(known) == sorted(set(METRICS) - set(shown))
+    config = default() | {"further_metrics": ["p_ap"]}
+    with pytest.raises(InputError, match=r"further_metrics.* is 'p_ap'"):
+        complete(config)
 
 
 SCALARS = [(path, schema["default"]) for path, schema in KEYS if isinstance(schema.get("default"), str | int | float)]
@@ -139,11 +154,20 @@ def test_defaults_are_those_of_the_methods() -> None:
 
 def test_branches_of_the_schema_are_those_of_the_systems() -> None:
     method = SCHEMA["$defs"]["method"]
+    unsupervised = {name for name, system in SYSTEMS.items() if system.unsupervised}
+    assert unsupervised == set(method["if"]["properties"]["system"]["enum"])
+    other = method["else"]
     untrained = {name for name, system in SYSTEMS.items() if not system.trained}
-    assert untrained == set(method["if"]["properties"]["system"]["enum"])
+    assert untrained - unsupervised == set(other["if"]["properties"]["system"]["enum"])
     # Of those that read clouds alone, one has a network of its own.
-    clouds_alone = [name for name, system in SYSTEMS.items() if system.stream is None]
-    assert clouds_alone == [method["else"]["if"]["properties"]["system"]["const"]]
+    clouds_alone = [name for name, system in SYSTEMS.items() if system.stream is None and not system.unsupervised]
+    assert clouds_alone == [other["else"]["if"]["properties"]["system"]["const"]]
+
+
+@pytest.mark.parametrize("name", [name for name, system in SYSTEMS.items() if system.files])
+def test_files_of_an_unsupervised_system_are_keys_of_its_methods(name: str) -> None:
+    config = complete(merged(default(), {"methods": {name: {"system": name}}}))
+    assert all(config["methods"][name][key] is None for key in SYSTEMS[name].files)
 
 
 def test_an_entry_of_systems_has_the_keys_and_defaults_of_the_registry() -> None:
@@ -160,14 +184,16 @@ def test_an_entry_of_systems_has_the_keys_and_defaults_of_the_registry() -> None
 @pytest.mark.parametrize("name", ["config", "paper"])
 def test_config_files_are_valid(name: str) -> None:
     config = complete(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()))
-    assert set(config["datasets"]) == {"mvtec3d", "eyecandies", "real3d"}
+    own = {"mvtec3d", "eyecandies", "real3d"}
+    assert {name for name in config["datasets"] if not name.endswith(".train")} == own
+    assert {name for name in config["datasets"] if name.endswith(".train")} == {f"{name}.train" for name in own}
     assert {method["system"] for method in config["methods"].values()} == set(SYSTEMS)
     assert config["resolution"] == 336
 
 
 def test_paper_is_the_papers_experiment() -> None:
     config = complete(yaml.safe_load((REPOSITORY / "config/paper.yaml").read_text()))
-    datasets = config["datasets"]
+    datasets = without_train(config)
     assert [len(dataset["categories"]) for dataset in datasets.values()] == [10, 10, 12]
     # Sec. 4.1
     assert datasets["mvtec3d"]["auxiliary"] == ["carrot", "cookie", "dowel"]
@@ -182,7 +208,7 @@ def test_paper_is_the_papers_experiment() -> None:
 
 
 def test_defaults_follow_the_layout() -> None:
-    datasets = complete(default())["datasets"]
+    datasets = without_train(complete(default()))
     assert [datasets[name]["view_set"] for name in datasets] == ["mvtec3d", "eyecandies", "real3d"]
     assert [datasets[name]["point_size"] for name in datasets] == [8, 10, 12]
     assert [datasets[name]["normals"] for name in datasets] == [
@@ -270,7 +296,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(shard_size=0), "config: datasets.mvtec3d.shard_size is 0, expected null or integer >= 1"),
     (with_data(shard_size=-3), "config: datasets.mvtec3d.shard_size is -3, expected null or integer >= 1"),
     # Ours.
-    (with_data(layout="folder"), "config: datasets.mvtec3d.layout is 'folder', expected one that can be generated: "),
+    (
+        with_data(layout="folder_organised"),
+        "datasets.mvtec3d.layout is 'folder_organised', expected one that can be gen",
+    ),
     ({"predictions": {"a": {}}}, "config: predictions.a lacks the key 'folder'"),
     (
         {"predictions": {"a": {"folder": "x", "unit": "ell"}}},
@@ -369,6 +398,12 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (with_data(density=70), "config: datasets.mvtec3d.density is 70"),
     ({"view_sets": {"mine": {"tilt": 3}}}, "config: view_sets.mine has no view, expected an angle in x or y"),
     ({"renderings": {"standard": {"view_set": "x"}}}, "renderings.standard.view_set is 'x', expected one of view_sets"),
+    ({"renderings": {"standard": {"window": 335}}}, "renderings.standard.window is 335, expected at least the resolut"),
+    ({"renderings": {"standard": {"masks": {"window": 20}}}}, "renderings.standard.masks.window is 20, expected at l"),
+    (
+        {"datasets": {"real3d": {"rendering": {"window": 300}}}},
+        "datasets.real3d.rendering.window is 300, expected at least the resolution, 336",
+    ),
     (
         {"view_sets": {"one": {"y": [5]}}, "renderings": {"few": {"view_set": "one", "n_views": 3}}},
         "renderings.few with datasets.mvtec3d: n_views is 3, but 3 of them cannot be spread over the one angle in y",

@@ -8,14 +8,14 @@ import pytest
 from snakemake.utils import validate
 
 from pointad_core.errors import InputError
-from workflow import inputs, plan, tables
+from workflow import inputs, plan, tables, variants
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
     config = copy.deepcopy(config)
-    plan.complete_variants(config)
+    variants.complete_variants(config)
     validate(config, str(REPOSITORY / "workflow/schemas/config.schema.yaml"))
     return config
 
@@ -53,7 +53,7 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     assert "label" not in strict
     assert coarse["rendering"] == strict["rendering"]
     assert (coarse["point_size"], coarse["auxiliary"]) == (20, [])
-    assert plan.original_of(config, "coarse") == "parts"
+    assert variants.original_of(config, "coarse") == "parts"
     for name in ("parts", "strict", "coarse"):
         assert plan.root_of(config, name) == "results/generated/parts"
         assert plan.list_raw(config, name, "bagel") == plan.list_raw(config, "parts", "bagel")
@@ -62,6 +62,22 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     # What a category says of itself is nearer than what its data set says.
     assert [found["point_size"] for found in options] == [5, 5, 5]
     assert plan.render_options(config, "standard", "coarse", "cookie")["point_size"] == 20
+
+
+def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_where_it_is_not_asked_for() -> None:
+    asked = {"photographs": "bicubic", "masks": "bilinear", "surroundings": "black"}
+    config = complete(small(published={"variant_of": "parts", **asked}))
+    usual, published = (plan.cloud_options(config, name) for name in ("parts", "published"))
+    assert published == usual | asked
+    assert not asked.keys() & usual.keys()
+    usual = plan.render_options(config, "standard", "parts", "bagel")
+    assert "masks" not in usual
+    config = complete(
+        small() | {"renderings": {"standard": {"masks": {}}, "depth": {"renderer": "depth", "masks": {}}}}
+    )
+    published = plan.render_options(config, "standard", "parts", "bagel")
+    assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
+    assert "masks" not in plan.render_options(config, "depth", "parts", "bagel")
 
 
 def test_completing_twice_changes_nothing() -> None:

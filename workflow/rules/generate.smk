@@ -2,8 +2,8 @@
 
 # A rule for each category or shard, not one with wildcards: so its output is every single file, and a raw scan that
 # was deleted is noticed and made again.
-for dataset, settings in DATASETS.items():
-    for category in settings["categories"] if "generated" in settings and "variant_of" not in settings else ():
+for dataset in unsupervised.generated_sets(config):
+    for category in DATASETS[dataset]["categories"]:
         for shard in plan.list_raw(config, dataset, category):
 
             rule:
@@ -20,12 +20,13 @@ for dataset, settings in DATASETS.items():
                     mem_mb=grows(2000),
                     runtime=grows(10 + plan.count_scans(config, dataset, category, shard) / 10),
                 params:
-                    dataset=dataset,
-                    layout=settings["layout"],
+                    dataset=variants.original_of(config, dataset),
+                    layout=DATASETS[dataset]["layout"],
                     category=category,
                     shard=shard,
                     scans=plan.generated_by(config, dataset, category, shard)["numbers"],
-                    seed=settings["generated"]["seed"],
+                    seed=DATASETS[dataset]["generated"]["seed"],
+                    split=DATASETS[dataset]["split"],
                     code=fingerprint("datasets.generator.scans"),
                 message:
                     f"Raw scans of {dataset}/{plan.place(category, shard)}, generated"

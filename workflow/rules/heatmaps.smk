@@ -54,7 +54,7 @@ rule gallery:
         runtime=grows(30),
     params:
         entries=lambda wildcards: tables.gallery(config),
-        methods=list(tables.labels_of(config).values()),
+        methods=tables.gallery_methods(config),
         code=fingerprint("stages.heatmaps"),
     script:
         "../scripts/gallery.py"

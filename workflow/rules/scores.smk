@@ -3,10 +3,12 @@ ruleorder: scores_joined > scores
 
 
 rule scores:
-    """Score every point and object of a data set's categories with one set of prompts, in 3-D and with RGB."""
+    """Score every point and object of a data set's categories, in 3-D and with RGB: with one set of prompts, or each
+    with what was learnt of it."""
     input:
         unpack(of_config(inputs.scored_stores)),
         prompts=of_config(inputs.prompts),
+        experts=of_config(inputs.experts),
         files=in_place(inputs.scoring_files),
     output:
         scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}{part}.zarr.zip",
@@ -24,7 +26,7 @@ rule scores:
     params:
         system=of_config(inputs.system),
         categories=of_config(inputs.scored_names),
-        options=lambda wildcards: plan.scoring_options(config, wildcards.method),
+        options=of_config(inputs.scoring_options),
         model=of_config(inputs.model),
         code=of_config(inputs.code_of_scores),
     message:

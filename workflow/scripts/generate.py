@@ -17,4 +17,5 @@ with jobs.logged(snakemake.log[0]):
         scans=snakemake.params.scans,
         seed=snakemake.params.seed,
         shard=snakemake.params.shard,
+        split=snakemake.params.split,
     )

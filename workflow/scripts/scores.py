@@ -1,4 +1,4 @@
-"""Score the categories of one data set with one set of prompts."""
+"""Score the categories of one data set."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ with jobs.logged(snakemake.log[0]):
     from pointad_core.storage import stores
 
     # What cannot be used is refused before torch is imported, which takes most of two seconds.
-    stages = [stage for stage in dict(snakemake.input.items()) if stage not in ("prompts", "files")]
+    stages = [stage for stage in dict(snakemake.input.items()) if stage not in ("prompts", "experts", "files")]
     for stage in stages:
         for path in snakemake.input[stage]:
             stores.check(path, stage)
@@ -19,14 +19,15 @@ with jobs.logged(snakemake.log[0]):
     from pointad_core.stages.scores import make_scores
 
     jobs.use(snakemake.threads, snakemake.resources.gpu)
-    (prompts,) = snakemake.input.prompts or (None,)  # an untrained system has none
+    (prompts,) = snakemake.input.prompts or (None,)  # a system that is not trained has none
     inputs = zip(*(snakemake.input[stage] for stage in stages), strict=True)
+    experts = snakemake.input.experts or [None] * len(snakemake.params.categories)
     make_scores(
         system=snakemake.params.system,
         prompts=prompts,
         categories=[
-            {**names, **dict(zip(stages, paths, strict=True))}
-            for names, paths in zip(snakemake.params.categories, inputs, strict=True)
+            {**names, **dict(zip(stages, paths, strict=True)), "expert": expert}
+            for names, expert, paths in zip(snakemake.params.categories, experts, inputs, strict=True)
         ],
         output=snakemake.output.scores,
         options=snakemake.params.options,

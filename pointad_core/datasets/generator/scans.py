@@ -20,35 +20,45 @@ from pointad_core.datasets.generator import catalogue
 from pointad_core.datasets.generator.camera import Camera, Picture, cell_index, sample_surface, take_picture
 from pointad_core.datasets.generator.defects import add_defect
 from pointad_core.datasets.generator.shapes import Random, Shape, make_shape
-from pointad_core.datasets.scans import GOOD
+from pointad_core.datasets.scans import GOOD, TEST, TRAIN
 from pointad_core.storage import jobs
 from pointad_core.storage.files import replacing
 from pointad_core.storage.shards import WHOLE, holds
 
 
 def generate_category(
-    root: str | os.PathLike[str], layout: str, category: str, scans: Sequence[int], seed: int, shard: str = WHOLE
+    root: str | os.PathLike[str],
+    layout: str,
+    category: str,
+    scans: Sequence[int],
+    seed: int,
+    shard: str = WHOLE,
+    split: str = TEST,
 ) -> None:
     """Write the raw files of a category (`catalogue.generated_files`) under the data set's folder `root`.
 
-    layout: "mvtec3d", "eyecandies" or "real3d"; scans: numbers of the scans, from 0 on, every second one defective;
-    those of a shard, or all. Other scans of the shard, which an earlier run with more scans has left, are deleted: a
-    reader takes every scan that is there. Raises InputError for a category or layout that cannot be generated. A file
-    that exists under its name is whole.
+    layout: "mvtec3d", "eyecandies" or "real3d"; scans: numbers of the scans, from 0 on, every second one defective, or
+    none of the split `train`; those of a shard, or all. Other scans of the split and shard, which an earlier run with
+    more scans has left, are deleted: a reader takes every scan that is there. Raises InputError for a category or
+    layout that cannot be generated. A file that exists under its name is whole.
     """
     root = Path(root)
-    defects = catalogue.generated_defects(layout, category, max(scans) + 1)
-    files = list(catalogue.generated_scans(layout, category, max(scans) + 1).values())
+    defects = catalogue.generated_defects(layout, category, max(scans) + 1, split)
+    files = list(catalogue.generated_scans(layout, category, max(scans) + 1, split).values())
     written = {root / path for index in scans for path in files[index].values()}
     for found in (root / category).rglob("*"):
-        name = catalogue.generated_name(layout, found.relative_to(root / category).as_posix())
+        name = catalogue.generated_name(layout, found.relative_to(root / category).as_posix(), split)
         if name is not None and holds(shard, name) and found not in written and found.is_file():
             found.unlink()
-    for role, path in catalogue.generated_extra(layout, category).items() if 0 in scans else ():
+    extra = catalogue.generated_extra(layout, category)
+    for role, path in extra.items() if 0 in scans and split == TEST else ():
         write(root / path, EXTRA[role](category, scan_random(seed, category, 0, role)))
+    make = real3d_prototype if (layout, split) == ("real3d", TRAIN) else SCANS[layout]
+    use = "scan" if split == TEST else split
     for index in jobs.progress(scans, f"generate {category}"):
-        contents = SCANS[layout](category, defects[index], scan_random(seed, category, index, "scan"))
-        for role, path in files[index].items():
+        places = {role: path for role, path in files[index].items() if path not in extra.values()}
+        contents = make(category, defects[index], scan_random(seed, category, index, use)) if places else {}
+        for role, path in places.items():
             write(root / path, contents[role])
 
 
@@ -235,6 +245,16 @@ def real3d_template(category: str, rng: Random) -> bytes:
     top, _ = sample_surface(shape, 5000, rng)
     bottom, _ = sample_surface(shape, 3000, rng)
     return pcd((np.concatenate([top, bottom * (1, 1, 0)]) * REAL3D_UNIT).astype(np.float32))
+
+
+def real3d_prototype(category: str, defect: str, rng: Random) -> dict[str, bytes]:
+    """File pcd of a good object as the scanner sees it from all sides: both of its scans, put together."""
+    shape = make_scanned(category, defect, np.array([0.0, 0.0, 1.0]), rng)
+    top, _ = sample_surface(shape, 26_000, rng)
+    bottom, _ = sample_surface(shape, 22_000, rng)
+    points = np.concatenate([top, bottom * (1, 1, 0)])
+    points += 0.0008 * rng.standard_normal(points.shape)
+    return {"pcd": pcd((points @ small_turn(rng).T * REAL3D_UNIT).astype(np.float32))}
 
 
 SCANS = {"mvtec3d": mvtec3d_scan, "eyecandies": eyecandies_scan, "real3d": real3d_scan}

@@ -1,0 +1,22 @@
+"""Learn one category from its good scans."""
+
+from typing import TYPE_CHECKING
+
+from pointad_core.storage import jobs
+
+if TYPE_CHECKING:
+    from snakemake.script import snakemake
+
+with jobs.logged(snakemake.log[0]):
+    from pointad_core.stages.experts import make_expert
+
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
+    make_expert(
+        system=snakemake.params.system,
+        clouds=snakemake.input.clouds,
+        output=snakemake.output.expert,
+        options=snakemake.params.options,
+        model=snakemake.params.model,
+        seed=int(snakemake.wildcards.seed),
+        provenance=dict(snakemake.params.items()),
+    )
