@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 from pointad_core.errors import InputError
-from pointad_core.storage.fingerprints import fingerprint
-from workflow import inputs, plan, tables
+from workflow import plan, tables, unsupervised
 from workflow.plan import Config, Run
 
 MEASURING = ("scans", "warm_up", "repeats", "modality")
@@ -52,7 +50,10 @@ def check(config: Config) -> Iterator[str]:
 
 
 def run_of(config: Config, method: str, dataset: str, category: str) -> Run | None:
-    """The run that is measured: the first whose prompts have not seen the category."""
+    """The run that is measured: the first whose prompts have not seen the category; of an unsupervised system, which
+    learns on the category's own good scans, the first seed's."""
+    if plan.system_of(config, method).unsupervised:
+        return unsupervised.runs_of(config, method, dataset)[0]
     return tables.viewer_runs(config, dataset, category).get(method)
 
 
@@ -63,75 +64,12 @@ def measured(config: Config) -> dict[str, str]:
     return {method: f"results/overhead/{method}/{where}" for method in section["methods"]}
 
 
-# A job that measures --------------------------------------------------------------------------------------------------
-
-
-def _whole(wildcards: Any) -> Any:
-    """A category as a whole, whatever shards its clouds are made in."""
-    return SimpleNamespace(dataset=wildcards.dataset, category=wildcards.category, shard="")
-
-
-def raw_scans(config: Config, wildcards: Any) -> list[str]:
-    return inputs.raw_scans(config, _whole(wildcards))
-
-
-def content(config: Config, wildcards: Any) -> str | None:
-    return inputs.content(config, _whole(wildcards))
-
-
-def learnt(config: Config, wildcards: Any) -> list[str]:
-    """What the system has learnt, none for one that learns nothing."""
-    run = run_of(config, wildcards.method, wildcards.dataset, wildcards.category)
-    if run is None:
-        raise InputError(f"overhead: {wildcards.method} is not tested on {wildcards.dataset}/{wildcards.category}")
-    method, source, auxiliary, seed, _ = run
-    if not plan.system_of(config, method).trained:
-        return []
-    return [f"results/prompts/{method}/{source}/{auxiliary}/{seed}.safetensors"]
-
-
-def options(config: Config, wildcards: Any) -> dict[str, Any]:
-    """Options of the stages that a system goes through."""
-    dataset, settings = wildcards.dataset, config["methods"][wildcards.method]
-    system = plan.system_of(config, wildcards.method)
-    found = {
-        "clouds": plan.cloud_options(config, dataset),
-        "settings": plan.scoring_options(config, wildcards.method),
-        "model": plan.model_of(config, settings["features"]),
-    }
-    if system.stream is not None:
-        rendering = plan.rendering_of(config, settings["features"])
-        found["renders"] = plan.render_options(config, rendering, dataset, wildcards.category)
-    if system.aggregates:
-        found["aggregation"] = dict(config["aggregations"][settings["aggregation"]])
-    return found
-
-
-def category(config: Config, wildcards: Any) -> dict[str, str]:
-    name = wildcards.category
-    return {"name": name, "display": plan.display_of(config, wildcards.dataset, name)}
-
-
-def measuring(config: Config, wildcards: Any) -> dict[str, Any]:
-    return plan.pick(config["overhead"], *MEASURING)
-
-
-def code(config: Config, wildcards: Any) -> str:
-    """All that the measured way is made of: another layout, renderer or system is measured anew."""
-    settings = config["methods"][wildcards.method]
-    modules = [plan.layout_of(config, wildcards.dataset)["module"], plan.system_of(config, wildcards.method).module]
-    found = options(config, wildcards)
-    if "renders" in found:
-        modules.append(found["renders"]["renderer"]["module"])
-    return fingerprint("stages.overhead", *modules, *plan.bundled_files(config, settings["features"]))
-
-
-# The table ------------------------------------------------------------------------------------------------------------
-
-
 def _tested(config: Config, method: str) -> dict[str, dict[str, list[str]]]:
     """Tested categories by source and auxiliary class behind a method's metrics in the table: those of its run."""
     dataset, category = config["overhead"]["dataset"], config["overhead"]["category"]
+    if plan.system_of(config, method).unsupervised:
+        categories = list(config["datasets"][dataset]["categories"])
+        return {unsupervised.train_of(dataset): {unsupervised.EACH: categories}}
     sources = plan.sources_of(config, dataset)
     run = run_of(config, method, dataset, category)
     source = next(iter(sources)) if run is None or run[1] == plan.NONE else run[1]
@@ -141,30 +79,31 @@ def _tested(config: Config, method: str) -> dict[str, dict[str, list[str]]]:
 def table_metrics(config: Config) -> list[str]:
     """Metrics of the measured methods on the data set."""
     dataset = config["overhead"]["dataset"]
-    runs = [
-        run
-        for method in config["overhead"]["methods"]
-        for source, tested in _tested(config, method).items()
-        for run in plan.runs_of(config, source, dataset, tested)
-        if run[0] == method
-    ]
+    runs: list[Run] = []
+    for method in config["overhead"]["methods"]:
+        if plan.system_of(config, method).unsupervised:
+            runs += unsupervised.runs_of(config, method, dataset)
+            continue
+        for source, tested in _tested(config, method).items():
+            runs += [run for run in plan.runs_of(config, source, dataset, tested) if run[0] == method]
     return plan.metrics_of(runs)
 
 
 def table_options(config: Config) -> dict[str, Any]:
     """What the table and its caption say, as `evaluation.overhead.overhead_rows` takes it."""
-    section, labels, trained = config["overhead"], tables.labels_of(config), tables.trained_of(config)
+    section, labels = config["overhead"], tables.labels_of(config)
     dataset = section["dataset"]
-    keys = ("published", "features", "word_vectors", "pointnet")
-    methods = {
-        name: {
+    methods = {}
+    for name in section["methods"]:
+        entry, system = config["methods"][name], plan.system_of(config, name)
+        methods[name] = {
             "label": labels[name],
-            **trained[name],
-            **plan.pick(config["methods"][name], *keys),
+            "trained": system.trained or system.unsupervised,
+            "unsupervised": system.unsupervised,
+            **plan.pick(entry, "published", "features", "word_vectors", "pointnet"),
+            **({"networks": {key: entry[key] for key in system.files}} if system.unsupervised else {}),
             "tested": _tested(config, name),
         }
-        for name in section["methods"]
-    }
     about = plan.pick(config["datasets"][dataset], "label", "published", "generated")
     used = {method["features"] for method in methods.values()}
     return {

@@ -26,9 +26,21 @@ def _describe_clip(features: Mapping[str, Any]) -> str:
     return f"{features['model']} ({weights(features) or random})"
 
 
+def _describe_networks(networks: Mapping[str, str | None], clip: str) -> str:
+    """Networks of an unsupervised system by the keys that name their files, with None where there is none."""
+    given = [f"{key} from {Path(path).name}" for key, path in networks.items() if path]
+    if lacking := [key for key, path in networks.items() if not path]:
+        given.append(
+            f"no weights for {' and '.join(lacking)}, so not its published network but {clip} or drawn weights"
+        )
+    return ", ".join(given) or "no network"
+
+
 def describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -> str:
     """The network behind a method, by its entry and the entries of features."""
     clip = _describe_clip(features[method["features"]])
+    if "networks" in method:
+        return _describe_networks(method["networks"], clip)
     if "pointnet" not in method:
         return clip
     network, words = method["pointnet"], method.get("word_vectors")

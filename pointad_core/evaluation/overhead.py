@@ -67,8 +67,9 @@ def overhead_rows(
     `averages.average`; options:
 
     * dataset, category: what is measured; modality: "3d" or "m3d"; scans, warm_up, repeats: how.
-    * methods: by name label, trained, published (row of the paper or None), features, and tested: for each source the
-      tested categories by auxiliary class, one source alone.
+    * methods: by name label, published (row of the paper or None), features, unsupervised, trained (it has a source:
+      of an unsupervised system its train split), and tested: for its source the tested categories by auxiliary class
+      ("each" of an unsupervised system); what captions.describe_backbone takes as well.
     * datasets: by name label, and where it applies published or generated.
     * features: by name model, and what its weights are.
 
@@ -160,7 +161,8 @@ def overhead_tex(rows: pd.DataFrame, steps: Sequence[str], options: Mapping[str,
     heads = [([(title, len(block)) for title, block in blocks.items()], True)]
     cells = [["Method", *columns.values()]]
     for row in rows.to_dict("records"):
-        label = escape(options["methods"][row["method"]]["label"])
+        method = options["methods"][row["method"]]
+        label = f"{escape(method['label'])} ({'Un.' if method['unsupervised'] else 'ZS'})"
         cells.append([label, *(_cell(row, name) for name in columns)])
     lines = ["% Needs booktabs, graphicx and xcolor.", r"\begin{table}[htbp]", r"\centering", r"\small"]
     lines += [r"\setcounter{table}{4}", rf"\caption{{{_caption(rows, options)}}}", r"\label{tab:overhead}"]
@@ -177,8 +179,10 @@ def _caption(rows: pd.DataFrame, options: Mapping[str, Any]) -> str:
         f"{options['warm_up']} to warm up. Each step is a median of its own, so that they need not add up; what the",
         "workflow keeps in files between its stages is computed, and no file is read or written.",
         "Local and global: means over the data set, as in Table "
-        f"{'1' if options['modality'] == '3d' else '2'}, in percent.",
+        f"{'1' if options['modality'] == '3d' else '2'}, in percent. ZS: zero-shot, tested on unseen categories.",
     ]
+    if any(method["unsupervised"] for method in methods):
+        said.append("Un.: unsupervised, learnt on the good scans of each category's train split, and tested on all.")
     labels = {name: method["label"] for name, method in options["methods"].items()}
     places = [
         (labels[row["method"]], f"{row['device']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}")
@@ -194,7 +198,12 @@ def _caption(rows: pd.DataFrame, options: Mapping[str, Any]) -> str:
     if any(rows[f"published_{name}"].notna().any() for name in COST):
         said.append(rf"\textcolor{{gray}}{{Grey in parentheses}}: the paper's own number, on {PAPER_DEVICE}.")
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
-    known = [method.get("word_vectors") or weights(options["features"][method["features"]]) for method in methods]
+    known = [
+        method.get("word_vectors")
+        or all(method.get("networks", {"": None}).values())
+        or weights(options["features"][method["features"]])
+        for method in methods
+    ]
     causes = ["generated data"] * bool(dataset.get("generated")) + ["untrained weights"] * (not all(known))
     if causes:
         said.append(

@@ -7,16 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from pointad_core.clouds.cloud import make_cloud
 from pointad_core.datasets.generator.scans import generate_category
 from pointad_core.datasets.registry import LAYOUTS, reader
+from pointad_core.datasets.scans import Scan
 from pointad_core.detector import STEPS, Detection, Detector
 from pointad_core.errors import InputError
-from pointad_core.methods.registry import SYSTEMS, plain
+from pointad_core.methods.interface import CloudSample
+from pointad_core.methods.registry import SYSTEMS, load, plain
 from pointad_core.methods.shipped import ORGANISED
 from pointad_core.rendering.registry import RENDERERS
 from pointad_core.stages.overhead import COLUMNS, measure_overhead
-from pointad_core.storage.prompt_files import read_provenance
+from pointad_core.stages.samples import cloud_sample
+from pointad_core.storage.prompt_files import read_prompts, read_provenance, write_prompts
 
 LAYOUT = {"name": "mvtec3d", **vars(LAYOUTS["mvtec3d"])}
 MEASURING = {"scans": 2, "warm_up": 1, "repeats": 1, "modality": "3d"}
@@ -135,3 +140,43 @@ def test_a_scan_without_a_photograph_is_named(root: Path, tmp_path: Path) -> Non
     measuring = MEASURING | {"modality": "m3d", "scans": 1}
     with pytest.raises(InputError, match="has no photograph, as modality m3d needs"):
         measure_overhead(entry, None, tmp_path / "raw", LAYOUT, names, tmp_path / "a.csv", options, measuring)
+
+
+def test_what_is_measured_of_an_unsupervised_system_is_what_the_scores_stage_does(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entry = SYSTEMS["btf"]
+    module = load(entry)
+    settings = {"coreset": 0.1, "network": None, "smoothing_sigma": 6}
+    scans = reader("mvtec3d").find_scans(root, "bagel")
+    clouds = {**CLOUDS, "scene": "plane"}
+
+    def sample(scan: Scan, photograph: bool) -> CloudSample:
+        raw = reader("mvtec3d").read(scan, None, None)
+        return cloud_sample(make_cloud(raw if photograph else replace(raw, rgb=None), clouds, scan.path), 336)
+
+    good = [sample(scan, True) for scan in scans if scan.defect == "good"][:2]
+    expert = tmp_path / "expert.safetensors"
+    write_prompts(expert, module.learn(good, settings, MODEL, 3, torch.device("cpu")), {})
+    found = []
+    score = module.score
+
+    def watched(*arguments: Any) -> Any:
+        found.append(score(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(module, "score", watched)
+    options = {"clouds": CLOUDS, "settings": settings, "model": MODEL}
+    names, output = {"name": "bagel", "display": "bagel"}, tmp_path / "a.csv"
+    measure_overhead(plain(entry), expert, root, LAYOUT, names, output, options, MEASURING | {"scans": 1})
+    (row,) = read_rows(output)
+    assert row["scan"] == scans[3].name
+    taken = {step for step in STEPS if row[step]}
+    assert taken == {"clouds", "scores"}
+    assert float(row["clouds"]) + float(row["scores"]) == pytest.approx(float(row["seconds"]), rel=0.05)
+    assert [set(scored) for scored in found] == [{"3d"}] * 2  # warmed up once, without a photograph
+    state = module.restore(read_prompts(expert), settings, MODEL, torch.device("cpu"))
+    again = score(state, sample(scans[3], False), settings)
+    np.testing.assert_array_equal(found[1]["3d"].points, again["3d"].points)
+    with pytest.raises(InputError, match="what it has learnt of the category is missing"):
+        measure_overhead(plain(entry), None, root, LAYOUT, names, output, options, MEASURING)

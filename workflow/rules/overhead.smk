@@ -6,8 +6,8 @@ localrules:
 rule overhead:
     """Measure what a method's scores of a scan cost, from its points to the scores, one scan at a time."""
     input:
-        raw=of_config(overhead.raw_scans),
-        learnt=of_config(overhead.learnt),
+        raw=of_config(inputs.measured_scans),
+        learnt=of_config(inputs.measured_learning),
         files=in_place(inputs.scoring_files),
     output:
         overhead="results/overhead/{method}/{dataset}/{category}.csv",
@@ -25,13 +25,13 @@ rule overhead:
     params:
         # A Path, which change detection passes over: what counts is what lies there, and not where it lies.
         root=lambda wildcards: Path(plan.root_of(config, wildcards.dataset)),
-        content=of_config(overhead.content),
+        content=of_config(inputs.measured_content),
         layout=lambda wildcards: plan.layout_of(config, wildcards.dataset),
         system=of_config(inputs.system),
-        category=of_config(overhead.category),
-        options=of_config(overhead.options),
-        measuring=of_config(overhead.measuring),
-        code=of_config(overhead.code),
+        category=of_config(inputs.measured_category),
+        options=of_config(inputs.overhead_options),
+        measuring=of_config(inputs.measuring),
+        code=of_config(inputs.code_of_overhead),
     message:
         "Overhead of {wildcards.method} on {wildcards.dataset}/{wildcards.category}"
     script:

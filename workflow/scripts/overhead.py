@@ -15,7 +15,7 @@ with jobs.logged(snakemake.log[0]):
     (learnt,) = snakemake.input.learnt or (None,)  # a system that learns nothing has none
     measure_overhead(
         system=snakemake.params.system,
-        prompts=learnt,
+        learnt=learnt,
         root=snakemake.params.root,
         layout=snakemake.params.layout,
         category=snakemake.params.category,
