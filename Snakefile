@@ -27,9 +27,13 @@
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
 #   results/tables/differences{1,2,3,4}.csv                                    between any two methods
-#   results/overhead/{method}/{dataset}/{category}.csv                         what a scan costs: measured times
 #   results/tables/overhead.{tex,csv}                                          Table 5, where the config asks for it
+#   results/tables/{ablation}.{tex,csv}                                        Tables 6-10, and ablations of one's own
+#   results/overhead/{method}/{dataset}/{category}.csv                         what a scan costs: measured times
 #   results/report/...                                                         pages and pictures for the report
+#
+# A method, data set, rendering, ... whose name has "--" is made by a row of an ablation (pointad_plus--epochs-5). A
+# variant's clouds, renders, features and aggregation lie under its original's name as long as they are made alike.
 #
 # The config is described in config/README.md. The embedded default is read only where no --configfile is given, so
 # that a config file stands for itself and is not mixed with it.
@@ -79,7 +83,7 @@ localrules:
 
 
 rule all:
-    """Tables 1-4, the summaries they come from, and what the report shows of them."""
+    """The tables, the summaries they come from, and what the report shows of them."""
     default_target: True
     input:
         rules.all_report.input,

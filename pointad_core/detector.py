@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
 from pointad_core.methods.aggregation import prepare
 from pointad_core.methods.interface import Restore, Settings
+from pointad_core.methods.parts import object_parts
 from pointad_core.methods.registry import System, load
 from pointad_core.methods.scoring import restore, score_branches, score_scan
 from pointad_core.methods.segmentation import PointSample, Sample, anomaly_logits, make_sample, upsample
@@ -112,7 +113,8 @@ class Detector:
         scene = inputs["layout"]["scene"]
         pictures = PICTURES if scene else {**PICTURES, "surroundings": "black"}
         parts: dict[str, dict[str, Any]] = {
-            "settings": made["settings"],
+            # A file that was written before a setting was known has been learnt with its default.
+            "settings": {**asdict(Settings()), **made["settings"]},
             "model": made["model"],
             "clouds": {**ASSUMED, **pictures, **inputs["clouds"], "scene": scene or ASSUMED["scene"]},
             "renders": inputs.get("renders", {}),
@@ -180,6 +182,10 @@ class Detector:
         "explicit" of PointAD+, and "rgb" with a photograph; of a system of one branch nothing but that."""
         parts = score_branches(load(self.system), self.restored(name), *self._given(seen))
         return {branch: self._to_points(part, seen) for branch, part in parts.items()}
+
+    def score_parts(self, seen: Seen, found: Detection, name: str = "object") -> dict[str, float]:
+        """What the object's score is made of, by name and modality (`methods.parts.object_parts`)."""
+        return object_parts(found.arrays, load(self.system), self.restored(name), *self._given(seen))
 
     def view_maps(self, seen: Seen, name: str = "object") -> np.ndarray:
         """The map of each view that was rendered, float32 [K, S, S]: what the rendering prompts say of its pixels,

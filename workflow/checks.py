@@ -28,6 +28,7 @@ from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
+from workflow import ablations
 from workflow.overhead import check as check_overhead
 from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
@@ -100,7 +101,7 @@ LARGEST = 2**32 - 1
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
-    *("deep_length", "deep_blocks", "repeats", "warm_up"),
+    *("deep_length", "deep_blocks", "published", "repeats", "warm_up"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -353,4 +354,12 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     complete_variants(config)
     fill_in(config, _SCHEMA)
     check(config)
+    if problems := list(ablations.check(config)):
+        raise InputError("\n".join(problems))
+    if ablations.expand(config):
+        try:
+            fill_in(config, _SCHEMA)
+            check(config)
+        except InputError as error:
+            raise InputError(ablations.name_rows(config, str(error))) from None
     add_train_splits(config)

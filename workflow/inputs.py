@@ -67,6 +67,11 @@ def code_of_renders(config: Config, wildcards: Any) -> str:
     return fingerprint("stages.renders", render_options(config, wildcards)["renderer"]["module"])
 
 
+def clouds(config: Config, wildcards: Any) -> str:
+    """The clouds that renders and what follows are made of."""
+    return plan.store_of(config, "clouds", wildcards.dataset, wildcards.category + wildcards.shard)
+
+
 def renders(config: Config, wildcards: Any) -> str:
     """The renders that features are made of."""
     rendering = plan.rendering_of(config, wildcards.features)

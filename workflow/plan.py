@@ -22,7 +22,7 @@ from pointad_core.methods.registry import System, systems_of
 from pointad_core.rendering.registry import RENDERERS
 from pointad_core.rendering.view_sets import take_views
 from pointad_core.storage.shards import holds, split
-from workflow.variants import original_of
+from workflow.variants import home_of, is_derived, original_of
 
 Config = Mapping[str, Any]
 Run = tuple[str, str, str, int, str]
@@ -35,8 +35,7 @@ def pick(settings: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def unusual(settings: Mapping[str, Any], **usual: Any) -> dict[str, Any]:
-    """Those of these keys that stand otherwise than usual: a stage that came to know a key later has no other params
-    for it where it is not used, and makes nothing again."""
+    """Those of these keys that stand otherwise than usual; a key that came later then changes no params elsewhere."""
     return {key: settings[key] for key, value in usual.items() if settings.get(key, value) != value}
 
 
@@ -170,7 +169,6 @@ def subset_of(config: Config, dataset: str, categories: Iterable[str]) -> dict[s
 
 
 # Options of the stages ------------------------------------------------------------------------------------------------
-#
 # Each has the keys that its stage depends on and no other, so that a change of a key reruns what depends on it alone.
 
 
@@ -218,8 +216,8 @@ def rendering_of(config: Config, features: str) -> str:
 
 def model_of(config: Config, features: str) -> dict[str, Any]:
     """The CLIP behind features, as every stage that needs it gets it."""
-    keys = ("model", "pretrained", "checkpoint", "random_seed", "quick_gelu", "vv_blocks")
-    model = pick(config["features"][features], *keys)
+    entry = config["features"][features]
+    model = pick(entry, "model", "pretrained", "checkpoint", "random_seed", "quick_gelu", "vv_blocks")
     if "checkpoint" in model:
         model["checkpoint"] = os.path.expanduser(model["checkpoint"])
     return {"resolution": config["resolution"], **model}
@@ -259,11 +257,14 @@ LEARNING = (
 
 
 def training_options(config: Config, method: str) -> dict[str, Any]:
-    return pick(config["methods"][method], *LEARNING) | files_of(config, method, "word_vectors", "pointnet")
+    own = unusual(config["methods"][method], dice="points", deep_precision="single")
+    return pick(config["methods"][method], *LEARNING) | own | files_of(config, method, "word_vectors", "pointnet")
 
 
 def scoring_options(config: Config, method: str) -> dict[str, Any]:
-    return pick(config["methods"][method], "temperature", "smoothing_sigma") | files_of(config, method, "word_vectors")
+    entry = config["methods"][method]
+    own = unusual(entry, smoothing_over="pixels", rgb_map="points", deep_precision="single")
+    return pick(entry, "temperature", "smoothing_sigma") | own | files_of(config, method, "word_vectors")
 
 
 # Runs, and who is tested ----------------------------------------------------------------------------------------------
@@ -305,19 +306,21 @@ def tested_with(config: Config, source: str, auxiliaries: Iterable[str], target:
 
 def compared_methods(config: Config) -> list[str]:
     """Methods of Tables 1-4, their summaries and pictures, which know nothing of the category they are tested on."""
-    return [name for name in config["methods"] if not system_of(config, name).unsupervised]
+    methods = (name for name in config["methods"] if not is_derived(name))
+    return [name for name in methods if not system_of(config, name).unsupervised]
+
+
+def method_runs(config: Config, method: str, source: str, target: str, auxiliaries: Iterable[str]) -> list[Run]:
+    """Every run of a method in a setting; an untrained system has one, whatever the source."""
+    if not system_of(config, method).trained:
+        return [(method, NONE, NONE, 0, target)]
+    return [(method, source, auxiliary, seed, target) for auxiliary in auxiliaries for seed in config["seeds"]]
 
 
 def runs_of(config: Config, source: str, target: str, auxiliaries: Iterable[str]) -> list[Run]:
-    """Every run of a setting; an untrained system has one, whatever the source."""
-    auxiliaries = list(auxiliaries)
-    runs: list[Run] = []
-    for method in compared_methods(config):
-        if system_of(config, method).trained:
-            runs += [(method, source, auxiliary, seed, target) for auxiliary in auxiliaries for seed in config["seeds"]]
-        else:
-            runs.append((method, NONE, NONE, 0, target))
-    return runs
+    """Every run of a setting."""
+    setting = source, target, list(auxiliaries)
+    return [run for method in compared_methods(config) for run in method_runs(config, method, *setting)]
 
 
 def pairs_of(config: Config, setting: str) -> list[tuple[str, str]]:
@@ -345,22 +348,40 @@ def sources_of(config: Config, dataset: str) -> dict[str, dict[str, list[str]]]:
 # Paths ----------------------------------------------------------------------------------------------------------------
 
 
+def store_of(config: Config, folder: str, dataset: str, shard: str, rendering: str | None = None) -> str:
+    """The store of a category or a shard in a stage's folder: clouds, or what is made of renders.
+
+    A variant's lies under its original's name, as long as the two are made alike.
+    """
+    category = shard.partition("/")[0]
+
+    def made(name: str) -> Any:
+        settings = config["datasets"][name]
+        if category not in settings["categories"]:
+            return None
+        how = [split_of(config, name), settings["shard_size"], cloud_options(config, name)]
+        return how if rendering is None else [*how, render_options(config, rendering, name, category)]
+
+    return f"results/{folder}/{home_of(config, dataset, made)}/{shard}.zarr.zip"
+
+
 def stores_of(config: Config, method: str, dataset: str, shards: Sequence[str]) -> dict[str, list[str]]:
     """Stores of some categories or shards by stage, as far as a method reads them."""
     settings, system = config["methods"][method], system_of(config, method)
-    folders = {"clouds": "clouds"}
+    stores = {"clouds": [store_of(config, "clouds", dataset, shard) for shard in shards]}
     if system.stream:
         features = settings["features"]
-        folders |= {"renders": f"renders/{rendering_of(config, features)}", "features": f"features/{features}"}
+        rendering = rendering_of(config, features)
+        folders = {"renders": f"renders/{rendering}", "features": f"features/{features}"}
         if system.aggregates:
             folders["aggregation"] = f"aggregation/{settings['aggregation']}/{features}"
-    return {
-        stage: [f"results/{folder}/{dataset}/{shard}.zarr.zip" for shard in shards] for stage, folder in folders.items()
-    }
+        for stage, folder in folders.items():
+            stores[stage] = [store_of(config, folder, dataset, shard, rendering) for shard in shards]
+    return stores
 
 
 def clouds_of(config: Config, dataset: str, category: str) -> list[str]:
-    return [f"results/clouds/{dataset}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
+    return [store_of(config, "clouds", dataset, shard) for shard in shards_of(config, dataset, category)]
 
 
 def metrics_of(runs: Iterable[Run]) -> list[str]:

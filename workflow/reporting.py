@@ -19,15 +19,27 @@ STAGES = ("clouds", "renders", "features", "aggregation", "prompts", "scores", "
 """The order of stages in the page of run times; others follow."""
 
 
+def title_of(config: Config, table: str) -> str:
+    """What a table is called, by the name of its file."""
+    if table in TITLES:
+        return TITLES[table]
+    ablation = config["ablations"][table]
+    caption: str = ablation.get("caption", table)
+    return f"Table {ablation['published']}: {caption}" if "published" in ablation else caption
+
+
 def table_pages(config: Config) -> dict[str, dict[str, Any]]:
-    """What stands on the page of each table, by the page's path: the CSV, the title, and labels in the report."""
+    """What stands on the page of each table, by the page's path: the CSV, the title, and in the report its labels and
+    the file of its caption."""
+    titles = {name: title_of(config, name) for name in tables.names(config)}
     return {
         f"results/report/tables/{name}.html": {
             "csv": f"results/tables/{name}.csv",
-            "title": TITLES.get(name, name),
-            "labels": {"table": TITLES.get(name, name)},
+            "title": title,
+            "labels": {"table": title},
+            "caption": f"../report/{'overhead' if name == 'overhead' else 'tables'}.rst",
         }
-        for name in tables.names(config)
+        for name, title in titles.items()
     }
 
 
@@ -39,6 +51,7 @@ def summary_pages(config: Config) -> dict[str, dict[str, Any]]:
         pages[f"results/report/summary/{dataset}{auxiliary and '/'}{auxiliary}.html"] = {
             "csv": csv,
             "title": f"{dataset}, prompts learnt on {auxiliary}" if auxiliary else f"{dataset}, mean over its splits",
+            "caption": "../report/summary.rst",
             "labels": {"data set": dataset, "prompts learnt on": auxiliary or "all of them"},
         }
     return pages

@@ -23,26 +23,31 @@ from workflow.plan import (
     seen_by,
     shards_of,
     sources_of,
+    store_of,
     subset_of,
     system_of,
     tested_by,
     tested_with,
 )
+from workflow.variants import is_derived
 
 SETTINGS = {1: "one_vs_rest", 2: "one_vs_rest", 3: "cross_dataset", 4: "cross_dataset"}
 """Setting of each of the paper's tables."""
 
 
 def names(config: Config) -> list[str]:
-    """Names of the tables' files, in their order."""
-    return [*(f"table{number}" for number in SETTINGS), *(["overhead"] if config["overhead"]["methods"] else [])]
+    """Tables of a config in the order of the document, by the names of their files: Tables 1-4 if it has experiments,
+    Table 5 if it measures anything, and its ablations."""
+    others = [*(["overhead"] if config["overhead"]["methods"] else []), *config["ablations"]]
+    return [*([] if nothing_to_show(config) and others else [f"table{number}" for number in SETTINGS]), *others]
 
 
 def labels_of(config: Config) -> dict[str, str]:
     """Names of the methods in tables and pictures: the system's, or the key where several share a system."""
-    systems = [method["system"] for method in config["methods"].values()]
+    methods = {name: method for name, method in config["methods"].items() if not is_derived(name)}
+    systems = [method["system"] for method in methods.values()]
     labels = {}
-    for name, method in config["methods"].items():
+    for name, method in methods.items():
         own = system_of(config, name).label or name
         labels[name] = method.get("label", name if systems.count(method["system"]) > 1 else own)
     return labels
@@ -102,6 +107,7 @@ def table_options(config: Config, number: int) -> dict[str, Any]:
         "features": {
             name: pick(features, "model", "pretrained", "checkpoint", "random_seed")
             for name, features in config["features"].items()
+            if not is_derived(name)
         },
         **pick(config, "seeds", "intervals", "further_metrics"),
     }
@@ -133,8 +139,9 @@ def picture_renders(config: Config, dataset: str, category: str) -> list[str]:
     """Renders that pictures show: shaded ones, whatever a method itself reads."""
     used = [rendering_of(config, config["methods"][name]["features"]) for name in compared_methods(config)]
     shaded = [name for name in used if RENDERERS[config["renderings"][name]["renderer"]].shaded]
-    folder = f"results/renders/{(shaded or ['standard'])[0]}/{dataset}"
-    return [f"{folder}/{shard}.zarr.zip" for shard in shards_of(config, dataset, category)]
+    rendering = (shaded or ["standard"])[0]
+    shards = shards_of(config, dataset, category)
+    return [store_of(config, f"renders/{rendering}", dataset, shard, rendering) for shard in shards]
 
 
 def picture_scores(config: Config, run: Run, category: str) -> list[str]:
@@ -226,7 +233,7 @@ def viewer_runs(config: Config, dataset: str, category: str) -> dict[str, Run]:
         unseen = [auxiliary for auxiliary, categories in tested.items() if category in categories]
         for run in runs_of(config, source, dataset, unseen):
             found.setdefault(run[0], run)
-    return {method: found[method] for method in reversed(config["methods"]) if method in found}
+    return {method: found[method] for method in reversed(compared_methods(config)) if method in found}
 
 
 def viewer_stores(config: Config, dataset: str, category: str) -> dict[str, list[str]]:

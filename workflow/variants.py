@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pointad_core.errors import InputError
@@ -48,6 +48,13 @@ def original_of(config: Mapping[str, Any], dataset: str) -> str:
     """The data set that a variant is one of in the end, or the data set itself."""
     while "variant_of" in config["datasets"][dataset]:
         dataset = config["datasets"][dataset]["variant_of"]
+    return dataset
+
+
+def home_of(config: Mapping[str, Any], dataset: str, made: Callable[[str], Any]) -> str:
+    """The first in a variant's line of originals from which on `made` tells the same of all, or the data set itself."""
+    while (original := config["datasets"][dataset].get("variant_of")) and made(original) == made(dataset):
+        dataset = original
     return dataset
 
 

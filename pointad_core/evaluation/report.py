@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Curves = Mapping[str, Mapping[str, pd.DataFrame]]
 """By method and by what its training is called: columns epoch, step and total, a row a step."""
 
+COMPARED = ("method", "row", "tested")
+"""Columns of words that tell what is compared in a table, its methods or the rows of an ablation."""
 DPI = 110
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem; color: #1c2026; background: #fff; }
@@ -59,8 +61,8 @@ def results_page(title: str, table: pd.DataFrame) -> str:
     """A page of a table of results as it stands in a CSV: a row for each row, a column for each column.
 
     Metrics (METRICS) are shown in percent, with their interval (`<metric>_low`, `<metric>_high`) and the paper's number
-    (`published_...`) in the same cell, and in bold where no other method is better, all other words being the same.
-    Columns of words that are the same in every row stand above the table.
+    (`published_...`) in the same cell, and in bold where none is better of the rows that differ in no word but those of
+    COMPARED. Columns of words that are the same in every row stand above the table.
     """
     words = [name for name in table if _is_text(table[name])]
     same = [name for name in words if len(table) > 1 and table[name].nunique() == 1]
@@ -69,7 +71,7 @@ def results_page(title: str, table: pd.DataFrame) -> str:
     beside |= {name for name in table if name.startswith("published_")}
     numbers = [name for name in table if name not in {*words, *same, *beside} and table[name].notna().any()]
     best = pd.DataFrame(False, index=table.index, columns=numbers)
-    shared = [name for name in words if name != "method"]
+    shared = [name for name in words if name not in COMPARED]
     groups = table.groupby(shared, dropna=False, sort=False) if shared else [((), table)]
     for name in (name for name in numbers if name in METRICS):
         for _, group in groups:

@@ -13,11 +13,10 @@ alone (Real3D-AD has no RGB).
 """
 
 import csv
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
+from itertools import combinations, groupby
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -81,6 +80,15 @@ class Group:
     """The paper's value by method and metric of ours, where it is comparable and known; None for a dash."""
 
 
+Column = tuple[tuple[str, ...], Group, str]
+"""A column of a tabular: the heads above it, and a metric of a group."""
+
+
+def kind_of(dataset: Mapping[str, Any]) -> str:
+    """Where a data set comes from, as in `Group.data`."""
+    return next((kind for kind in ("generated", "published") if dataset.get(kind)), "own data")
+
+
 def make_groups(number: int, rows: pd.DataFrame, replicates: Replicates, options: Mapping[str, Any]) -> list[Group]:
     """What a table shows, in the order of its pairs; a data set without the table's modality, or without labels, is
     left out.
@@ -128,7 +136,7 @@ def make_groups(number: int, rows: pd.DataFrame, replicates: Replicates, options
             if comparable
         }
         label = f"{source['label']} → {dataset['label']}" if several else dataset["label"]
-        data = next((kind for kind in ("generated", "published") if dataset.get(kind)), "own data")
+        data = kind_of(dataset)
         note = f"{data}, {dataset['n_categories']} {'category' if dataset['n_categories'] == 1 else 'categories'}"
         own = rows[(rows["dataset"] == pair["dataset"]) & (rows["modality"] == modality)]
         measured = set(own.dropna(subset=list(METRICS), how="all")["category"])
@@ -196,31 +204,43 @@ def _interleave(upper: Iterable[str], lower: Iterable[str]) -> list[str]:
     return [cell for pair in zip(upper, lower, strict=True) for cell in pair]
 
 
-def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Sequence[str]], intervals: bool) -> str:
-    """Blocks of metrics by title side by side, each with its data sets' columns; one without values is left out.
-
-    With intervals each method has a second row.
-    """
-    columns = [
-        (title, group, metric)
+def _columns(groups: Sequence[Group], blocks: Mapping[str, Sequence[str]]) -> list[Column]:
+    """Blocks of metrics by title side by side, each with its data sets' columns; one without values is left out."""
+    return [
+        ((title, escape(group.label), rf"\scriptsize {group.note}"), group, metric)
         for title, metrics in blocks.items()
         for group in groups
         for metric in metrics
         if group.results[metric].notna().any()
     ]
-    titles = list(Counter(title for title, _, _ in columns).items())
-    spans = [(group, width) for (_, group), width in Counter(column[:2] for column in columns).items()]
-    labels = [(escape(group.label), width) for group, width in spans]
-    notes = [(rf"\scriptsize {group.note}", width) for group, width in spans]
-    names = [escape(method["label"]) for method in methods.values()]
-    cells = [_cells(group, metric, methods) for _, group, metric in columns]
+
+
+def fill_tabular(
+    head: str, labels: Mapping[str, str], columns: Sequence[Column], ruled: Sequence[bool], intervals: bool
+) -> str:
+    """A tabular with the rows of these names, by what stands for them in LaTeX; with intervals each has a second row.
+
+    head: what stands above them; ruled: of each line of heads, whether there is a rule under its heads.
+    """
+    names = list(labels.values())
+    cells = [_cells(group, metric, labels) for _, group, metric in columns]
     if intervals:
         names = _interleave(names, [""] * len(names))
-        ends = [[_interval(group, method, metric) for method in methods] for _, group, metric in columns]
+        ends = [[_interval(group, name, metric) for name in labels] for _, group, metric in columns]
         cells = [_interleave(*pair) for pair in zip(cells, ends, strict=True)]
     cells = [[TITLES[metric], *column] for (_, _, metric), column in zip(columns, cells, strict=True)]
+    lines = []
+    for level, rule in enumerate(ruled):
+        # Columns next to each other under one head, as long as those above it are one, too.
+        spans = [(heads, len(list(found))) for heads, found in groupby(column[0][: level + 1] for column in columns)]
+        lines.append(([(heads[-1], width) for heads, width in spans], rule))
+    return tabular(lines, list(zip([head, *names], *cells, strict=True)))
+
+
+def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Sequence[str]], intervals: bool) -> str:
+    labels = {name: escape(method["label"]) for name, method in methods.items()}
     # A rule under each head of the upper rows; the note belongs to the label above it.
-    return tabular([(titles, True), (labels, False), (notes, True)], list(zip(["Method", *names], *cells, strict=True)))
+    return fill_tabular("Method", labels, _columns(groups, blocks), (True, False, True), intervals)
 
 
 def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], options: Mapping[str, Any]) -> str:

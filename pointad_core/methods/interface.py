@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 from pointad_core.errors import InputError
 
@@ -30,7 +30,13 @@ class Settings:
     learning_rate: float = 0.001
     betas: tuple[float, float] = (0.5, 0.999)
     smoothing_sigma: float = 4.0  # Gaussian filter, in pixels of a 336 x 336 map
-    global_3d: Literal["probability_mean", "logit_mean"] = "probability_mean"
+    smoothing_over: Literal["pixels", "points"] = "pixels"  # of an organised map, the empty ones as 0 or left out
+    rgb_map: Literal["points", "pixels"] = (
+        "points"  # what of a photograph's map counts, the object's points or all of it
+    )
+    deep_precision: Literal["single", "half"] = "single"  # to which the deep tokens are rounded on their way in
+    dice: Literal["points", "pixels"] = "points"  # what the 3-D Dice losses run over: points, or empty pixels as well
+    global_3d: Literal["probability_mean", "logit_mean", "mixed_logit_mean"] = "probability_mean"
     cross_loss: Literal["softmax", "ratio"] = "softmax"
     cross_temperature: float = 0.07
     word_vectors: str | None = None  # file in word2vec's text format, for systems that read one; None for CLIP's own
@@ -41,8 +47,8 @@ class Settings:
     def of(cls, options: Mapping[str, Any], losses: Mapping[str, float] | None = None) -> Settings:
         """Settings from a method's entry in the config; what is not a hyper-parameter there is passed over.
 
-        losses: the system's terms with their default weights. Raises InputError for a weight of any other term, and
-        where every weight is 0.
+        losses: the system's terms with their default weights. Raises InputError for a weight of any other term, where
+        every weight is 0, and for a value that is none of the choices.
         """
         losses, given = losses or {}, options.get("loss_weights", {})
         if unknown := sorted(given.keys() - losses.keys()):
@@ -51,6 +57,9 @@ class Settings:
         if weights and not any(weights.values()):
             raise InputError("loss_weights: all are 0, so that nothing can be learnt")
         known = {item.name: options[item.name] for item in fields(cls) if item.name in options}
+        for name, kind in get_type_hints(cls).items():
+            if get_origin(kind) is Literal and known.get(name, get_args(kind)[0]) not in get_args(kind):
+                raise InputError(f"{name} is {known[name]!r}, allowed are {', '.join(get_args(kind))}")
         return cls(**{**known, "betas": tuple(options.get("betas", cls.betas)), "loss_weights": weights})
 
 
@@ -72,7 +81,8 @@ class Scoring(Protocol):
     system that reads clouds alone.
 
     One whose point scores are put together from branches may offer `branches(state, sample, settings)` as well, which
-    gives each branch's scores float [n] by its name; pictures then show them apart.
+    gives each branch's scores float [n] by its name, whose mean are the point scores; pictures, and the parts of an
+    object's score (`parts`), then show them apart.
     """
 
     def restore(

@@ -50,16 +50,22 @@ def focal(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def dice_pair(
-    predicted: torch.Tensor, overlap: torch.Tensor, labelled: torch.Tensor, count: float | torch.Tensor
+    predicted: torch.Tensor,
+    overlap: torch.Tensor,
+    labelled: torch.Tensor,
+    count: float | torch.Tensor,
+    empty: tuple[float, float] = (0, 0),
 ) -> torch.Tensor:
     """Dice(p_n, 1 - y) + Dice(p_a, y) of Eq. 4 and of both local 3-D losses, from sums over a map or a cloud.
 
     predicted: sum of p_a; overlap: sum of p_a y; labelled: sum of y; count: number of pixels or points; all of
-    one shape, a value per map. Dice(p, y) = 1 - (2 sum p y + 1) / (sum p + sum y + 1). Returns that shape.
+    one shape, a value per map. Dice(p, y) = 1 - (2 sum p y + 1) / (sum p + sum y + 1). empty: numbers of normal and of
+    abnormal pixels without a point, where the published implementation has p_n = p_a = 0 and counts y all the same.
+    Returns the sums' shape.
     """
-    abnormal = (2 * overlap + 1) / (predicted + labelled + 1)
+    abnormal = (2 * overlap + 1) / (predicted + labelled + empty[1] + 1)
     both_normal = (count - labelled) - (predicted - overlap)
-    normal = (2 * both_normal + 1) / ((count - predicted) + (count - labelled) + 1)
+    normal = (2 * both_normal + 1) / ((count - predicted) + (count - labelled) + empty[0] + 1)
     return (1 - normal) + (1 - abnormal)
 
 
@@ -70,20 +76,21 @@ def global_2d(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def global_3d(
-    logits: torch.Tensor, label: torch.Tensor, reduction: Literal["probability_mean", "logit_mean"]
+    logits: torch.Tensor, label: torch.Tensor, reduction: Literal["probability_mean", "logit_mean", "mixed_logit_mean"]
 ) -> torch.Tensor:
     """L^global_I-3d: cross entropy of the cloud, its views taken together.
 
     logits: float [K] as in `global_2d`; label: bool []. "probability_mean" averages the views' probabilities, as
-    the paper writes it; "logit_mean" averages their logits, as the published implementation does. Returns a scalar.
+    the paper writes it; "logit_mean" averages their logits, as the published implementation does, and so does
+    "mixed_logit_mean", of which training has mixed the views (`training.mix_views`). Returns a scalar.
     """
     against = torch.where(label, -logits, logits)
     if reduction == "probability_mean":
         # -log mean_k sigmoid(-against_k), safe where every view is sure and wrong.
         return math.log(len(logits)) - torch.logsumexp(F.logsigmoid(-against), dim=0)
-    if reduction == "logit_mean":
+    if reduction in ("logit_mean", "mixed_logit_mean"):
         return F.softplus(against.mean())
-    raise InputError(f"global_3d is {reduction!r}, allowed are 'probability_mean' and 'logit_mean'")
+    raise InputError(f"global_3d is {reduction!r}, allowed are 'probability_mean', 'logit_mean' and 'mixed_logit_mean'")
 
 
 def cross(

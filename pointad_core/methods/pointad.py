@@ -30,9 +30,12 @@ def rendering_terms(
 ) -> Terms:
     """L^r_hybrid of the patches' probabilities float [K, P]; only the focal loss needs their maps (see `DiceSums`)."""
     logits = anomaly_logits(sample.views, state["rendering"], settings.temperature)
+    mixed = logits
+    if sample.mixed is not None:
+        mixed = anomaly_logits(sample.mixed, state["rendering"], settings.temperature)
     maps = upsample(probabilities, sample.resolution)
     return {
-        "global_3d": lambda: losses.global_3d(logits, targets.defective, settings.global_3d),
+        "global_3d": lambda: losses.global_3d(mixed, targets.defective, settings.global_3d),
         "local_3d": lambda: targets.points.dice(probabilities.flatten()),
         "global_2d": lambda: losses.global_2d(logits, targets.defective_views),
         "local_2d": lambda: losses.focal(maps, targets.masks) + targets.pixels.dice(probabilities).mean(),

@@ -46,7 +46,7 @@ def loss_terms(state: State, sample: Sample, targets: Targets, settings: Setting
 
     def geometry() -> torch.Tensor:
         scores, labels = explicit_scores(state, sample, settings), targets.labels
-        return losses.dice_pair(scores.sum(), scores @ labels, labels.sum(), len(labels))
+        return losses.dice_pair(scores.sum(), scores @ labels, labels.sum(), len(labels), targets.points.empty)
 
     def cross() -> torch.Tensor:
         return losses.cross(state["geometry"], state["rendering"], settings.cross_temperature, settings.cross_loss)

@@ -24,7 +24,9 @@ class PromptLearner:
     tower, the same for both prompts. The texts' own token embeddings are frozen.
     """
 
-    def __init__(self, clip: Clip, texts: tuple[str, str], context: torch.Tensor, deep: torch.Tensor) -> None:
+    def __init__(
+        self, clip: Clip, texts: tuple[str, str], context: torch.Tensor, deep: torch.Tensor, settings: Settings
+    ) -> None:
         length = context.shape[1]
         if deep.shape[1] > length:
             raise InputError(f"deep_length is {deep.shape[1]}, it can be at most context_length ({length})")
@@ -36,7 +38,7 @@ class PromptLearner:
                 f"{int(ends.max()) - length + 1} of them taken by {texts[1]!r}"
             )
         self.texts, self.context, self.deep = texts, context, deep
-        self._clip, self._ends = clip, ends
+        self._clip, self._ends, self._half = clip, ends, settings.deep_precision == "half"
         self._text = clip.embed_tokens(tokens)[:, : clip.context_length - length].detach()
 
     @classmethod
@@ -44,22 +46,27 @@ class PromptLearner:
         """A pair before training: tokens of standard deviation 0.02, as in the published implementation."""
         shapes = (2, settings.context_length), (settings.deep_blocks, settings.deep_length)
         noise = (torch.randn(*shape, clip.text_width, generator=generator) * 0.02 for shape in shapes)
-        return cls(clip, texts, *(values.to(clip.device).requires_grad_() for values in noise))
+        context, deep = (values.to(clip.device).requires_grad_() for values in noise)
+        return cls(clip, texts, context, deep, settings)
 
     @classmethod
-    def trained(cls, clip: Clip, texts: tuple[str, str], tensors: Mapping[str, torch.Tensor], layer: str) -> Self:
+    def trained(
+        cls, clip: Clip, texts: tuple[str, str], tensors: Mapping[str, torch.Tensor], layer: str, settings: Settings
+    ) -> Self:
         """The tokens of a layer in a prompts file, on the model's device, before texts of any category."""
         names = (f"{layer}.{part}" for part in ("context_normal", "context_abnormal", "deep"))
         normal, abnormal, deep = (tensors[name].to(clip.device) for name in names)
         if (found := normal.shape[1]) != (width := clip.text_width):
             told = f"{found} dimensions, the text tower of {clip.name!r} takes {width}; train them again"
             raise InputError(f"the prompts' tokens have {told}")
-        return cls(clip, texts, torch.stack([normal, abnormal]), deep)
+        return cls(clip, texts, torch.stack([normal, abnormal]), deep, settings)
 
     def embeddings(self) -> torch.Tensor:
         """Text embeddings float32 [2, d], L2-normalised, differentiable; 0 = normal, 1 = abnormal."""
         start, rest = self._text[:, :1], self._text[:, 1:]
-        return self._clip.encode_prompts(torch.cat([start, self.context, rest], dim=1), self._ends, self.deep)
+        # Half precision and back, as the published implementation hands them in, gradients included.
+        deep = self.deep.half().float() if self._half else self.deep
+        return self._clip.encode_prompts(torch.cat([start, self.context, rest], dim=1), self._ends, deep)
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def learnt(templates: Templates, class_names: bool = False) -> tuple[Callable[..
             return lambda name: fixed
         clip = load_model(model, device)
         return lambda name: {
-            layer: PromptLearner.trained(clip, texts, tensors, layer).embeddings()
+            layer: PromptLearner.trained(clip, texts, tensors, layer, settings).embeddings()
             for layer, texts in templates(name).items()
         }
 

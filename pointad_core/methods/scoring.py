@@ -3,7 +3,8 @@
 Readings taken where the paper is ambiguous: the paper's formulas of the RGB map and of the RGB score are swapped;
 the class in P(g_c, .) is "abnormal" and the embeddings there are the rendering layer's; the fused score takes the
 clouds' global probability, not A^s, which would count the map's maximum twice; RGB needs no projection, for the
-pixels of an organised cloud are its points, and its map is 0 where there is no point, as the 3-D map is.
+pixels of an organised cloud are its points, and its map is 0 where there is no point, as the 3-D map is. (The published
+implementation takes the whole map: `rgb_map`.)
 """
 
 from collections.abc import Callable, Mapping
@@ -56,30 +57,45 @@ def score_scan(
     probability = float(system.global_score(state, sample, settings))
     if not np.isfinite(points).all():
         raise InputError("its scores are not finite")
-    sigma = settings.smoothing_sigma
-    smoothed = smooth(points, cloud, resolution, sigma)
+    smoothed = smooth(points, cloud, resolution, settings)
     objects = {"object_3d": system.object_score(probability, smoothed)}
     if "grid" not in cloud:
         return {"points_3d": smoothed, "original_3d": smoothed[cloud["nearest"]]}, objects
     maps = {"map_3d": smoothed}
     if photograph is not None:
         of_rgb, scores = score_rgb(photograph, state["rendering"], settings.temperature, resolution)
-        of_points = smooth(scores.ravel()[cloud["grid"]], cloud, resolution, sigma)
-        maps["map_m3d"] = smooth_map(0.5 * maps["map_3d"] + 0.5 * of_points, sigma)
+        both = 0.5 * smoothed + 0.5 * smooth_rgb(scores, cloud, settings)
+        maps["map_m3d"] = smooth_image(both, cloud, settings)
         objects["object_m3d"] = system.object_score(0.5 * of_rgb + 0.5 * probability, maps["map_m3d"])
     return maps, objects
 
 
-def smooth(scores: np.ndarray, cloud: Mapping[str, np.ndarray], resolution: int, sigma: float) -> np.ndarray:
+def smooth(scores: np.ndarray, cloud: Mapping[str, np.ndarray], resolution: int, settings: Settings) -> np.ndarray:
     """Scores float [n] of a cloud's points after the filter: [S, S] of an organised scan, 0 where no point is, or [n].
 
-    cloud, resolution: as in `score_scan`; sigma: pixels at S = 336.
+    cloud, resolution: as in `score_scan`.
     """
     if "grid" not in cloud:
-        return smooth_points(scores, cloud["points"], sigma)
+        return smooth_points(scores, cloud["points"], settings.smoothing_sigma)
     image = np.zeros(resolution * resolution, dtype=np.float32)
     image[cloud["grid"]] = scores
-    return smooth_map(image.reshape(resolution, resolution), sigma)
+    return smooth_image(image.reshape(resolution, resolution), cloud, settings)
+
+
+def smooth_image(image: np.ndarray, cloud: Mapping[str, np.ndarray], settings: Settings) -> np.ndarray:
+    """A map float [S, S] of an organised scan after the filter, over all pixels or over those with a point."""
+    over = None
+    if settings.smoothing_over == "points":
+        over = np.zeros(image.shape, bool)
+        over.ravel()[cloud["grid"]] = True
+    return smooth_map(image, settings.smoothing_sigma, over)
+
+
+def smooth_rgb(scores: np.ndarray, cloud: Mapping[str, np.ndarray], settings: Settings) -> np.ndarray:
+    """G(S_a^rgb), float32 [S, S], of a photograph's map: of the object's points, or of all that it shows."""
+    if settings.rgb_map == "pixels":
+        return smooth_map(scores, settings.smoothing_sigma)
+    return smooth(scores.ravel()[cloud["grid"]], cloud, len(scores), settings)
 
 
 @torch.no_grad()
@@ -98,10 +114,11 @@ def score_branches(
     none of a system without. Arguments as of `score_scan`.
     """
     parts = {name: part.cpu().numpy() for name, part in branches_of(system)(state, sample, settings).items()}
+    smoothed = {name: smooth(part, cloud, resolution, settings) for name, part in parts.items()}
     if photograph is not None:
         of_rgb = score_rgb(photograph, state["rendering"], settings.temperature, resolution)[1]
-        parts["rgb"] = of_rgb.ravel()[cloud["grid"]]
-    return {name: smooth(part, cloud, resolution, settings.smoothing_sigma) for name, part in parts.items()}
+        smoothed["rgb"] = smooth_rgb(of_rgb, cloud, settings)
+    return smoothed
 
 
 def branches_of(system: Scoring) -> Callable[[State, Any, Settings], dict[str, torch.Tensor]]:

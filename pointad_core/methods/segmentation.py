@@ -54,11 +54,13 @@ class Sample:
     visible: torch.Tensor  # bool [K, n]
     resolution: int  # S
     aggregation: Aggregation | None  # None for methods without an explicit branch
+    mixed: torch.Tensor | None = None  # [K, d], renders' global features in the global 3-D loss where not its own
 
     def on(self, device: torch.device) -> Sample:
         """The same scan on a device, its features in float32: what the functions here take."""
         moved = move(self, device)
-        return replace(moved, views=moved.views.float(), patches=moved.patches.float())
+        mixed = None if moved.mixed is None else moved.mixed.float()
+        return replace(moved, views=moved.views.float(), patches=moved.patches.float(), mixed=mixed)
 
 
 def make_sample(

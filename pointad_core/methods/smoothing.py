@@ -17,13 +17,28 @@ def _gaussian(grid: np.ndarray, width: float, mode: str) -> np.ndarray:
     return ndimage.gaussian_filter(np.asarray(grid, dtype=np.float32), width, mode=mode, truncate=4.0)
 
 
-def smooth_map(scores: np.ndarray, sigma: float) -> np.ndarray:
+def smooth_map(scores: np.ndarray, sigma: float, over: np.ndarray | None = None) -> np.ndarray:
     """Filter an organised map.
 
     scores: float [S, S], 0 at missing pixels, over which the filter runs as well, as in the published protocol;
     sigma: pixels at S = 336, scaled with S. Borders reflect, the kernel ends at 4 sigma. Returns float32 [S, S].
+
+    over: bool [S, S], the pixels with a point, for a filter that does not darken the object's border: at these it gives
+    the weighted mean over these alone, the smoothed scores divided by the smoothed mask; at all others what it gives
+    without.
     """
-    return _gaussian(scores, sigma * len(scores) / PAPER_RESOLUTION, "reflect")
+    width = sigma * len(scores) / PAPER_RESOLUTION
+    smoothed = _gaussian(scores, width, "reflect")
+    if over is None:
+        return smoothed
+    within, share = (_gaussian(values, width, "reflect") for values in (np.where(over, scores, 0), over))
+    return np.divide(within, share, out=smoothed, where=over)
+
+
+def width_in_space(points: np.ndarray, sigma: float) -> float:
+    """`sigma`, pixels at S = 336, in units of a cloud's points [n, 3]."""
+    # Objects fill 1 / 1.4 of the image by their largest extent, so a pixel is 1.4 / 336 of that.
+    return sigma * float(np.ptp(points, axis=0).max()) * 1.4 / PAPER_RESOLUTION
 
 
 def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.ndarray:
@@ -36,8 +51,7 @@ def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.nd
     the order of the points. Returns float32 [n].
     """
     scores = np.asarray(scores, dtype=np.float64)
-    # Objects fill 1 / 1.4 of the image by their largest extent, so a pixel is 1.4 / 336 of that.
-    width = sigma * float(np.ptp(points, axis=0).max()) * 1.4 / PAPER_RESOLUTION
+    width = width_in_space(points, sigma)
     if width == 0.0:  # one point, all in one place, or no filter asked for
         return (np.full_like(scores, scores.mean()) if sigma > 0 else scores).astype(np.float32)
 

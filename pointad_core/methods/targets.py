@@ -23,11 +23,12 @@ class DiceSums:
     overlap: torch.Tensor  # float [..., P], d(sum p y) / d(patch probability)
     labelled: torch.Tensor  # float [...], sum y
     count: int  # pixels of a map or points of a cloud
+    empty: tuple[int, int] = (0, 0)  # normal and abnormal pixels without a point that count as well
 
     def dice(self, probabilities: torch.Tensor) -> torch.Tensor:
         """Dice(p_n, 1 - y) + Dice(p_a, y), [...], from the patches' p_a [..., P]."""
         predicted, overlap = ((part * probabilities).sum(-1) for part in (self.predicted, self.overlap))
-        return losses.dice_pair(predicted, overlap, self.labelled, self.count)
+        return losses.dice_pair(predicted, overlap, self.labelled, self.count, self.empty)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Targets:
     labels: torch.Tensor  # float32 [n], labels of the points
     masks: torch.Tensor  # bool [K, S, S], ground truth of the renders
     pixels: DiceSums  # over each render's map: factors [K, P]
-    points: DiceSums  # over the cloud's implicit scores, existing points alone and no empty pixels: factors [K * P]
+    points: DiceSums  # over the cloud's implicit scores, those of existing points: factors [K * P]
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,11 @@ class PointTargets:
     labels: torch.Tensor  # float32 [n], labels of the points
 
 
-def make_targets(sample: Sample, labels: torch.Tensor, masks: torch.Tensor, defective: bool) -> Targets:
-    """Targets of a scan on the CPU: labels integer or bool [n], masks bool [K, S, S], defective: the cloud's label."""
+def make_targets(
+    sample: Sample, labels: torch.Tensor, masks: torch.Tensor, defective: bool, mask: torch.Tensor | None = None
+) -> Targets:
+    """Targets of a scan on the CPU: labels integer or bool [n], masks bool [K, S, S], defective: the cloud's label;
+    mask: integer or bool [S, S], ground truth of an organised scan whose empty pixels count in Dice too."""
     points = labels.double()
     # Linear functions are their gradients. Double precision: the factors are sums over all pixels.
     patches = torch.zeros(sample.patches.shape[:2], dtype=torch.float64, requires_grad=True)
@@ -64,8 +68,16 @@ def make_targets(sample: Sample, labels: torch.Tensor, masks: torch.Tensor, defe
     flat = masks.flatten(1)
     pixels = DiceSums(factors(maps.sum()), factors(maps[masks].sum()), flat.sum(1).float(), flat.shape[1])
     of_points = factors(scores.sum()).flatten(), factors(scores @ points).flatten()
-    cloud = DiceSums(*of_points, points.sum().float(), len(points))
+    empty = (0, 0) if mask is None else count_empty(labels, mask)
+    cloud = DiceSums(*of_points, points.sum().float(), len(points), empty)
     return Targets(torch.tensor(defective), flat.any(1), points.float(), masks, pixels, cloud)
+
+
+def count_empty(labels: torch.Tensor, mask: torch.Tensor) -> tuple[int, int]:
+    """How many pixels of a scan's ground truth [S, S] have no point, normal and abnormal ones; labels [n]: of the
+    points."""
+    marked = int((mask > 0).sum()) - int((labels > 0).sum())
+    return mask.numel() - len(labels) - marked, marked
 
 
 def cloud_label(labels: torch.Tensor, defective: bool, scan: str) -> bool:

@@ -2,13 +2,15 @@
 
 A step reads cached features only. Text embeddings are computed once a step; each cloud of the batch adds its share of
 their gradient, which then runs through the text tower once. A step therefore takes the memory of a single cloud,
-whatever the batch. A system with a network of its own is trained by the same steps.
+whatever the batch, unless the views of its clouds are to be mixed. A system with a network of its own is trained by the
+same steps.
 """
 
 import logging
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 
@@ -33,6 +35,20 @@ def batches(n_examples: int, settings: Settings, generator: torch.Generator) -> 
     ]
 
 
+def mix_views(examples: Sequence[Example]) -> list[Example]:
+    """A batch's examples with the views that the published implementation takes for each one's global 3-D loss.
+
+    There, the K views of b clouds stand one after the other, cloud by cloud, and cloud i gets the mean over the rows
+    i, i + b, i + 2 b and so on: its own views for b = 1, and mostly those of the others for b = 4.
+    """
+    clouds = [sample for sample, _ in examples if isinstance(sample, Sample)]
+    if len(clouds) < len(examples):
+        raise InputError("global_3d is 'mixed_logit_mean', for a system that reads clouds alone and has no views")
+    rows = torch.cat([sample.views for sample in clouds])
+    mixed = [replace(sample, mixed=rows[index :: len(clouds)]) for index, sample in enumerate(clouds)]
+    return cast("list[Example]", [(sample, targets) for sample, (_, targets) in zip(mixed, examples, strict=True)])
+
+
 def train_step(
     system: Learning,
     learner: Learner,
@@ -51,6 +67,8 @@ def train_step(
     state = learner.state()
     leaves = {name: part.detach().requires_grad_(part.requires_grad) for name, part in state.items()}
     row: dict[str, float] = {}
+    if settings.global_3d == "mixed_logit_mean" and "global_3d" in weights:
+        examples = mix_views(list(examples))
     for sample, targets in examples:
         found = system.loss_terms(leaves, sample.on(device), move(targets, device), settings)
         if missing := sorted(weights.keys() - found.keys()):

@@ -65,6 +65,7 @@ def summarise(found: Prediction, name: str) -> dict[str, Any]:
         "name": name,
         "file": str(scan.path),
         "object_score": found.object,
+        "score_parts": dict(found.score_parts),
         "decision": found.decision,
         "threshold": None
         if calibration is None

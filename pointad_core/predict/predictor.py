@@ -56,8 +56,8 @@ class Prediction:
 
     scores: f4 [N], higher is more anomalous, NaN where a point is missing or not scored; branches: f4 [N] by name,
     what the scores are made of; objects: the part's score, as `Detection` has it; arrays: the map or the scores of the
-    points in the views, as `Detection` has them; view_maps: f4 [K,S,S], what each view says before it goes to the
-    points, and view_names what the views are called.
+    points in the views, as `Detection` has them; score_parts: what the score is made of (`methods.parts`); view_maps:
+    f4 [K,S,S], what each view says before it goes to the points, and view_names what the views are called.
     """
 
     scan: Scan
@@ -66,6 +66,7 @@ class Prediction:
     branches: Mapping[str, np.ndarray]
     objects: Mapping[str, float]
     arrays: Mapping[str, np.ndarray]
+    score_parts: Mapping[str, float]
     seen: Seen
     view_maps: np.ndarray
     view_names: tuple[str, ...]
@@ -193,6 +194,7 @@ class Predictor:
             looked = time.perf_counter()
             found = detector.judge(seen, self.name)
             branches = detector.branches(seen, self.name)
+            parts = detector.score_parts(seen, found, self.name)
             maps = detector.view_maps(seen, self.name)
         except InputError as error:
             raise InputError(f"{scan.path}: {error}") from error
@@ -207,6 +209,11 @@ class Predictor:
             {name: _spread(part, scan) for name, part in branches.items()},
             found.objects,
             found.arrays,
+            {
+                name.removesuffix(f"_{modality}"): value
+                for name, value in parts.items()
+                if name.endswith(f"_{modality}")
+            },
             seen,
             maps,
             _name_views(detector.renders.get("views", {}), len(maps)),

@@ -169,7 +169,10 @@ def make_example(detector: Detector, raw: Raw, defective: bool, name: str) -> Ex
             torch.tensor(defective), labels.float()
         )
     sample = move(seen.sample, torch.device("cpu"))
-    return sample, make_targets(sample, labels, torch.from_numpy(seen.renders.masks > 0), defective)
+    mask = None
+    if detector.settings.dice == "pixels" and "mask" in seen.cloud:
+        mask = torch.from_numpy(seen.cloud["mask"])
+    return sample, make_targets(sample, labels, torch.from_numpy(seen.renders.masks > 0), defective, mask)
 
 
 def learn(

@@ -4,10 +4,12 @@ mvtec    <out>/<object>/test/<defect>/<id>.tiff    float32 [H, W] at the scan's 
                                                    MVTec 3D-AD takes them; of organised scans
 real3d   <out>/<category>/<file's stem>.txt        a row `x y z score` for each point of the file, in its order, as
                                                    Real3D-AD's label files are; of unorganised scans
+objects  <out>, a CSV                              a row for each scan: its object scores, and what they are made of
 """
 
 from __future__ import annotations
 
+import csv
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from pointad_core.clouds.background import own_pixels
 from pointad_core.datasets.registry import LAYOUTS, reader
 from pointad_core.datasets.scans import Organised, Scan, Unorganised
 from pointad_core.errors import InputError
-from pointad_core.storage import jobs, stores
+from pointad_core.storage import files, jobs, stores
 
 FORMATS = {"mvtec": Organised, "real3d": Unorganised}
 """Kind of scan that each is for."""
@@ -68,6 +70,27 @@ def export_scores(
                     raise InputError(f"{scan.path}: {told}; is this the folder they were made from?")
                 _write_rows(folder / category / f"{scan.path.name.partition('.')[0]}.txt", raw.points, found)
         return len(store.scans)
+
+
+def export_objects(scores: str | Path, output: str | Path) -> int:
+    """Write the object scores of a store as CSV, a row a scan; returns how many.
+
+    Columns: category, scan, defective (empty where nobody knows), and each score and part of one that any scan has, see
+    `methods.parts.object_parts`; empty where a scan has none.
+    """
+    with stores.read(scores, "scores") as store:
+        rows = [store.scan_attributes(name) for name in store.scans]
+    if not rows:
+        raise InputError(f"{scores}: holds no scan")
+    known = dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, float))
+    head = ["category", "scan", "defective", *sorted(known, key=lambda key: (not key.startswith("object_"), key))]
+    with files.replacing(output) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        for row in rows:
+            label = {None: "", False: 0, True: 1}[row["defective"]]
+            writer.writerow([row["category"], row["scan"], label, *(row.get(key, "") for key in head[3:])])
+    return len(rows)
 
 
 def _load(store: stores.StoreReader, name: str, array: str) -> np.ndarray:

@@ -75,7 +75,10 @@ def make_prompts(
             if isinstance(sample, PointSample):
                 return sample, PointTargets(torch.tensor(defective[index]), labels(index).float())
             masks = torch.from_numpy(reader.masks(scans[index]))
-            return sample, make_targets(sample, labels(index), masks, defective[index])
+            mask = None
+            if settings.dice == "pixels" and clouds.attributes["organised"]:
+                mask = torch.from_numpy(clouds.load(scans[index], ["mask"])["mask"])
+            return sample, make_targets(sample, labels(index), masks, defective[index], mask)
 
         generator = torch.Generator().manual_seed(seed)
         learner = module.first_weights(display or "", settings, model, generator, device)

@@ -10,6 +10,7 @@ import torch
 
 from pointad_core.errors import InputError
 from pointad_core.methods.interface import Found, Settings
+from pointad_core.methods.parts import object_parts
 from pointad_core.methods.registry import System, load
 from pointad_core.methods.scoring import restore, score_scan
 from pointad_core.stages.samples import SampleReader, open_samples
@@ -59,7 +60,9 @@ def make_scores(
                             cloud = reader.clouds.load(scan, ["grid"] if organised else ["points", "nearest"])
                             sample = reader.sample(scan).on(device)
                             photograph = reader.rgb(scan) if organised and entry.rgb else None
-                            arrays, objects = score_scan(module, state, sample, cloud, resolution, settings, photograph)
+                            given = module, state, sample, cloud, resolution, settings, photograph
+                            arrays, objects = score_scan(*given)
+                            objects |= object_parts(arrays, *given)
                     except InputError as error:
                         read = reader.stores.get("features", reader.clouds)
                         raise InputError(f"{read.path}: scan {scan!r}: {error}") from error

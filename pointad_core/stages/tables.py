@@ -1,9 +1,10 @@
-"""Tables 1-4 of the paper as LaTeX and CSV, and one document with all of them: files in, files out."""
+"""Tables of the paper and of ablations as LaTeX and CSV, and one document with all: files in, files out."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pointad_core.evaluation import ablations
 from pointad_core.evaluation.latex import document
 from pointad_core.evaluation.overhead import overhead_rows, overhead_tex, read_measured, steps_of
 from pointad_core.evaluation.tables import difference_rows, make_groups, table_rows, table_tex
@@ -51,6 +52,23 @@ def make_overhead_table(
     steps = steps_of(next(iter(tables.values())))
     write_csv(rows, csv_output)
     _write_text(overhead_tex(rows, steps, options), tex)
+
+
+def make_ablation(
+    metrics: Sequence[str | Path],
+    replicates: Sequence[str | Path],
+    tex: str | Path,
+    csv_output: str | Path,
+    options: Mapping[str, Any],
+) -> None:
+    """Write the table of an ablation as LaTeX (percent) and as CSV (fractions), a row per modality, data set and row.
+
+    metrics and replicates: of all its rows' runs; options, and the errors: see `evaluation.ablations.make_groups`.
+    """
+    rows = read_metrics(metrics)
+    groups = ablations.make_groups(rows, read_replicates(replicates, rows), options)
+    write_csv(ablations.table_rows(groups, options), csv_output)
+    _write_text(ablations.table_tex(groups, options), tex)
 
 
 def make_document(tables: Sequence[str | Path], output: str | Path) -> None:

@@ -17,6 +17,12 @@ def test_settings_of_a_config_entry():
     assert settings.loss_weights == {**rendering, "geometry": 1, "cross": 0}
 
 
+@pytest.mark.parametrize("key", ["smoothing_over", "rgb_map", "deep_precision", "dice", "global_3d", "cross_loss"])
+def test_other_choices_are_refused(key):
+    with pytest.raises(InputError, match=f"{key} is 'both', allowed are "):
+        Settings.of({key: "both"})
+
+
 def test_weights_are_the_systems_own_where_the_entry_has_none():
     assert Settings.of({}, LOSSES).loss_weights == LOSSES
     assert Settings.of({"loss_weights": {"far": 0.5}}, LOSSES).loss_weights == {"near": 1, "far": 0.5}

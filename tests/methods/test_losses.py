@@ -65,6 +65,18 @@ def test_dice_pair_is_dice_of_both_classes(seed, share):
     np.testing.assert_allclose(losses.dice_pair(*sums, 50).numpy(), wanted, rtol=1e-12)
 
 
+@given(st.integers(0, 10**6), st.floats(0, 1), st.floats(0, 1))
+@settings(max_examples=30, deadline=None)
+def test_dice_over_all_pixels_is_dice_with_empty_ones_of_neither_class(seed, share, there):
+    y, exists = rng(seed).random(60) < share, rng(seed + 1).random(60) < there
+    abnormal = rng(seed + 2).random(60) * exists
+    normal = (1 - abnormal) * exists
+    wanted = naive_dice(normal, 1 - y) + naive_dice(abnormal, y)
+    empty = (int((~exists & ~y).sum()), int((~exists & y).sum()))
+    sums = (torch.tensor(value) for value in (abnormal.sum(), (abnormal * y).sum(), float((exists & y).sum())))
+    assert losses.dice_pair(*sums, int(exists.sum()), empty).item() == pytest.approx(wanted, rel=1e-12)
+
+
 def test_dice_gradient():
     p = torch.rand(30, dtype=torch.float64, generator=torch.Generator().manual_seed(4)).requires_grad_()
     y = (torch.arange(30) % 4 == 0).double()

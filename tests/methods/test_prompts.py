@@ -67,6 +67,23 @@ def test_embeddings_and_their_gradients_are_those_of_the_whole_prompt(clip, text
         torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-6)
 
 
+def test_deep_tokens_are_rounded_to_half_precision_on_request(clip):
+    texts = ("object.", "damaged object.")
+    exact, half = first(clip), first(clip, deep_precision="half")
+    with torch.no_grad():
+        for pair in (exact, half):
+            pair.deep.mul_(20)
+    rounded = torch.from_numpy(half.deep.detach().numpy().astype("float16").astype("float64"))
+    wanted = naive_embeddings(clip, texts, half.context.detach().double(), rounded)
+    torch.testing.assert_close(half.embeddings().double(), wanted, rtol=0, atol=1e-5)
+    assert (half.embeddings() - exact.embeddings()).abs().max() > 1e-6
+    # What is learnt keeps its precision; a gradient is rounded on its way back.
+    (gradient,) = torch.autograd.grad(half.embeddings()[:, 0].sum(), half.deep)
+    torch.testing.assert_close(gradient, gradient.half().float(), rtol=0, atol=0)
+    assert half.deep.dtype == torch.float32
+    assert not torch.equal(half.deep, half.deep.half().float())
+
+
 @pytest.mark.parametrize(
     ("texts", "ends"),
     [(("object.", "damaged object."), (15, 16)), (("point cloud.", "damaged point cloud."), (16, 17))],

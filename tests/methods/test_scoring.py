@@ -13,7 +13,7 @@ from pointad_core.errors import InputError
 from pointad_core.methods import pointad
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS
-from pointad_core.methods.scoring import restore, score_rgb, score_scan
+from pointad_core.methods.scoring import restore, score_branches, score_rgb, score_scan
 from pointad_core.storage.prompt_files import write_prompts
 
 
@@ -92,6 +92,28 @@ def test_an_organised_scan_with_and_without_rgb():
     alone, objects = score_scan(*given)
     assert (list(alone), objects) == (["map_3d"], {"object_3d": 3.0})
     np.testing.assert_array_equal(alone["map_3d"], maps["map_3d"])
+
+
+@pytest.mark.parametrize("over", ["pixels", "points"])
+@pytest.mark.parametrize("shown", ["points", "pixels"])
+def test_what_of_a_photograph_counts_and_what_is_smoothed_over(over, shown):
+    grid, scores, _ = random_scan(6)
+    view, patches, g = (torch.from_numpy(part).float() for part in photograph(7))
+    _, rgb = score_rgb((view, patches), g, TAU, SIZE)
+    exists = place(np.ones(len(grid)), grid)
+
+    def smooth_points_alone(image):
+        return np.where(exists, smooth(image * exists) / np.maximum(smooth(exists), 1e-30), smooth(image))
+
+    filtered = smooth if over == "pixels" else smooth_points_alone
+    a_m = filtered(place(scores, grid))
+    of_rgb = smooth(rgb) if shown == "pixels" else filtered(place(rgb.ravel()[grid], grid))
+    given = {"grid": grid}, SIZE, Settings(rgb_map=shown, smoothing_over=over), (view, patches)
+    maps, _ = score_scan(system(scores, 0.3, max_of), {"rendering": g}, None, *given)
+    np.testing.assert_allclose(maps["map_3d"], a_m, atol=2e-6)
+    np.testing.assert_allclose(maps["map_m3d"], filtered(0.5 * a_m + 0.5 * of_rgb), atol=2e-6)
+    parts = score_branches(system(scores, 0.3, max_of), {"rendering": g}, None, *given)
+    np.testing.assert_allclose(parts["rgb"], of_rgb, atol=2e-6)
 
 
 def test_an_unorganised_scan():

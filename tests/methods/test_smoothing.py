@@ -39,6 +39,28 @@ def test_map_is_filtered_with_4_pixels_of_336(size, sigma):
     np.testing.assert_allclose(smooth_map(scores, 4.0), naive_map(scores, sigma), atol=2e-6)
 
 
+@pytest.mark.parametrize("sigma", [0, 2.0, 4.0])
+def test_over_points_is_the_weighted_mean_over_them_alone(sigma):
+    rng, size = np.random.default_rng(5), 168
+    over = rng.random((size, size)) < 0.3
+    over[:, :40] = False  # far from any point there is none to take the mean of
+    scores = rng.random((size, size))
+    found, plain = smooth_map(scores, sigma, over), smooth_map(scores, sigma)
+    np.testing.assert_array_equal(found[~over], plain[~over])
+    if sigma:
+        expected = naive_map(scores * over, sigma / 2)[over] / naive_map(over.astype(float), sigma / 2)[over]
+    else:
+        expected = scores[over]
+    np.testing.assert_allclose(found[over], expected, atol=5e-6)
+
+
+def test_over_points_a_constant_stays_what_it_is_up_to_the_border():
+    over = np.hypot(*(np.mgrid[:100, :100] - 50)) < 30
+    found, plain = (smooth_map(0.7 * over, 14.0, *given) for given in ([over], []))
+    np.testing.assert_allclose(found[over], 0.7, atol=1e-6)
+    assert plain[over].min() < 0.4
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("sigma", [4.0, 8.0])
 def test_points_are_within_two_percent_of_the_sum_over_all_neighbours(seed, sigma):

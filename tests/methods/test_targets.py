@@ -1,8 +1,9 @@
 """Targets: the sums in the Dice losses, and the labels of clouds and renders."""
 
 import numpy as np
+import pytest
 import torch
-from cases import random_scan
+from cases import dice, random_scan
 from toy import GRID, N_VIEWS, SIZE
 
 from pointad_core.methods.segmentation import implicit_scores, upsample
@@ -23,6 +24,25 @@ def test_dice_sums_are_sums_over_maps_and_points():
         torch.testing.assert_close(sums.labelled, truth.sum(-1).float())
         assert sums.count == values.shape[-1]
     assert targets.defective_views.tolist() == [True, False, True]
+
+
+def test_dice_over_all_pixels_counts_what_has_no_point_by_the_ground_truth():
+    sample, labels, masks = random_scan(1)
+    n = len(labels)
+    rng = np.random.default_rng(1)
+    grid = np.sort(rng.choice(SIZE * SIZE, n, replace=False))
+    mask = torch.from_numpy((rng.random(SIZE * SIZE) < 0.3).astype(np.uint8))
+    mask[grid] = labels.to(torch.uint8)
+    alone = make_targets(sample, labels, masks, True)
+    targets = make_targets(sample, labels, masks, True, mask.view(SIZE, SIZE))
+    p = torch.rand(N_VIEWS, GRID**2, generator=torch.Generator().manual_seed(9))
+    of_points = implicit_scores(p, sample.pixels, sample.visible, SIZE).double()
+    abnormal, normal = torch.zeros(2, SIZE * SIZE, dtype=torch.float64)
+    abnormal[grid], normal[grid] = of_points, 1 - of_points
+    wanted = dice(normal, 1 - mask.double()) + dice(abnormal, mask.double())
+    assert targets.points.dice(p.flatten()).item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert alone.points.dice(p.flatten()).item() < wanted.item() - 0.1
+    assert alone.points.empty == (0, 0)
 
 
 def test_the_label_of_a_cloud(caplog):

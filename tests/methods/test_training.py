@@ -18,9 +18,9 @@ from pointad_core.methods.aggregation import patch_indices
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.prompts import PromptLearner, Prompts
 from pointad_core.methods.registry import SYSTEMS
-from pointad_core.methods.segmentation import Aggregation
+from pointad_core.methods.segmentation import Aggregation, PointSample
 from pointad_core.methods.targets import make_targets
-from pointad_core.methods.training import batches, cached, n_bytes, train, train_step
+from pointad_core.methods.training import batches, cached, mix_views, n_bytes, train, train_step
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,49 @@ def test_a_step_follows_the_gradient_of_the_whole_batch(clip):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=5e-6)
     assert row["total"] == pytest.approx(total.item(), rel=1e-5)
     assert list(row) == ["global_3d", "local_3d", "global_2d", "local_2d", "total"]
+
+
+@pytest.mark.parametrize("n", [1, 3, 4])
+def test_mixed_views_follow_the_published_order(n):
+    """Chunks of n rows of the whole batch, stacked and averaged: cloud by cloud only for one cloud."""
+    scans = [example(seed) for seed in range(n)]
+    k = len(scans[0][0].views)
+    rows = torch.cat([sample.views for sample, _ in scans])
+    stacked = torch.stack(torch.chunk(rows, k), dim=1)  # n, K, d
+    for (mixed, targets), (sample, same), wanted in zip(mix_views(scans), scans, stacked, strict=True):
+        torch.testing.assert_close(mixed.mixed, wanted, rtol=0, atol=0)
+        assert targets is same
+        assert torch.equal(mixed.views, sample.views)
+        assert torch.equal(mixed.mixed, sample.views) == (n == 1)
+
+
+def test_a_step_with_mixed_views_changes_the_global_3d_loss_alone(clip):
+    scans = [example(seed) for seed in range(3)]
+    # Of three clouds one is good: as defective ones alike, they could change places.
+    scans[1] = scans[1][0], replace(scans[1][1], defective=torch.tensor(False))
+    own, mixed = (
+        train_step(
+            pointad,
+            Prompts({"rendering": (pair := first(clip))}),
+            torch.optim.SGD([pair.context], lr=0),
+            scans,
+            3,
+            replace(weigh(pointad_entry), global_3d=global_3d),
+            CPU,
+        )
+        for global_3d in ("logit_mean", "mixed_logit_mean")
+    )
+    assert {name for name in own if own[name] != mixed[name]} == {"global_3d", "total"}
+    g = first(clip).embeddings().detach().double()
+    rows = torch.cat([sample.views for sample, _ in scans]).double() @ g.T / 0.07
+    means = torch.stack(torch.chunk(rows, len(rows) // 3), dim=1).mean(1)
+    wanted = torch.nn.functional.cross_entropy(means, torch.tensor([1, 0, 1])).item()
+    assert mixed["global_3d"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_views_that_a_system_does_not_have_are_not_mixed():
+    with pytest.raises(InputError, match="reads clouds alone and has no views"):
+        mix_views([(PointSample(torch.zeros(3, 3)), None)])
 
 
 class Numbers:

@@ -64,6 +64,16 @@ def test_every_point_of_the_file_has_its_score(organised, closed):
     np.testing.assert_allclose(closed.scores, mean, atol=1e-5)
 
 
+def test_the_summary_tells_what_the_score_is_made_of(organised, closed):
+    parts = outputs.summarise(closed, "tube")["score_parts"]
+    assert list(parts) == ["global", "maximum", "implicit", "explicit"]
+    assert (parts["global"] + parts["maximum"]) / 2 == pytest.approx(closed.object)
+    assert parts["maximum"] == pytest.approx(np.nanmax(closed.scores))
+    parts = outputs.summarise(organised, "part")["score_parts"]
+    assert list(parts) == ["global", "maximum", "implicit", "explicit", "rgb"]
+    assert (parts["global"] + parts["maximum"]) / 2 == pytest.approx(organised.object)
+
+
 def test_the_ply_is_read_by_others(tmp_path, organised, closed):
     for found in (organised, closed):
         path = tmp_path / "part.ply"

@@ -264,3 +264,31 @@ def test_scores_of_another_folder_are_refused(clouds_scored, tmp_path):
     with pytest.raises(InputError, match="has no scan 'diamond/"):
         export_scores(clouds_scored.scores, tmp_path / "raw", "real3d", "real3d", tmp_path / "o")
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_a_row_for_each_scan_with_its_object_scores_and_their_parts(tmp_path, capsys):
+    scored, output = tmp_path / "scores.zarr.zip", tmp_path / "new" / "objects.csv"
+    about = {"category": "ball", "display": "ball"}
+    rows = {
+        "dent/000": {"defective": True, "object_3d": 0.75, "object_m3d": 0.625, "global_3d": 0.5, "implicit_3d": 1 / 3},
+        "good, old/001": {"defective": False, "object_3d": 0.25, "global_3d": 0.125},
+        "odd/002": {"defective": None, "object_3d": 1.0, "global_3d": 0.0},
+    }
+    with stores.write(scored, "scores", {}, {}) as writer:
+        for scan, row in rows.items():
+            writer.add(f"ball/{scan}", {"map_3d": np.zeros((2, 2), np.float32)}, {**about, "scan": scan, **row})
+    assert main(["export", str(scored), "--format", "objects", "--out", str(output)]) == 0
+    assert capsys.readouterr().out == f"{output}: 3 scans\n"
+    with open(output, newline="") as file:
+        found = list(csv.DictReader(file))
+    assert list(found[0]) == ["category", "scan", "defective", "object_3d", "object_m3d", "global_3d", "implicit_3d"]
+    for row, (scan, wanted) in zip(found, rows.items(), strict=True):
+        assert (row["category"], row["scan"]) == ("ball", scan)
+        assert row["defective"] == {True: "1", False: "0", None: ""}[wanted["defective"]]
+        for name in list(row)[3:]:
+            assert row[name] == (repr(wanted[name]) if name in wanted else "")
+
+
+def test_an_evaluations_files_need_the_data(same_size, capsys):
+    assert main(["export", str(same_size.scores), "--format", "mvtec", "--out", "nowhere"]) == 1
+    assert "'mvtec' needs --data" in capsys.readouterr().err

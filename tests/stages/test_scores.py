@@ -121,6 +121,10 @@ def test_organised_clouds(system, organised, tmp_path):
             assert attributes["object_m3d"] == pytest.approx(
                 0.5 * (0.5 * p_rgb + 0.5 * probability) + 0.5 * fused.max(), abs=1e-5
             )
+            assert attributes["global_3d"] == pytest.approx(probability, abs=1e-5)
+            assert attributes["maximum_m3d"] == pytest.approx(fused.max(), abs=1e-5)
+            branches = {"implicit_3d", "explicit_3d", "implicit_m3d", "explicit_m3d"}
+            assert branches & attributes.keys() == (branches if system == "pointad_plus" else set())
             assert (attributes["category"], attributes["scan"]) == ("cable gland", scan)
             assert attributes["defective"] is scan.startswith("bent")
 

@@ -20,6 +20,9 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+PLUS = {"system": "pointad_plus", "deep_blocks": 3}
+
+
 def small(**datasets: dict[str, Any]) -> dict[str, Any]:
     """A config with a generated data set, `parts`, and whatever else is given."""
     parts = {
@@ -64,6 +67,42 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     assert plan.render_options(config, "standard", "coarse", "cookie")["point_size"] == 20
 
 
+def test_a_variant_shares_what_is_made_alike() -> None:
+    config = complete(
+        small(
+            strict={"variant_of": "parts", "rendering": {"visibility": "strict"}},
+            fewer={"variant_of": "strict", "categories": {"bagel": {"point_size": 5, "scans": ["good/000"]}}},
+            other={"variant_of": "parts", "normals": {"radius": 0.3, "neighbours": 50}},
+            sharded={"variant_of": "parts", "shard_size": 2},
+            own={**small()["datasets"]["parts"], "label": "Own"},
+        )
+    )
+
+    def home(dataset: str, rendering: str | None = None) -> str:
+        return plan.store_of(config, "any", dataset, "bagel/01", rendering).split("/")[2]
+
+    homes = {name: home(name) for name in config["datasets"]}
+    assert homes == {
+        **dict.fromkeys(("parts", "strict", "fewer"), "parts"),
+        **{name: name for name in ("other", "sharded", "own")},
+    }
+    homes = {name: home(name, "standard") for name in config["datasets"]}
+    assert homes == {"parts": "parts", "strict": "strict", "fewer": "strict"} | {
+        name: name for name in ("other", "sharded", "own")
+    }
+    # One image from the front, in which no point hides another.
+    assert home("fewer", "depth") == "parts"
+    stores = plan.stores_of(config, "learnt", "fewer", ["bagel"])
+    assert stores == {
+        "clouds": ["results/clouds/parts/bagel.zarr.zip"],
+        "renders": ["results/renders/standard/strict/bagel.zarr.zip"],
+        "features": ["results/features/standard/strict/bagel.zarr.zip"],
+        "aggregation": ["results/aggregation/standard/standard/strict/bagel.zarr.zip"],
+    }
+    assert plan.clouds_of(config, "fewer", "bagel") == stores["clouds"]
+    assert tables.picture_renders(config, "fewer", "bagel") == stores["renders"]
+
+
 def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_where_it_is_not_asked_for() -> None:
     asked = {"photographs": "bicubic", "masks": "bilinear", "surroundings": "black"}
     config = complete(small(published={"variant_of": "parts", **asked}))
@@ -78,6 +117,15 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     published = plan.render_options(config, "standard", "parts", "bagel")
     assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
     assert "masks" not in plan.render_options(config, "depth", "parts", "bagel")
+    learnt = {"dice": "pixels", "deep_precision": "half", "global_3d": "mixed_logit_mean"}
+    scored = {"rgb_map": "pixels", "smoothing_over": "points"}
+    config = complete(small() | {"methods": {"usual": PLUS, "published": {**PLUS, **learnt, **scored}}})
+    usual, published = (plan.training_options(config, name) for name in ("usual", "published"))
+    assert published == usual | learnt
+    assert {"dice", "deep_precision"}.isdisjoint(usual)
+    usual, published = (plan.scoring_options(config, name) for name in ("usual", "published"))
+    assert published == usual | scored | {"deep_precision": "half"}
+    assert usual == {"temperature": 0.07, "smoothing_sigma": 4}
 
 
 def test_completing_twice_changes_nothing() -> None:

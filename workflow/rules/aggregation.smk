@@ -1,7 +1,7 @@
 rule aggregation:
     """Find each point's neighbours, and the norm of what G-aggregation makes of its features."""
     input:
-        clouds="results/clouds/{dataset}/{category}{shard}.zarr.zip",
+        clouds=of_config(inputs.clouds),
         renders=of_config(inputs.renders),
         features="results/features/{features}/{dataset}/{category}{shard}.zarr.zip",
     output:

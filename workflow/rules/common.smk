@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 
 from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
-from workflow import inputs, overhead, plan, reporting, tables, unsupervised, variants
+from workflow import ablations, inputs, overhead, plan, reporting, tables, unsupervised, variants
 from workflow import predictions as own
 from workflow.checks import complete
 from workflow.folder import enter_folder, hold_folder
@@ -60,6 +60,7 @@ wildcard_constraints:
     method=any_of(config["methods"]),
     seed=any_of([0, *config["seeds"]]),
     number="[1-4]",
+    ablation=any_of(config["ablations"]),
     prediction=any_of(config["predictions"]),
 
 

@@ -1,7 +1,7 @@
 rule features:
     """Encode a category's renders and photographs with CLIP."""
     input:
-        clouds="results/clouds/{dataset}/{category}{shard}.zarr.zip",
+        clouds=of_config(inputs.clouds),
         renders=of_config(inputs.renders),
         checkpoint=in_place(inputs.checkpoint),
     output:

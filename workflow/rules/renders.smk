@@ -1,7 +1,7 @@
 rule renders:
     """Render every cloud of a category; keep each point's pixel and visibility in each view."""
     input:
-        clouds="results/clouds/{dataset}/{category}{shard}.zarr.zip",
+        clouds=of_config(inputs.clouds),
     output:
         renders="results/renders/{rendering}/{dataset}/{category}{shard}.zarr.zip",
     log:

@@ -24,11 +24,11 @@ rule report_tables:
         tables=[page["csv"] for page in (TABLE_PAGES | SUMMARY_PAGES).values()],
     output:
         tables=[
-            report(path, caption="../report/tables.rst", category="Tables", labels=page["labels"])
+            report(path, caption=page["caption"], category="Tables", labels=page["labels"])
             for path, page in TABLE_PAGES.items()
         ],
         summaries=[
-            report(path, caption="../report/summary.rst", category="Summaries", labels=page["labels"])
+            report(path, caption=page["caption"], category="Summaries", labels=page["labels"])
             for path, page in SUMMARY_PAGES.items()
         ],
     log:

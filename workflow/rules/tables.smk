@@ -1,6 +1,7 @@
 # They take a second, less than a place in a cluster's queue.
 localrules:
     table,
+    ablation,
     document,
 
 
@@ -28,10 +29,33 @@ rule table:
         "../scripts/table.py"
 
 
+rule ablation:
+    """The table of an ablation, whatever its rows change: Tables 6-10 of the paper are some."""
+    input:
+        metrics=lambda wildcards: ablations.metrics(config, wildcards.ablation),
+        replicates=lambda wildcards: plan.replicates_of(ablations.metrics(config, wildcards.ablation)),
+    output:
+        tex="results/tables/{ablation}.tex",
+        csv="results/tables/{ablation}.csv",
+    log:
+        "logs/tables/{ablation}.log",
+    conda:
+        "../../envs/pointad.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        options=lambda wildcards: ablations.options(config, wildcards.ablation),
+        code=fingerprint("stages.tables", "evaluation/paper_ablations.csv"),
+    script:
+        "../scripts/ablation.py"
+
+
 rule document:
     """One LaTeX document with all tables."""
     input:
-        tables=expand("results/tables/{name}.tex", name=tables.names(config)),
+        tables=[f"results/tables/{name}.tex" for name in tables.names(config)],
     output:
         tex=report(
             "results/tables/tables.tex",

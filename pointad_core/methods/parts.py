@@ -1,0 +1,84 @@
+"""What an object's score is made of, for whoever asks why a scan is called defective (Sec. 3.6.2).
+
+A^s is put together from the cloud's global probability and the maximum of its smoothed scores. The filter is linear, so
+that this maximum is the mean of what the branches say about its place, their points weighted as the filter weighs them;
+with RGB it is the mean of what the branches say and what the photograph does.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from pointad_core.methods.interface import Scoring, Settings, State
+from pointad_core.methods.scoring import branches_of, score_rgb
+from pointad_core.methods.segmentation import PointSample, Sample
+from pointad_core.methods.smoothing import PAPER_RESOLUTION, width_in_space
+
+
+@torch.no_grad()
+def object_parts(
+    arrays: Mapping[str, np.ndarray],
+    system: Scoring,
+    state: State,
+    sample: Sample | PointSample,
+    cloud: Mapping[str, np.ndarray],
+    resolution: int,
+    settings: Settings,
+    photograph: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> dict[str, float]:
+    """Parts of a scan's object scores; arrays: what `scoring.score_scan` returns of it, the rest as there.
+
+    global_3d and maximum_3d, and implicit_3d and explicit_3d of a system that has these branches: their mean is
+    maximum_3d. With RGB also global_m3d, maximum_m3d, those of the branches at its place, or points_m3d of a system
+    that has none, and rgb_m3d: maximum_m3d is the mean of rgb_m3d and the branches' mean.
+    """
+    branches = branches_of(system)(state, sample, settings) or {"points": system.point_scores(state, sample, settings)}
+    scores = {name: _lay(branch.cpu().numpy(), cloud, resolution) for name, branch in branches.items()}
+    shares = dict.fromkeys(scores, 1 / len(scores))
+    whole, sigma = float(system.global_score(state, sample, settings)), settings.smoothing_sigma
+    found = arrays["points_3d" if "grid" not in cloud else "map_3d"].ravel()
+    parts = {"global_3d": whole, "maximum_3d": float(found.max())}
+    if len(scores) > 1:
+        parts |= _at_maximum("3d", found, _weigh(cloud, resolution, int(found.argmax()), sigma), scores, shares)
+    if photograph is not None and "map_m3d" in arrays:
+        of_rgb, image = score_rgb(photograph, state["rendering"], settings.temperature, resolution)
+        scores["rgb"] = _lay(image.ravel()[cloud["grid"]], cloud, resolution)
+        shares = {**{name: share / 2 for name, share in shares.items()}, "rgb": 0.5}
+        found = arrays["map_m3d"].ravel()
+        parts |= {"global_m3d": 0.5 * of_rgb + 0.5 * whole, "maximum_m3d": float(found.max())}
+        # All of it has been through the filter twice.
+        weights = _weigh(cloud, resolution, int(found.argmax()), sigma * np.sqrt(2))
+        parts |= _at_maximum("m3d", found, weights, scores, shares)
+    return parts
+
+
+def _lay(scores: np.ndarray, cloud: Mapping[str, np.ndarray], resolution: int) -> np.ndarray:
+    """Scores of points [n] as the filter sees them: of an organised scan all pixels, flat, 0 where no point is."""
+    if "grid" not in cloud:
+        return scores
+    image = np.zeros(resolution * resolution)
+    image[cloud["grid"]] = scores
+    return image
+
+
+def _weigh(cloud: Mapping[str, np.ndarray], resolution: int, place: int, sigma: float) -> np.ndarray:
+    """The filter's weights about a place, not normalised, for what `_lay` gives."""
+    # A filter without width takes the place itself, and what coincides with it.
+    tiny = 1e-6
+    if "grid" not in cloud:
+        apart = np.square(cloud["points"] - cloud["points"][place]).sum(axis=1, dtype=np.float64)
+        return np.exp(-apart / (2 * max(width_in_space(cloud["points"], sigma), tiny * float(apart.max() ** 0.5)) ** 2))
+    width = max(sigma * resolution / PAPER_RESOLUTION, tiny)
+    sides = [np.exp(-np.square(np.arange(resolution) - side) / (2 * width**2)) for side in divmod(place, resolution)]
+    return np.outer(*sides).ravel()
+
+
+def _at_maximum(
+    modality: str, found: np.ndarray, weights: np.ndarray, scores: Mapping[str, np.ndarray], shares: Mapping[str, float]
+) -> dict[str, float]:
+    """What each part says at the maximum, on a scale on which their weighted mean is the maximum."""
+    sums = {name: float(weights @ values) for name, values in scores.items()}
+    total = sum(shares[name] * value for name, value in sums.items())
+    scale = float(found.max()) / total if total > 0 else 0.0
+    return {f"{name}_{modality}": scale * value for name, value in sums.items()}

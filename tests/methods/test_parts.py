@@ -1,0 +1,102 @@
+"""Parts of an object's score against what the score is made of."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from cases import CPU, TAU, Case
+from scipy.ndimage import gaussian_filter
+from toy import GRID, SIZE, unit
+
+from pointad_core.methods import pointad, pointad_plus
+from pointad_core.methods.interface import Settings
+from pointad_core.methods.parts import object_parts
+from pointad_core.methods.scoring import score_branches, score_rgb, score_scan
+
+
+def photograph(seed, dim=16):
+    rng = np.random.default_rng(seed)
+    return tuple(torch.from_numpy(unit(rng.normal(size=shape))).float() for shape in ((dim,), (GRID**2, dim)))
+
+
+def given(seed, module=pointad_plus, sigma=4.0, rgb=None):
+    case = Case(seed)
+    state = {layer: rows.detach().float() for layer, rows in case.embeddings.items()}
+    return module, state, case.sample.on(CPU), case.cloud, SIZE, Settings(smoothing_sigma=sigma), rgb
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.0, 4.0])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_parts_are_what_the_branches_say_where_the_map_is_highest(seed, sigma):
+    arguments = given(seed, sigma=sigma)
+    arrays, objects = score_scan(*arguments)
+    parts = object_parts(arrays, *arguments)
+    assert list(parts) == ["global_3d", "maximum_3d", "implicit_3d", "explicit_3d"]
+    assert 0.5 * parts["global_3d"] + 0.5 * parts["maximum_3d"] == pytest.approx(objects["object_3d"])
+    assert parts["maximum_3d"] == arrays["map_3d"].max()
+    place = arrays["map_3d"].argmax()
+    # The filter's kernel ends at four widths, and the map at its border.
+    for name, smoothed in score_branches(*arguments).items():
+        assert parts[f"{name}_3d"] == pytest.approx(smoothed.ravel()[place], abs=2e-3 if sigma else 1e-6)
+    assert (parts["implicit_3d"] + parts["explicit_3d"]) / 2 == pytest.approx(parts["maximum_3d"], abs=1e-6)
+
+
+def test_parts_with_a_photograph():
+    rgb = photograph(3)
+    arguments = given(2, rgb=rgb)
+    arrays, objects = score_scan(*arguments)
+    parts = object_parts(arrays, *arguments)
+    assert 0.5 * parts["global_m3d"] + 0.5 * parts["maximum_m3d"] == pytest.approx(objects["object_m3d"])
+    of_rgb, _ = score_rgb(rgb, arguments[1]["rendering"], TAU, SIZE)
+    assert parts["global_m3d"] == pytest.approx(0.5 * parts["global_3d"] + 0.5 * of_rgb)
+    of_points = (parts["implicit_m3d"] + parts["explicit_m3d"]) / 2
+    assert (of_points + parts["rgb_m3d"]) / 2 == pytest.approx(parts["maximum_m3d"], abs=1e-6)
+    place = arrays["map_m3d"].argmax()
+    for name, smoothed in score_branches(*arguments).items():
+        twice = gaussian_filter(smoothed, 4 * SIZE / 336, mode="reflect").ravel()[place]
+        assert parts[f"{name}_m3d"] == pytest.approx(twice, abs=0.01)
+
+
+def test_a_system_of_one_branch_has_it_beside_the_photographs():
+    arguments = given(4, pointad, rgb=photograph(5))
+    arrays, _ = score_scan(*arguments)
+    parts = object_parts(arrays, *arguments)
+    assert list(parts) == ["global_3d", "maximum_3d", "global_m3d", "maximum_m3d", "points_m3d", "rgb_m3d"]
+    assert (parts["points_m3d"] + parts["rgb_m3d"]) / 2 == pytest.approx(parts["maximum_m3d"], abs=1e-6)
+    assert object_parts(arrays, *arguments[:-1]).keys() == {"global_3d", "maximum_3d"}
+
+
+def system(one, two):
+    parts = {"one": torch.from_numpy(one), "two": torch.from_numpy(two)}
+    return SimpleNamespace(
+        branches=lambda *_: parts,
+        point_scores=lambda *_: (parts["one"] + parts["two"]) / 2,
+        global_score=lambda *_: torch.tensor(0.25, dtype=torch.float64),
+        object_score=lambda probability, smoothed: probability,
+    )
+
+
+@pytest.mark.parametrize("sigma", [0, 6])
+def test_parts_of_a_cloud_without_a_grid(sigma):
+    rng = np.random.default_rng(3)
+    positions = rng.uniform(size=(4000, 3)).astype(np.float32)
+    near = np.exp(-(((positions - 0.4) / 0.1) ** 2).sum(axis=1))
+    one, two = (0.1 * rng.random(4000) + near).astype(np.float32), (0.2 * rng.random(4000)).astype(np.float32)
+    cloud = {"points": positions, "nearest": np.arange(4000)}
+    arguments = system(one, two), {}, None, cloud, SIZE, Settings(smoothing_sigma=sigma), None
+    arrays, _ = score_scan(*arguments)
+    parts = object_parts(arrays, *arguments)
+    assert parts["global_3d"] == 0.25
+    assert (parts["one_3d"] + parts["two_3d"]) / 2 == pytest.approx(parts["maximum_3d"]) == arrays["points_3d"].max()
+    place = arrays["points_3d"].argmax()
+    for name, smoothed in score_branches(*arguments).items():
+        assert parts[f"{name}_3d"] == pytest.approx(smoothed[place], abs=0.02 if sigma else 1e-6)
+
+
+def test_scores_of_nothing_are_made_of_nothing():
+    nothing = np.zeros(30, np.float32)
+    cloud = {"points": np.random.default_rng(0).normal(size=(30, 3)), "nearest": np.arange(30)}
+    arguments = system(nothing, nothing), {}, None, cloud, SIZE, Settings(), None
+    parts = object_parts(score_scan(*arguments)[0], *arguments)
+    assert parts == {"global_3d": 0.25, "maximum_3d": 0, "one_3d": 0, "two_3d": 0}
