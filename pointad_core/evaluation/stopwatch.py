@@ -6,7 +6,6 @@ every step. The first runs, in which libraries and caches are set up, do not cou
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,10 @@ from typing import Any
 
 import torch
 
+from pointad_core.errors import InputError
+
+STATUS = Path("/proc/self/status")
+"""What Linux tells of this process."""
 WHOLE = "seconds"
 """A scan from its points to its scores, with what is between the steps."""
 
@@ -69,7 +72,9 @@ def peak_memory(device: torch.device) -> Callable[[bool], float]:
 
     On a GPU what PyTorch's tensors took of it at most, by its own counter, without what its allocator keeps and what
     the driver needs. On the CPU the most that this process held of the main memory since it began, with the
-    interpreter, the libraries and the loading of the weights: the kernel's counter, which does not start anew.
+    interpreter, the libraries and the loading of the weights: the kernel's counter, which does not start anew. (Not
+    that of getrusage, which begins with what the process held that started this one.) Raises InputError where the
+    system has no such counter.
     """
 
     def of_gpu(anew: bool) -> float:
@@ -78,7 +83,10 @@ def peak_memory(device: torch.device) -> Callable[[bool], float]:
         return torch.cuda.max_memory_allocated(device) / 2**20
 
     def of_process(anew: bool) -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        lines = STATUS.read_text().splitlines() if STATUS.exists() else []
+        if (line := next((line for line in lines if line.startswith("VmHWM:")), None)) is None:
+            raise InputError(f"{STATUS} does not tell the peak of a process's memory (VmHWM), as Linux does")
+        return int(line.split()[1]) / 2**10
 
     return of_gpu if device.type == "cuda" else of_process
 
