@@ -91,12 +91,15 @@ def check_values(config: Any, path: tuple[str | int, ...] = ()) -> None:
         raise InputError(f"config: {name_key(path)} is {config}, expected at most {LARGEST}")
     elif isinstance(config, float) and not math.isfinite(config):
         raise InputError(f"config: {name_key(path)} is {config}, expected a finite number")
+    elif isinstance(config, float) and config and not SMALLEST <= abs(config) <= LARGEST:
+        raise InputError(f"config: {name_key(path)} is {config}, expected 0 or a size of {SMALLEST} to {LARGEST}")
     elif isinstance(config, float) and config.is_integer() and path and _name(path) in INTEGERS:
         raise InputError(f"config: {name_key(path)} is {config}, expected integer: {int(config)}")
 
 
-LARGEST = 2**32 - 1
-"""Of any number without a fraction: those that a generator takes as its seed go so far."""
+SMALLEST, LARGEST = 1e-9, 2**32 - 1
+"""Sizes of numbers. Seeds of a generator go as far as the largest; beyond both, squares and quotients can leave what a
+number can hold."""
 
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),

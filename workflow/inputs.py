@@ -273,8 +273,9 @@ def picture_scores(config: Config, wildcards: Any) -> list[str]:
 
 
 def drawn_scans(config: Config, wildcards: Any) -> list[str] | None:
-    """Scans that a contact sheet shows, where the category names some."""
-    return plan.subset_of(config, wildcards.dataset, [wildcards.category]).get(wildcards.category)
+    """Scans that a contact sheet or a page shows, where the category names some."""
+    category = plan.category_of(config, wildcards.dataset, wildcards.category)
+    return category.get("pictures") or category.get("scans")
 
 
 def split_metrics(config: Config, wildcards: Any) -> list[str]:

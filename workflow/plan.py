@@ -163,7 +163,7 @@ def generated_by(config: Config, dataset: str, category: str, shard: str) -> dic
 
 
 def subset_of(config: Config, dataset: str, categories: Iterable[str]) -> dict[str, list[str]]:
-    """Scans that metrics and pictures count, of those categories that name some."""
+    """Scans that metrics count, of those categories that name some."""
     named = {category: category_of(config, dataset, category).get("scans") for category in categories}
     return {category: list(scans) for category, scans in named.items() if scans}
 

@@ -38,7 +38,10 @@ def add_train_splits(config: dict[str, Any]) -> None:
     for name in [name for name, of in datasets.items() if of["split"] == TEST and not is_derived(name)]:
         given = {key: value for key, value in datasets[name].items() if key not in OWN}
         # Names of scans are those of the test split.
-        own = {key: {word: of[word] for word in of or () if word != "scans"} for key, of in given["categories"].items()}
+        own = {
+            key: {word: of[word] for word in of or () if word not in ("scans", "pictures")}
+            for key, of in given["categories"].items()
+        }
         split = {**given, "categories": own, "auxiliary": [], "variant_of": name, "split": TRAIN}
         if split["layout"] == "real3d":
             # Prototypes show the object from all sides, scans one: as densely with twice the points.

@@ -6,6 +6,7 @@ with RGB it is the mean of what the branches say and what the photograph does.
 """
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 import torch
@@ -43,12 +44,13 @@ def object_parts(
         parts |= _at_maximum("3d", found, _weigh(cloud, resolution, int(found.argmax()), sigma), scores, shares)
     if photograph is not None and "map_m3d" in arrays:
         of_rgb, image = score_rgb(photograph, state["rendering"], settings.temperature, resolution)
-        scores["rgb"] = _lay(image.ravel()[cloud["grid"]], cloud, resolution)
+        whole_image = settings.rgb_map == "pixels"
+        scores["rgb"] = image.ravel() if whole_image else _lay(image.ravel()[cloud["grid"]], cloud, resolution)
         shares = {**{name: share / 2 for name, share in shares.items()}, "rgb": 0.5}
         found = arrays["map_m3d"].ravel()
         parts |= {"global_m3d": 0.5 * of_rgb + 0.5 * whole, "maximum_m3d": float(found.max())}
         # All of it has been through the filter twice.
-        weights = _weigh(cloud, resolution, int(found.argmax()), sigma * np.sqrt(2))
+        weights = _weigh(cloud, resolution, int(found.argmax()), sigma, times=2)
         parts |= _at_maximum("m3d", found, weights, scores, shares)
     return parts
 
@@ -62,16 +64,25 @@ def _lay(scores: np.ndarray, cloud: Mapping[str, np.ndarray], resolution: int) -
     return image
 
 
-def _weigh(cloud: Mapping[str, np.ndarray], resolution: int, place: int, sigma: float) -> np.ndarray:
-    """The filter's weights about a place, not normalised, for what `_lay` gives."""
-    # A filter without width takes the place itself, and what coincides with it.
-    tiny = 1e-6
-    if "grid" not in cloud:
-        apart = np.square(cloud["points"] - cloud["points"][place]).sum(axis=1, dtype=np.float64)
-        return np.exp(-apart / (2 * max(width_in_space(cloud["points"], sigma), tiny * float(apart.max() ** 0.5)) ** 2))
-    width = max(sigma * resolution / PAPER_RESOLUTION, tiny)
-    sides = [np.exp(-np.square(np.arange(resolution) - side) / (2 * width**2)) for side in divmod(place, resolution)]
-    return np.outer(*sides).ravel()
+def _weigh(cloud: Mapping[str, np.ndarray], resolution: int, place: int, sigma: float, times: int = 1) -> np.ndarray:
+    """What each of the scores of `_lay` counts at a place after the filter, up to a factor."""
+    if "grid" in cloud:
+        filtered = np.linalg.matrix_power(_filter_line(resolution, sigma), times)
+        return np.outer(*(filtered[side] for side in divmod(place, resolution))).ravel()
+    apart = np.square(cloud["points"] - cloud["points"][place]).sum(axis=1, dtype=np.float64)
+    width = width_in_space(cloud["points"], sigma)
+    return np.exp(-apart / (2 * width**2)) if width > 0 else (apart == 0).astype(np.float64)
+
+
+@cache
+def _filter_line(resolution: int, sigma: float) -> np.ndarray:
+    """The filter of a line of pixels, f8 [S, S]: what each counts, by columns, at each, by rows."""
+    from scipy.ndimage import gaussian_filter
+
+    # Of the lines that stand side by side as columns.
+    width = sigma * resolution / PAPER_RESOLUTION
+    lines: np.ndarray = gaussian_filter(np.eye(resolution), (width, 0), mode="reflect", truncate=4.0)
+    return lines
 
 
 def _at_maximum(

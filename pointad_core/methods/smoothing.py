@@ -7,6 +7,8 @@ nothing to do with each other: they are filtered over their neighbours in space,
 
 import numpy as np
 
+MOST_CELLS = 1e8
+"""Of the grid on which a cloud's scores are filtered; it takes 8 bytes a cell three times."""
 PAPER_RESOLUTION = 336  # side of the maps for which sigma is given in pixels
 
 
@@ -47,8 +49,9 @@ def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.nd
     scores: float [n]; points: float [n, 3]; sigma: pixels of an organised map of the same object at S = 336.
     Scores and counts are spread trilinearly over a grid of half a sigma, filtered there axis by axis, and read back;
     their quotient is the weighted mean to about a percent of the scores' range, in time linear in n where the sum over
-    all neighbours within 4 sigma takes thousands per point. Stays within the range of the scores and does not depend on
-    the order of the points. Returns float32 [n].
+    all neighbours within 4 sigma takes thousands per point. Where the grid would fill the memory sigma is so small that
+    these neighbours are few, and the sum is taken. Stays within the range of the scores and does not depend on the
+    order of the points. Returns float32 [n].
     """
     scores = np.asarray(scores, dtype=np.float64)
     width = width_in_space(points, sigma)
@@ -57,6 +60,8 @@ def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.nd
 
     # In cells of the grid, two a sigma, from the cloud's corner: the result does not change with its position.
     places = (points - points.min(axis=0).astype(np.float64)) * (2.0 / width)
+    if np.prod(places.max(axis=0) + 2) > MOST_CELLS:
+        return _sum_neighbours(scores, points, width)
     cells = np.floor(places).astype(np.intp)
     fractions, shape = places - cells, tuple(cells.max(axis=0) + 2)
     corners = [
@@ -79,3 +84,14 @@ def smooth_points(scores: np.ndarray, points: np.ndarray, sigma: float) -> np.nd
 
     smoothed = read(spread(scores)) / read(spread(np.ones_like(scores)))
     return np.clip(smoothed, scores.min(), scores.max()).astype(np.float32)
+
+
+def _sum_neighbours(scores: np.ndarray, points: np.ndarray, width: float) -> np.ndarray:
+    """Mean of scores f8 [n] over the neighbours within 4 widths, by the weights of the filter: float32 [n]."""
+    from scipy.spatial import KDTree
+
+    tree = KDTree(points)
+    near = tree.sparse_distance_matrix(tree, 4 * width, output_type="coo_matrix")
+    weights = np.exp(-np.square(near.data) / (2 * width**2))
+    total, norm = (np.bincount(near.row, weights * part, len(scores)) for part in (scores[near.col], 1.0))
+    return (total / norm).astype(np.float32)

@@ -73,6 +73,18 @@ def test_points_are_within_two_percent_of_the_sum_over_all_neighbours(seed, sigm
     assert np.abs(got - wanted).mean() < 0.002
 
 
+@pytest.mark.parametrize("sigma", [0.01, 0.3])
+def test_a_narrow_filter_sums_over_the_neighbours_instead_of_filling_the_memory(sigma):
+    points, scores = shell(1)
+    # Twice as many points as places, and a cluster finer than the filter.
+    points = np.concatenate([points, points, points[0] + np.random.default_rng(0).normal(size=(50, 3)) * 1e-5])
+    scores = np.concatenate([scores, 1 - scores, np.linspace(0, 1, 50)])
+    width = sigma * max(np.ptp(points, axis=0)) * 1.4 / 336
+    got = smooth_points(scores, points, sigma)
+    np.testing.assert_allclose(got, naive_points(scores, points, width), atol=2e-3)
+    assert np.abs(got - scores).max() > 0.3
+
+
 def test_width_in_space_is_that_of_the_organised_grid():
     """A plane seen from the front, filling 1 / 1.4 of the image: both filters blur a step alike."""
     side = 240  # of 336

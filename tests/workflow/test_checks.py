@@ -264,6 +264,15 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"methods": {"pointad": {"smoothing_sigma": math.nan}}}, "config: methods.pointad.smoothing_sigma is nan, expec"),
     ({"view_sets": {"mine": {"tilt": math.inf, "x": [0]}}}, "config: view_sets.mine.tilt is inf, expected a finite n"),
     ({"view_sets": {"mine": {"x": [0, -math.inf]}}}, "config: view_sets.mine.x[1] is -inf, expected a finite number"),
+    (
+        {"methods": {"pointad": {"smoothing_sigma": 1e-30}}},
+        "smoothing_sigma is 1e-30, expected 0 or a size of 1e-09 to",
+    ),
+    ({"methods": {"pointad": {"temperature": 1e300}}}, "methods.pointad.temperature is 1e+300, expected 0 or a size"),
+    ({"methods": {"pointad": {"smoothing_sigma": 1000}}}, "smoothing_sigma is 1000, expected number >= 0 and <= 336"),
+    ({"renderings": {"standard": {"window": 2**20}}}, "window is 1048576, expected integer >= 14 and <= 16384"),
+    ({"view_sets": {"mine": {"tilt": 1e6, "x": [0]}}}, "view_sets.mine.tilt is 1000000.0, expected number >= -360"),
+    (with_data(point_size=5000), "datasets.mvtec3d.point_size is 5000, expected integer >= 1 and <= 1024"),
     (with_data(categories={True: None}), "datasets.mvtec3d.categories has the name True, which YAML reads as bool and"),
     (with_data(categories={1: None}), "the name 1, which YAML reads as int and not as text; put it in quotes"),
     (

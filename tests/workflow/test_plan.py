@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -299,6 +300,19 @@ def test_a_subset_is_of_the_categories_that_name_one() -> None:
     assert plan.subset_of(config, "parts", ["bagel", "carrot"]) == {"bagel": ["dent/000", "good/001"]}
     assert plan.cloud_options(config, "parts") == plan.cloud_options(complete(small()), "parts")
     assert [entry.get("scans") for entry in tables.gallery(config)] == [["dent/000", "good/001"]]
+
+
+def test_pictures_show_the_scans_that_the_category_names_for_them() -> None:
+    place = SimpleNamespace(dataset="parts", category="bagel")
+    assert inputs.drawn_scans(complete(small()), place) is None
+    config = small()
+    bagel = config["datasets"]["parts"]["categories"]["bagel"]
+    bagel["scans"] = ["dent/000", "good/001"]
+    assert inputs.drawn_scans(complete(config), place) == ["dent/000", "good/001"]
+    bagel["pictures"] = ["hole/002"]
+    config = complete(config)
+    assert inputs.drawn_scans(config, place) == ["hole/002"]
+    assert plan.subset_of(config, "parts", ["bagel"]) == {"bagel": ["dent/000", "good/001"]}
 
 
 def test_labels_tell_methods_of_one_system_apart() -> None:
