@@ -28,8 +28,8 @@ PAPER_DEVICE = "an NVIDIA RTX 3090 with 24 GB"
 _LOCAL = {PUBLISHED["p_auroc"]: "P-AUROC", PUBLISHED["aupro"]: "AUPRO"}
 _GLOBAL = {PUBLISHED["i_auroc"]: "I-AUROC", PUBLISHED["ap"]: "AP"}
 _MEMORY = {
-    "gpu": "what PyTorch's tensors took of the GPU at most, by its own counter",
-    "process": "the most that the system's process held of the main memory, with the interpreter, the libraries and "
+    "gpu": "What PyTorch's tensors took of the GPU at most, by its own counter",
+    "process": "The most that the system's process held of the main memory, with the interpreter, the libraries and "
     "the loading of the weights",
 }
 
@@ -138,15 +138,16 @@ def _number(value: float, name: str) -> str:
         return percent(value)
     if name == "memory_mb":
         return f"{value:.0f}"
-    # As many digits as can be told apart: three, and not more than milliseconds.
-    return f"{value:.3g}" if value >= 1 else f"{value:.3f}" if name != "scans_per_second" else f"{value:.2f}"
+    return f"{value:.2f}" if name == "scans_per_second" or value >= 1 else f"{value:.3f}"
 
 
 def _cell(row: Mapping[str, Any], name: str) -> str:
     cell, paper = _number(row[name], name), row.get(f"published_{name}")
     if paper is None or isnan(paper):
         return cell
-    return rf"{cell} {{\scriptsize\textcolor{{gray}}{{({_number(paper, name)})}}}}"
+    # The paper gives hundredths of a second.
+    text = f"{paper:.2f}" if name == "seconds" else _number(paper, name)
+    return rf"{cell} {{\scriptsize\textcolor{{gray}}{{({text})}}}}"
 
 
 def overhead_tex(rows: pd.DataFrame, steps: Sequence[str], options: Mapping[str, Any]) -> str:
