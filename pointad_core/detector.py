@@ -30,7 +30,7 @@ from pointad_core.methods.aggregation import prepare
 from pointad_core.methods.interface import Restore, Settings
 from pointad_core.methods.parts import object_parts
 from pointad_core.methods.registry import System, load
-from pointad_core.methods.scoring import restore, score_branches, score_scan
+from pointad_core.methods.scoring import Answers, ask, restore, score_branches, score_scan
 from pointad_core.methods.segmentation import PointSample, Sample, anomaly_logits, make_sample, upsample
 from pointad_core.methods.shipped import ORGANISED
 from pointad_core.rendering import registry as renderers
@@ -63,6 +63,8 @@ class Detection:
     """What the scores stage keeps of a scan: map_3d and map_m3d [S, S], or points_3d and original_3d."""
     objects: dict[str, float]
     """object_3d and, with a photograph, object_m3d."""
+    answers: Answers
+    """What the system said, of which all of these are made."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ class Detector:
         prompts file, and for a key that does not exist.
         """
         made = read_provenance(prompts)
+        if made.get("system", {}).get("unsupervised"):
+            told = f"holds what an unsupervised system has learnt of {made['category']!r}, and no prompts"
+            raise InputError(f"{prompts}: {told}; such a system scores in the workflow alone")
         if missing := [key for key in ("system", "settings", "model", "inputs") if key not in made]:
             raise InputError(f"{prompts}: does not say {', '.join(missing)}; train the prompts again")
         inputs, entry = made["inputs"], System(**made["system"])
@@ -171,21 +176,23 @@ class Detector:
     def judge(self, seen: Seen, name: str = "object") -> Detection:
         """Score a scan that was looked at."""
         with self.watch("scores"):
-            arrays, objects = score_scan(load(self.system), self.restored(name), *self._given(seen))
+            system, state, resolution = load(self.system), self.restored(name), self.clouds["resolution"]
+            answers = ask(system, state, seen.sample, resolution, self.settings, seen.photograph)
+            arrays, objects = score_scan(answers, system, seen.cloud, resolution, self.settings)
             key = "m3d" if seen.photograph is not None else "3d"
             found = f"map_{key}" if isinstance(seen.raw, Organised) else "original_3d"
             points = arrays[found] if found == "original_3d" else self._to_points(arrays[found], seen)
-        return Detection(points, objects[f"object_{key}"], arrays, objects)
+        return Detection(points, objects[f"object_{key}"], arrays, objects, answers)
 
-    def branches(self, seen: Seen, name: str = "object") -> dict[str, np.ndarray]:
-        """What the scores are made of, for each point as it was given like `Detection.points`: "implicit" and
+    def branches(self, seen: Seen, found: Detection) -> dict[str, np.ndarray]:
+        """What the scores of a scan are made of, for each point as it was given like `Detection.points`: "implicit" and
         "explicit" of PointAD+, and "rgb" with a photograph; of a system of one branch nothing but that."""
-        parts = score_branches(load(self.system), self.restored(name), *self._given(seen))
+        parts = score_branches(found.answers, seen.cloud, self.clouds["resolution"], self.settings)
         return {branch: self._to_points(part, seen) for branch, part in parts.items()}
 
-    def score_parts(self, seen: Seen, found: Detection, name: str = "object") -> dict[str, float]:
+    def score_parts(self, seen: Seen, found: Detection) -> dict[str, float]:
         """What the object's score is made of, by name and modality (`methods.parts.object_parts`)."""
-        return object_parts(found.arrays, load(self.system), self.restored(name), *self._given(seen))
+        return object_parts(found.answers, found.arrays, seen.cloud, self.clouds["resolution"], self.settings)
 
     def view_maps(self, seen: Seen, name: str = "object") -> np.ndarray:
         """The map of each view that was rendered, float32 [K, S, S]: what the rendering prompts say of its pixels,
@@ -195,9 +202,6 @@ class Detector:
             return np.zeros((0, size, size), np.float32)
         logits = anomaly_logits(seen.sample.patches, state["rendering"], self.settings.temperature)
         return upsample(torch.sigmoid(logits), size).cpu().numpy()
-
-    def _given(self, seen: Seen) -> tuple[Any, ...]:
-        return seen.sample, seen.cloud, self.clouds["resolution"], self.settings, seen.photograph
 
     def _to_points(self, smoothed: np.ndarray, seen: Seen) -> np.ndarray:
         """Smoothed scores at the points as they were given."""

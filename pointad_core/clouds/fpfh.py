@@ -10,7 +10,7 @@ LENGTH = 33
 def compute_fpfh(
     points: np.ndarray, normal_radius: float, normal_neighbours: int, radius: float, neighbours: int
 ) -> np.ndarray:
-    """FPFH f4[n,33] of points [n,3]: three histograms of 11 bins, each of which sums up to 100, or to 0 for a point
+    """FPFH f4[n,33] of points [n,3]: three histograms of 11 bins, each of which sums up to 200, or to 0 for a point
     without neighbours.
 
     Normals are those of the plane through at most `normal_neighbours` points within `normal_radius`, with an arbitrary

@@ -30,7 +30,7 @@ def coreset(
     count = max(1, int(share * n))
     if count >= n:
         return torch.arange(n)
-    return farthest_first(project(parts, seed, device), count).sort().values.cpu()
+    return farthest_first(_centre(project(parts, seed, device)), count).sort().values.cpu()
 
 
 def project(parts: Sequence[torch.Tensor], seed: int, device: torch.device) -> torch.Tensor:
@@ -56,20 +56,40 @@ def project(parts: Sequence[torch.Tensor], seed: int, device: torch.device) -> t
     return projected
 
 
+def _centre(points: torch.Tensor) -> torch.Tensor:
+    """Points moved so that their mean is the origin, in place."""
+    points -= points.mean(0)
+    return points
+
+
 def farthest_first(points: torch.Tensor, count: int) -> torch.Tensor:
-    """Indices i8[count] of points float32 [n, d], each the one farthest from those before it, from the first on; of
-    several as far the first. Of points in one place none is taken before all others have been."""
-    points = points - points.mean(0)  # distances from products of what is near the origin lose fewest digits
+    """Indices i8[count] of points float32 [n, d], each the one farthest from those before it, from the first on. Of
+    points in one place none is taken before all others have been.
+
+    Looked at are those points alone that a new one can be nearer to than any before: along the direction in which the
+    points spread most they lie no farther from it than the farthest point from all before. With features of scans that
+    is one in five to twelve. Distances from products lose fewest digits where the points lie around the origin.
+    """
+    some = points[:: max(1, len(points) // 10_000)].double()  # which direction it is costs time alone
+    spread = torch.linalg.eigh(some.T @ some).eigenvectors[:, -1]
+    place = points @ spread.to(points.dtype)
+    order = place.argsort(stable=True)
+    points, place = points[order], place[order]
     squares = points.square().sum(1)
+    beyond = 1e-4 * float(place[-1] - place[0])  # for what rounding may do to a place
     nearest_chosen = torch.full_like(squares, torch.inf)
     chosen = torch.zeros(count, dtype=torch.int64, device=points.device)
-    for index in range(1, count):
-        last = chosen[index - 1]
-        squared = torch.addmv(squares, points, points[last], alpha=-2) + squares[last]
-        torch.minimum(nearest_chosen, squared.clamp_(min=0), out=nearest_chosen)
+    last = order.argmin()
+    for index in range(count):
+        chosen[index] = last
+        reach = nearest_chosen[last].sqrt() + beyond
+        low, high = torch.searchsorted(place, torch.stack([place[last] - reach, place[last] + reach])).tolist()
+        near, known = points[low : high + 1], nearest_chosen[low : high + 1]
+        squared = torch.addmv(squares[low : high + 1], near, points[last], alpha=-2) + squares[last]
+        torch.minimum(known, squared.clamp_(min=0), out=known)
         nearest_chosen[last] = -torch.inf
-        chosen[index] = nearest_chosen.argmax()
-    return chosen
+        last = nearest_chosen.argmax()
+    return order[chosen]
 
 
 def nearest(queries: torch.Tensor, bank: torch.Tensor, k: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

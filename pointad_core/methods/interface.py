@@ -80,9 +80,8 @@ class Scoring(Protocol):
     """What every system's module offers; `sample` is a `segmentation.Sample`, or a `segmentation.PointSample` for a
     system that reads clouds alone.
 
-    One whose point scores are put together from branches may offer `branches(state, sample, settings)` as well, which
-    gives each branch's scores float [n] by its name, whose mean are the point scores; pictures, and the parts of an
-    object's score (`parts`), then show them apart.
+    One whose point scores are the mean of branches offers `branches(state, sample, settings)` as well, which gives each
+    branch's scores float [n] by its name; it is asked instead, and pictures show the branches apart.
     """
 
     def restore(

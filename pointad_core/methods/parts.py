@@ -9,24 +9,18 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
-import torch
 
-from pointad_core.methods.interface import Scoring, Settings, State
-from pointad_core.methods.scoring import branches_of, score_rgb
-from pointad_core.methods.segmentation import PointSample, Sample
+from pointad_core.methods.interface import Settings
+from pointad_core.methods.scoring import Answers
 from pointad_core.methods.smoothing import PAPER_RESOLUTION, width_in_space
 
 
-@torch.no_grad()
 def object_parts(
+    answers: Answers,
     arrays: Mapping[str, np.ndarray],
-    system: Scoring,
-    state: State,
-    sample: Sample | PointSample,
     cloud: Mapping[str, np.ndarray],
     resolution: int,
     settings: Settings,
-    photograph: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> dict[str, float]:
     """Parts of a scan's object scores; arrays: what `scoring.score_scan` returns of it, the rest as there.
 
@@ -34,16 +28,16 @@ def object_parts(
     maximum_3d. With RGB also global_m3d, maximum_m3d, those of the branches at its place, or points_m3d of a system
     that has none, and rgb_m3d: maximum_m3d is the mean of rgb_m3d and the branches' mean.
     """
-    branches = branches_of(system)(state, sample, settings) or {"points": system.point_scores(state, sample, settings)}
-    scores = {name: _lay(branch.cpu().numpy(), cloud, resolution) for name, branch in branches.items()}
+    branches = answers.branches or {"points": answers.points}
+    scores = {name: _lay(branch, cloud, resolution) for name, branch in branches.items()}
     shares = dict.fromkeys(scores, 1 / len(scores))
-    whole, sigma = float(system.global_score(state, sample, settings)), settings.smoothing_sigma
+    whole, sigma = answers.probability, settings.smoothing_sigma
     found = arrays["points_3d" if "grid" not in cloud else "map_3d"].ravel()
     parts = {"global_3d": whole, "maximum_3d": float(found.max())}
     if len(scores) > 1:
         parts |= _at_maximum("3d", found, _weigh(cloud, resolution, int(found.argmax()), sigma), scores, shares)
-    if photograph is not None and "map_m3d" in arrays:
-        of_rgb, image = score_rgb(photograph, state["rendering"], settings.temperature, resolution)
+    if answers.rgb is not None and "map_m3d" in arrays:
+        of_rgb, image = answers.rgb
         whole_image = settings.rgb_map == "pixels"
         scores["rgb"] = image.ravel() if whole_image else _lay(image.ravel()[cloud["grid"]], cloud, resolution)
         shares = {**{name: share / 2 for name, share in shares.items()}, "rgb": 0.5}

@@ -8,6 +8,7 @@ implementation takes the whole map: `rgb_map`.)
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,41 +33,70 @@ def score_rgb(
     return float(probability), upsample(probabilities[None], resolution)[0].cpu().numpy()
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a system says of a scan of n points, before the filter."""
+
+    points: np.ndarray
+    """float32 [n], the points' scores."""
+    branches: Mapping[str, np.ndarray]
+    """float32 [n] by name, of which `points` is the mean; none of a system of one branch."""
+    probability: float
+    """Of the cloud as a whole."""
+    rgb: tuple[float, np.ndarray] | None
+    """Of the photograph, if the system takes it in: its probability and its map, float32 [S, S]."""
+
+
 @torch.no_grad()
-def score_scan(
+def ask(
     system: Scoring,
     state: State,
     sample: Sample | PointSample,
-    cloud: Mapping[str, np.ndarray],
     resolution: int,
     settings: Settings,
     photograph: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> Answers:
+    """What a system says of a scan; all scores and what they are made of are put together from it.
+
+    photograph: global [d] and patch features [P, d] of the RGB image, if the system takes it in. Raises InputError for
+    scores that are not finite.
+    """
+    branches = branches_of(system)(state, sample, settings)
+    parts = branches.values()
+    points = sum(part / len(parts) for part in parts) if parts else system.point_scores(state, sample, settings)
+    assert isinstance(points, torch.Tensor)
+    if not points.isfinite().all():
+        raise InputError("its scores are not finite")
+    return Answers(
+        points.cpu().numpy(),
+        {name: part.cpu().numpy() for name, part in branches.items()},
+        float(system.global_score(state, sample, settings)),
+        None if photograph is None else score_rgb(photograph, state["rendering"], settings.temperature, resolution),
+    )
+
+
+def score_scan(
+    answers: Answers, system: Scoring, cloud: Mapping[str, np.ndarray], resolution: int, settings: Settings
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Smoothed scores and object scores of one scan, as the scores store keeps them.
 
     cloud: of an organised scan `grid`, integer [n], its points' pixels (flat, row-major); else `points`, float [n, 3],
-    and `nearest`, integer [N], each original point's nearest kept one. photograph: global [d] and patch features [P, d]
-    of the RGB image, if the system takes it in.
+    and `nearest`, integer [N], each original point's nearest kept one.
 
     Returns arrays and objects. Of an organised scan map_3d (A^m) and, with RGB, map_m3d = G(0.5 A^m + 0.5 G(S_a^rgb)),
     float32 [S, S]; else points_3d float32 [n] (A^m, filtered over neighbours in space) and original_3d float32 [N].
-    object_3d and, with RGB, object_m3d, of the mean of both probabilities and map_m3d. Raises InputError for scores
-    that are not finite.
+    object_3d and, with RGB, object_m3d, of the mean of both probabilities and map_m3d.
     """
-    points = system.point_scores(state, sample, settings).cpu().numpy()
-    probability = float(system.global_score(state, sample, settings))
-    if not np.isfinite(points).all():
-        raise InputError("its scores are not finite")
-    smoothed = smooth(points, cloud, resolution, settings)
-    objects = {"object_3d": system.object_score(probability, smoothed)}
+    smoothed = smooth(answers.points, cloud, resolution, settings)
+    objects = {"object_3d": system.object_score(answers.probability, smoothed)}
     if "grid" not in cloud:
         return {"points_3d": smoothed, "original_3d": smoothed[cloud["nearest"]]}, objects
     maps = {"map_3d": smoothed}
-    if photograph is not None:
-        of_rgb, scores = score_rgb(photograph, state["rendering"], settings.temperature, resolution)
+    if answers.rgb is not None:
+        probability, scores = answers.rgb
         both = 0.5 * smoothed + 0.5 * smooth_rgb(scores, cloud, settings)
         maps["map_m3d"] = smooth_image(both, cloud, settings)
-        objects["object_m3d"] = system.object_score(0.5 * of_rgb + 0.5 * probability, maps["map_m3d"])
+        objects["object_m3d"] = system.object_score(0.5 * probability + 0.5 * answers.probability, maps["map_m3d"])
     return maps, objects
 
 
@@ -98,26 +128,17 @@ def smooth_rgb(scores: np.ndarray, cloud: Mapping[str, np.ndarray], settings: Se
     return smooth(scores.ravel()[cloud["grid"]], cloud, len(scores), settings)
 
 
-@torch.no_grad()
 def score_branches(
-    system: Scoring,
-    state: State,
-    sample: Sample | PointSample,
-    cloud: Mapping[str, np.ndarray],
-    resolution: int,
-    settings: Settings,
-    photograph: tuple[torch.Tensor, torch.Tensor] | None = None,
+    answers: Answers, cloud: Mapping[str, np.ndarray], resolution: int, settings: Settings
 ) -> dict[str, np.ndarray]:
     """What the scores are made of, smoothed alike: by the branch's name [S, S] of an organised scan, else [n].
 
     "implicit" and "explicit" of a system that has both layers (its module's `branches`), and "rgb" with a photograph;
-    none of a system without. Arguments as of `score_scan`.
+    none of a system without. cloud: as of `score_scan`.
     """
-    parts = {name: part.cpu().numpy() for name, part in branches_of(system)(state, sample, settings).items()}
-    smoothed = {name: smooth(part, cloud, resolution, settings) for name, part in parts.items()}
-    if photograph is not None:
-        of_rgb = score_rgb(photograph, state["rendering"], settings.temperature, resolution)[1]
-        smoothed["rgb"] = smooth_rgb(of_rgb, cloud, settings)
+    smoothed = {name: smooth(part, cloud, resolution, settings) for name, part in answers.branches.items()}
+    if answers.rgb is not None:
+        smoothed["rgb"] = smooth_rgb(answers.rgb[1], cloud, settings)
     return smoothed
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from pointad_core.clip.checkpoints import read_checkpoint
@@ -52,48 +51,55 @@ def _load_clip(model: tuple[tuple[str, Any], ...], device: torch.device) -> Towe
 
 @lru_cache(maxsize=1)
 def _load_residual(network: str, device: torch.device) -> Tower:
-    layers = residual_network(read_checkpoint(network), network).to(device)
+    weights = {name: tensor.to(device).float() for name, tensor in read_checkpoint(network).items()}
     mean, deviation = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, DEVIATION))
 
     @torch.no_grad()
     def read(photograph: np.ndarray) -> list[torch.Tensor]:
         image = torch.from_numpy(photograph).to(device).permute(2, 0, 1).float() / 255
         small = F.interpolate(image[None], size=SIDE, mode="bilinear", antialias=True, align_corners=False)
-        second = layers[0]((small - mean) / deviation)
-        return [second[0], layers[1](second)[0]]
-
-    return read
-
-
-def residual_network(tensors: Mapping[str, torch.Tensor], origin: str) -> nn.ModuleList:
-    """A residual network of bottlenecks up to its block 2, and its block 3, as its tensors describe it.
-
-    tensors: with torchvision's names; numbers of layers and their width are read off them, so that a WideResNet50-2 is
-    one of many. What stands behind block 3 is passed over. Raises InputError for anything else.
-    """
-    from torchvision.models.resnet import Bottleneck, ResNet
+        return [part[0] for part in residual_maps(weights, (small - mean) / deviation)]
 
     try:
-        width = tensors["layer1.0.conv1.weight"].shape[0]
-        numbers = [len({name.split(".")[1] for name in tensors if name.startswith(f"layer{i}.")}) for i in (1, 2, 3)]
-        with torch.device("meta"):
-            whole = ResNet(Bottleneck, [*numbers, 1], width_per_group=width)
-        wanted = {name for name in whole.state_dict() if not name.startswith(("layer4.", "fc."))}
-        kept = {name: tensor.float() for name, tensor in tensors.items() if name in wanted}
-        kept = {
-            name: tensor.long() if name.endswith("num_batches_tracked") else tensor for name, tensor in kept.items()
-        }
-        for name in wanted - kept.keys():
-            # Files of older versions do not count their batches.
-            if not name.endswith("num_batches_tracked"):
-                raise KeyError(name)
-            kept[name] = torch.tensor(0)
-        whole.layer4, whole.fc = nn.Identity(), nn.Identity()
-        whole.load_state_dict(kept, assign=True)
+        read(np.zeros((SIDE, SIDE, 3), np.uint8))
     except (KeyError, RuntimeError) as error:
         told = str(error).replace("\n", " ")
         raise InputError(
-            f"{origin}: no residual network with torchvision's names, such as WideResNet50-2 ({told})"
+            f"{network}: no residual network of bottlenecks with torchvision's names, as WideResNet50-2 is one ({told})"
         ) from error
-    stem = nn.Sequential(whole.conv1, whole.bn1, whole.relu, whole.maxpool, whole.layer1, whole.layer2)
-    return nn.ModuleList([stem, whole.layer3]).eval()
+    return read
+
+
+def residual_maps(weights: Mapping[str, torch.Tensor], images: torch.Tensor) -> list[torch.Tensor]:
+    """Feature maps of the blocks 2 and 3, of a WideResNet50-2 float32 [B, 512, h/8, w/8] and [B, 1024, h/16, w/16].
+
+    weights: with torchvision's names; how many layers a block has, and how wide they are, is read off them. What
+    stands behind block 3 is passed over. images: float32 [B, 3, h, w], normalised. Raises KeyError or RuntimeError
+    where a tensor is missing or of another shape.
+    """
+
+    def convolve(x: torch.Tensor, layer: str, norm: str, stride: int = 1) -> torch.Tensor:
+        kernel = weights[f"{layer}.weight"]
+        x = F.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2)
+        mean, variance, scale, shift = (
+            weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(x, mean, variance, scale, shift)
+
+    x = F.max_pool2d(convolve(images, "conv1", "bn1", 2).relu(), 3, 2, 1)
+    found = []
+    for block in ("layer1", "layer2", "layer3"):
+        numbers = {int(name.split(".")[1]) for name in weights if name.startswith(f"{block}.")}
+        if not numbers:
+            raise KeyError(block)
+        for number in sorted(numbers):
+            layer = f"{block}.{number}"
+            stride = 2 if block != "layer1" and number == 0 else 1
+            y = convolve(x, f"{layer}.conv1", f"{layer}.bn1").relu()
+            y = convolve(y, f"{layer}.conv2", f"{layer}.bn2", stride).relu()
+            y = convolve(y, f"{layer}.conv3", f"{layer}.bn3")
+            if number == 0:
+                x = convolve(x, f"{layer}.downsample.0", f"{layer}.downsample.1", stride)
+            x = (x + y).relu()
+        found.append(x)
+    return found[1:]

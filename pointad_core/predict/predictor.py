@@ -193,8 +193,8 @@ class Predictor:
             seen = suit(detector, scan, self.wanted.point_size).look(raw)
             looked = time.perf_counter()
             found = detector.judge(seen, self.name)
-            branches = detector.branches(seen, self.name)
-            parts = detector.score_parts(seen, found, self.name)
+            branches = detector.branches(seen, found)
+            parts = detector.score_parts(seen, found)
             maps = detector.view_maps(seen, self.name)
         except InputError as error:
             raise InputError(f"{scan.path}: {error}") from error

@@ -12,7 +12,7 @@ from pointad_core.errors import InputError
 from pointad_core.methods.interface import Found, Settings
 from pointad_core.methods.parts import object_parts
 from pointad_core.methods.registry import System, load
-from pointad_core.methods.scoring import restore, score_scan
+from pointad_core.methods.scoring import ask, restore, score_scan
 from pointad_core.stages.samples import SampleReader, open_samples
 from pointad_core.storage import jobs, stores
 from pointad_core.storage.prompt_files import read_prompts
@@ -60,9 +60,9 @@ def make_scores(
                             cloud = reader.clouds.load(scan, ["grid"] if organised else ["points", "nearest"])
                             sample = reader.sample(scan).on(device)
                             photograph = reader.rgb(scan) if organised and entry.rgb else None
-                            given = module, state, sample, cloud, resolution, settings, photograph
-                            arrays, objects = score_scan(*given)
-                            objects |= object_parts(arrays, *given)
+                            answers = ask(module, state, sample, resolution, settings, photograph)
+                            arrays, objects = score_scan(answers, module, cloud, resolution, settings)
+                            objects |= object_parts(answers, arrays, cloud, resolution, settings)
                     except InputError as error:
                         read = reader.stores.get("features", reader.clouds)
                         raise InputError(f"{read.path}: scan {scan!r}: {error}") from error

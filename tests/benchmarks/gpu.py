@@ -29,7 +29,7 @@ from pointad_core.clip.tower import batch_size, encode
 from pointad_core.methods.aggregation import prepare
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, load
-from pointad_core.methods.scoring import score_scan
+from pointad_core.methods.scoring import ask, score_scan
 from pointad_core.methods.segmentation import make_sample
 from pointad_core.methods.targets import make_targets
 from pointad_core.methods.training import train
@@ -150,7 +150,10 @@ def main() -> None:
     learner = module.first_weights("", settings, model, torch.Generator().manual_seed(0), device)
     state = {name: part.detach() for name, part in learner.state().items()}
     picture = photograph["global"][0], photograph["patches_vv"][0]
-    timed("scores, 3-D and RGB", lambda: score_scan(module, state, sample, cloud, SIZE, settings, picture))
+    timed(
+        "scores, 3-D and RGB",
+        lambda: score_scan(ask(module, state, sample, SIZE, settings, picture), module, cloud, SIZE, settings),
+    )
     seconds, peak = sum(row[1] for row in rows), max(row[2] for row in rows)
     print(f"{'a scan, renders to scores':<28}{1e3 * seconds:10.1f} ms{peak:10.0f} MiB")
     reached, needed = limit(device), products(clip, 9)

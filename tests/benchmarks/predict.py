@@ -82,13 +82,13 @@ def time_steps(path: Path, device: str) -> dict[str, float]:
             detector._render(cloud)
         seen = detector.look(raw)
         with step("scores"):
-            detector.judge(seen)
+            found = detector.judge(seen)
         with step("branches and maps of views"):
-            detector.branches(seen)
+            detector.branches(seen, found)
             detector.view_maps(seen)
-        found = predictor(scan)
+        whole = predictor(scan)
         with tempfile.TemporaryDirectory() as folder, step("all files"):
-            outputs.write_all(found, "part", Path(folder) / "part")
+            outputs.write_all(whole, "part", Path(folder) / "part")
     return seconds
 
 

@@ -86,7 +86,7 @@ def scalar_form(inputs: dict[str, Any]) -> tuple[Callable[[], list], Callable[[]
     from pointad_core.methods import pointad_plus
     from pointad_core.methods.aggregation import fused_norms, patch_indices
     from pointad_core.methods.interface import Settings
-    from pointad_core.methods.scoring import score_scan
+    from pointad_core.methods.scoring import ask, score_scan
     from pointad_core.methods.segmentation import Aggregation, Sample
     from pointad_core.methods.targets import make_targets
 
@@ -107,7 +107,9 @@ def scalar_form(inputs: dict[str, Any]) -> tuple[Callable[[], list], Callable[[]
 
     def score() -> list:
         g = {layer: t[layer] for layer in ("rendering", "geometry")}
-        maps, objects = score_scan(pointad_plus, g, sample.on(cpu), {"grid": inputs["grid"]}, SIZE, settings)
+        maps, objects = score_scan(
+            ask(pointad_plus, g, sample.on(cpu), SIZE, settings), pointad_plus, {"grid": inputs["grid"]}, SIZE, settings
+        )
         return [maps["map_3d"], objects["object_3d"]]
 
     return step, score

@@ -165,8 +165,11 @@ def test_points_without_regions_have_no_overlap():
     assert np.isnan(overlap).all()
 
 
-def test_the_stretched_aupro_keeps_the_thresholds_of_all_scans():
+@pytest.mark.parametrize("highest", [np.inf, 1])
+def test_the_stretched_aupro_keeps_the_thresholds_of_all_scans(highest):
     maps, masks, _ = draw_scans(np.random.default_rng(3))
+    # Cut off, so that the highest threshold finds many points.
+    maps = [np.minimum(scores, np.float32(highest)) for scores in maps]
     points = gather(maps, masks, [np.ones_like(mask) for mask in masks])
     counts = count_bins(points.stretched_edges, points.negatives, points.positives, points.weights)
     whole = stretched_replicates(counts, np.ones((1, len(maps))))

@@ -118,9 +118,9 @@ def test_the_stretched_aupro_is_what_its_thresholds_find(seed, levels):
 def test_a_threshold_does_not_find_what_lies_on_it():
     mask = np.zeros((SIDE, SIDE), dtype=bool)
     mask[2:4, 2:4] = True
-    # In even steps of 0.01 from 0 to 2: the good pixels at 1 lie on the hundredth threshold.
+    # In even steps of 0.01 from 0 to 2: the good pixels at 1 lie on a threshold, and two defective ones just above it.
     scores = np.linspace(0, 0.5, SIDE * SIDE).reshape(SIDE, SIDE)
-    scores[0], scores[2, 2:4], scores[3, 2:4], scores[5, 5] = 1, 2, 0.25, 0
+    scores[0], scores[2, 2:4], scores[3, 2:4], scores[5, 5] = 1, 2, 1.005, 0
     maps = [scores.astype(np.float32)]
     assert gather(maps, [mask]).aupro_stretched() == pytest.approx(naive_stretched(maps, [mask]), abs=1e-12)
 

@@ -22,22 +22,34 @@ def naive_farthest(points: np.ndarray, count: int) -> list[int]:
     return chosen
 
 
-@pytest.mark.parametrize("offset", [0.0, 100.0])
-def test_farthest_first_is_the_naive_one(offset):
-    points = np.random.default_rng().normal(offset, 1, (200, 5)).astype(np.float32)
-    assert farthest_first(torch.from_numpy(points), 60).tolist() == naive_farthest(points, 60)
+@pytest.mark.parametrize("spread", [(1, 1, 1, 1, 1), (9, 1, 0.3, 0.1, 0)])
+def test_farthest_first_is_the_naive_one(spread):
+    points = np.random.default_rng().normal(size=(300, 5)) * spread
+    points -= points.mean(0)
+    # In float64, for of two that are as far but for rounding either may come first.
+    assert farthest_first(torch.from_numpy(points), 150).tolist() == naive_farthest(points, 150)
+
+
+def test_in_float32_each_is_the_farthest_but_for_rounding():
+    points = np.random.default_rng().normal(size=(400, 40)).astype(np.float32)
+    chosen = farthest_first(torch.from_numpy(points), 100).tolist()
+    assert len(set(chosen)) == 100
+    for count in range(1, 100):
+        apart = np.linalg.norm(points[:, None].astype(np.float64) - points[chosen[:count]], axis=2).min(1)
+        assert apart[chosen[count]] > (1 - 1e-5) * apart.max()
 
 
 def test_points_in_one_place_are_taken_once_while_others_are_left():
     points = torch.tensor([[0.0, 0], [0, 0], [1, 0], [0, 0], [5, 5], [1, 0]])
-    assert set(farthest_first(points, 3).tolist()) == {0, 4, 2}
+    places = {tuple(points[index].tolist()) for index in farthest_first(points, 3)}
+    assert places == {(0, 0), (5, 5), (1, 0)}
     assert sorted(farthest_first(points, 6).tolist()) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_coreset_of_few_dimensions_is_not_projected_and_covers_all(monkeypatch):
-    points = np.random.default_rng().normal(size=(300, 4)).astype(np.float32)
+    points = np.random.default_rng(3).normal(100, 1, (300, 4)).astype(np.float32)
     found = coreset(torch.from_numpy(points), 0.1, seed=1, device=CPU)
-    assert found.tolist() == sorted(naive_farthest(points, 30))
+    assert sorted(naive_farthest(points, 30)) == found.tolist()
     parts = [torch.from_numpy(points[:, :1].copy()), torch.from_numpy(points[:, 1:].copy())]
     monkeypatch.setattr(banks, "BLOCK", 16)
     assert torch.equal(coreset(parts, 0.1, seed=1, device=CPU), found)

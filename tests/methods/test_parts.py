@@ -12,7 +12,7 @@ from toy import GRID, SIZE, unit
 from pointad_core.methods import pointad, pointad_plus
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.parts import object_parts
-from pointad_core.methods.scoring import score_branches, score_rgb, score_scan
+from pointad_core.methods.scoring import ask, score_branches, score_rgb, score_scan
 
 
 def photograph(seed, dim=16):
@@ -26,17 +26,24 @@ def given(seed, module=pointad_plus, sigma=4.0, rgb=None, **settings):
     return module, state, case.sample.on(CPU), case.cloud, SIZE, Settings(smoothing_sigma=sigma, **settings), rgb
 
 
+def score(module, state, sample, cloud, resolution, settings, rgb):
+    """Arrays, object scores, their parts and the branches of a scan."""
+    answers = ask(module, state, sample, resolution, settings, rgb)
+    arrays, objects = score_scan(answers, module, cloud, resolution, settings)
+    parts = object_parts(answers, arrays, cloud, resolution, settings)
+    return arrays, objects, parts, score_branches(answers, cloud, resolution, settings)
+
+
 @pytest.mark.parametrize("sigma", [0.0, 1.0, 4.0])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_parts_are_what_the_branches_say_where_the_map_is_highest(seed, sigma):
     arguments = given(seed, sigma=sigma)
-    arrays, objects = score_scan(*arguments)
-    parts = object_parts(arrays, *arguments)
+    arrays, objects, parts, branches = score(*arguments)
     assert list(parts) == ["global_3d", "maximum_3d", "implicit_3d", "explicit_3d"]
     assert 0.5 * parts["global_3d"] + 0.5 * parts["maximum_3d"] == pytest.approx(objects["object_3d"])
     assert parts["maximum_3d"] == arrays["map_3d"].max()
     place = arrays["map_3d"].argmax()
-    for name, smoothed in score_branches(*arguments).items():
+    for name, smoothed in branches.items():
         assert parts[f"{name}_3d"] == pytest.approx(smoothed.ravel()[place], abs=1e-5)
     assert (parts["implicit_3d"] + parts["explicit_3d"]) / 2 == pytest.approx(parts["maximum_3d"], abs=1e-6)
 
@@ -45,26 +52,24 @@ def test_parts_are_what_the_branches_say_where_the_map_is_highest(seed, sigma):
 def test_parts_with_a_photograph(rgb_map):
     rgb = photograph(3)
     arguments = given(2, rgb=rgb, rgb_map=rgb_map)
-    arrays, objects = score_scan(*arguments)
-    parts = object_parts(arrays, *arguments)
+    arrays, objects, parts, branches = score(*arguments)
     assert 0.5 * parts["global_m3d"] + 0.5 * parts["maximum_m3d"] == pytest.approx(objects["object_m3d"])
     of_rgb, _ = score_rgb(rgb, arguments[1]["rendering"], TAU, SIZE)
     assert parts["global_m3d"] == pytest.approx(0.5 * parts["global_3d"] + 0.5 * of_rgb)
     of_points = (parts["implicit_m3d"] + parts["explicit_m3d"]) / 2
     assert (of_points + parts["rgb_m3d"]) / 2 == pytest.approx(parts["maximum_m3d"], abs=1e-6)
     place = arrays["map_m3d"].argmax()
-    for name, smoothed in score_branches(*arguments).items():
+    for name, smoothed in branches.items():
         twice = gaussian_filter(smoothed, 4 * SIZE / 336, mode="reflect").ravel()[place]
         assert parts[f"{name}_m3d"] == pytest.approx(twice, abs=1e-5)
 
 
 def test_a_system_of_one_branch_has_it_beside_the_photographs():
     arguments = given(4, pointad, rgb=photograph(5))
-    arrays, _ = score_scan(*arguments)
-    parts = object_parts(arrays, *arguments)
+    _arrays, _, parts, _branches = score(*arguments)
     assert list(parts) == ["global_3d", "maximum_3d", "global_m3d", "maximum_m3d", "points_m3d", "rgb_m3d"]
     assert (parts["points_m3d"] + parts["rgb_m3d"]) / 2 == pytest.approx(parts["maximum_m3d"], abs=1e-6)
-    assert object_parts(arrays, *arguments[:-1]).keys() == {"global_3d", "maximum_3d"}
+    assert score(*arguments[:-1], None)[2].keys() == {"global_3d", "maximum_3d"}
 
 
 def system(one, two):
@@ -85,12 +90,11 @@ def test_parts_of_a_cloud_without_a_grid(sigma):
     one, two = (0.1 * rng.random(4000) + near).astype(np.float32), (0.2 * rng.random(4000)).astype(np.float32)
     cloud = {"points": positions, "nearest": np.arange(4000)}
     arguments = system(one, two), {}, None, cloud, SIZE, Settings(smoothing_sigma=sigma), None
-    arrays, _ = score_scan(*arguments)
-    parts = object_parts(arrays, *arguments)
+    arrays, _, parts, branches = score(*arguments)
     assert parts["global_3d"] == 0.25
     assert (parts["one_3d"] + parts["two_3d"]) / 2 == pytest.approx(parts["maximum_3d"]) == arrays["points_3d"].max()
     place = arrays["points_3d"].argmax()
-    for name, smoothed in score_branches(*arguments).items():
+    for name, smoothed in branches.items():
         assert parts[f"{name}_3d"] == pytest.approx(smoothed[place], abs=0.02 if sigma else 1e-6)
 
 
@@ -98,5 +102,4 @@ def test_scores_of_nothing_are_made_of_nothing():
     nothing = np.zeros(30, np.float32)
     cloud = {"points": np.random.default_rng(0).normal(size=(30, 3)), "nearest": np.arange(30)}
     arguments = system(nothing, nothing), {}, None, cloud, SIZE, Settings(), None
-    parts = object_parts(score_scan(*arguments)[0], *arguments)
-    assert parts == {"global_3d": 0.25, "maximum_3d": 0, "one_3d": 0, "two_3d": 0}
+    assert score(*arguments)[2] == {"global_3d": 0.25, "maximum_3d": 0, "one_3d": 0, "two_3d": 0}

@@ -13,7 +13,7 @@ from pointad_core.errors import InputError
 from pointad_core.methods import pointad
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS
-from pointad_core.methods.scoring import restore, score_branches, score_rgb, score_scan
+from pointad_core.methods.scoring import ask, restore, score_branches, score_rgb, score_scan
 from pointad_core.storage.prompt_files import write_prompts
 
 
@@ -44,10 +44,15 @@ def system(points, probability, object_score):
     return SimpleNamespace(point_scores=lambda *_: scores, global_score=lambda *_: whole, object_score=object_score)
 
 
+def score(system, state, sample, cloud, resolution, settings, photograph=None):
+    """Arrays and object scores of a scan."""
+    return score_scan(ask(system, state, sample, resolution, settings, photograph), system, cloud, resolution, settings)
+
+
 def test_points_on_their_grid():
     grid, scores, _ = random_scan(0)
     unfiltered = Settings(smoothing_sigma=0)
-    maps, _ = score_scan(system(scores, 0.5, max_of), {}, None, {"grid": grid}, SIZE, unfiltered)
+    maps, _ = score(system(scores, 0.5, max_of), {}, None, {"grid": grid}, SIZE, unfiltered)
     assert maps["map_3d"].dtype == np.float32
     np.testing.assert_array_equal(maps["map_3d"], place(scores, grid).astype(np.float32))
 
@@ -82,14 +87,14 @@ def test_an_organised_scan_with_and_without_rgb():
     a_m = smooth(place(scores, grid))
     fused = smooth(0.5 * a_m + 0.5 * smooth(place(rgb.ravel()[grid], grid)))
     given = system(scores, 0.3, object_score), {"rendering": g}, None, {"grid": grid}, SIZE, Settings()
-    maps, objects = score_scan(*given, (view, patches))
+    maps, objects = score(*given, (view, patches))
     assert list(maps) == ["map_3d", "map_m3d"]
     np.testing.assert_allclose(maps["map_3d"], a_m, atol=1e-6)
     np.testing.assert_allclose(maps["map_m3d"], fused, atol=1e-6)
     # The system's own rule, once with its map and once with the fused one and the mean of both probabilities.
     assert objects == pytest.approx({"object_3d": 3.0, "object_m3d": 10 * (0.5 * 0.3 + 0.5 * of_rgb)})
     assert [smoothed is map for (_, smoothed), map in zip(seen, maps.values(), strict=True)] == [True, True]
-    alone, objects = score_scan(*given)
+    alone, objects = score(*given)
     assert (list(alone), objects) == (["map_3d"], {"object_3d": 3.0})
     np.testing.assert_array_equal(alone["map_3d"], maps["map_3d"])
 
@@ -109,10 +114,12 @@ def test_what_of_a_photograph_counts_and_what_is_smoothed_over(over, shown):
     a_m = filtered(place(scores, grid))
     of_rgb = smooth(rgb) if shown == "pixels" else filtered(place(rgb.ravel()[grid], grid))
     given = {"grid": grid}, SIZE, Settings(rgb_map=shown, smoothing_over=over), (view, patches)
-    maps, _ = score_scan(system(scores, 0.3, max_of), {"rendering": g}, None, *given)
+    maps, _ = score(system(scores, 0.3, max_of), {"rendering": g}, None, *given)
     np.testing.assert_allclose(maps["map_3d"], a_m, atol=2e-6)
     np.testing.assert_allclose(maps["map_m3d"], filtered(0.5 * a_m + 0.5 * of_rgb), atol=2e-6)
-    parts = score_branches(system(scores, 0.3, max_of), {"rendering": g}, None, *given)
+    cloud, size, settings, picture = given
+    answers = ask(system(scores, 0.3, max_of), {"rendering": g}, None, size, settings, picture)
+    parts = score_branches(answers, cloud, size, settings)
     np.testing.assert_allclose(parts["rgb"], of_rgb, atol=2e-6)
 
 
@@ -121,7 +128,7 @@ def test_an_unorganised_scan():
     positions, scores, nearest = rng.normal(size=(80, 3)), rng.random(80), rng.integers(0, 80, 200)
     cloud = {"points": positions, "nearest": nearest}
     unfiltered = Settings(smoothing_sigma=0)  # a filter of width 0 is none
-    points, objects = score_scan(system(scores, 0.25, max_of), {}, None, cloud, SIZE, unfiltered)
+    points, objects = score(system(scores, 0.25, max_of), {}, None, cloud, SIZE, unfiltered)
     np.testing.assert_allclose(points["points_3d"], scores, rtol=1e-6)
     np.testing.assert_array_equal(points["original_3d"], points["points_3d"][nearest])
     assert objects["object_3d"] == pytest.approx(0.25 + scores.max())
@@ -133,11 +140,11 @@ def test_a_scan_by_the_systems_own_functions(with_rgb):
     sample, state = case.sample.on(CPU), {"rendering": case.embeddings["rendering"].detach().float()}
     view, patches, _ = (torch.from_numpy(part) for part in photograph(4))
     given = (view, patches) if with_rgb else None
-    maps, objects = score_scan(pointad, state, sample, case.cloud, SIZE, Settings(), given)
+    maps, objects = score(pointad, state, sample, case.cloud, SIZE, Settings(), given)
     points = pointad.point_scores(state, sample, Settings()).numpy()
     probability = float(pointad.global_score(state, sample, Settings()))
     same = system(points, probability, pointad.object_score)
-    wanted = score_scan(same, state, None, case.cloud, SIZE, Settings(), given)
+    wanted = score(same, state, None, case.cloud, SIZE, Settings(), given)
     assert objects == wanted[1]
     assert maps.keys() == wanted[0].keys() == ({"map_3d", "map_m3d"} if with_rgb else {"map_3d"})
     for name, array in maps.items():
@@ -148,7 +155,7 @@ def test_a_scan_by_the_systems_own_functions(with_rgb):
 def test_scores_that_are_not_finite_are_refused(value):
     spoilt = system(np.array([0.5, value]), 0.5, max_of)
     with pytest.raises(InputError, match="its scores are not finite"):
-        score_scan(spoilt, {}, None, {"grid": np.array([0, 1])}, SIZE, Settings())
+        score(spoilt, {}, None, {"grid": np.array([0, 1])}, SIZE, Settings())
 
 
 def test_states_come_from_the_prompts_file(tmp_path):

@@ -167,6 +167,10 @@ CHANGES: dict[str, Plan] = {
     "a view angle of `real3d`": config(
         {"tilt": 180, "x": [-144, -108, -72, -36, 0, 36, 72, 108, 145]}, "view_sets", "real3d"
     ),
+    "the `light` of `real3d`": config("--", "datasets", "real3d", "rendering", "light"),
+    "the `density` of `real3d`": config(0.5, "datasets", "real3d", "density"),
+    "`n_views` of shaded views": config(3, "renderings", "standard", "n_views"),
+    "`n_views: 9`, as many as there are": config(9, "renderings", "standard", "n_views"),
     "the point size of bagel": config({"point_size": 3}, "datasets", "mvtec3d", "categories", "bagel"),
     "the learning rate of one method": config(0.002, "methods", "pointad", "learning_rate"),
     "the smoothing of one method's scores": config(2, "methods", "pointad_plus", "smoothing_sigma"),
