@@ -79,13 +79,10 @@ def measure_overhead(
         )
         score = partial(detector.score, name=category["display"])
     raws = _read(root, layout, category["name"], options["clouds"], measuring["scans"])
-    if measuring["modality"] == "m3d":
-        if lacking := [name for name, raw in raws.items() if getattr(raw, "rgb", None) is None]:
-            raise InputError(
-                f"{root}: scan {lacking[0]!r} of {category['name']} has no photograph, as modality m3d needs"
-            )
-    else:
-        raws = {name: replace(raw, rgb=None) if isinstance(raw, Organised) else raw for name, raw in raws.items()}
+    photographs = measuring["modality"] == "m3d"
+    if photographs and (lacking := [name for name, raw in raws.items() if getattr(raw, "rgb", None) is None]):
+        raise InputError(f"{root}: scan {lacking[0]!r} of {category['name']} has no photograph, as modality m3d needs")
+    raws = {name: _given(raw, photographs) for name, raw in raws.items()}
     scans = {name: partial(score, raw) for name, raw in raws.items()}
     rows = measure(scans, watch, peak_memory(device), measuring["warm_up"], measuring["repeats"])
     about = {"device": name_device(device), "threads": torch.get_num_threads()}
@@ -125,6 +122,13 @@ def _score_by_expert(
             }
 
     return score
+
+
+def _given(raw: Organised | Unorganised, photographs: bool) -> Organised | Unorganised:
+    """A raw scan as it is scored: without ground truth, whose renders would be drawn as well."""
+    if isinstance(raw, Unorganised):
+        return replace(raw, labels=None)
+    return replace(raw, mask=None, rgb=raw.rgb if photographs else None)
 
 
 def _read(

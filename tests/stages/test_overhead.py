@@ -88,8 +88,9 @@ def test_what_is_measured_is_what_the_detector_finds(root: Path, detections, tmp
         given = reader("mvtec3d").read(scan, None, None)
         np.testing.assert_array_equal(raw.points, given.points)
         assert raw.rgb is None  # points alone
+        assert raw.mask is None
         assert set(found.objects) == {"object_3d"}
-        again = Detector.load().score(replace(given, rgb=None))
+        again = Detector.load().score(replace(given, rgb=None, mask=None))
         np.testing.assert_array_equal(found.points, again.points)
 
 
@@ -153,7 +154,9 @@ def test_what_is_measured_of_an_unsupervised_system_is_what_the_scores_stage_doe
 
     def sample(scan: Scan, photograph: bool) -> CloudSample:
         raw = reader("mvtec3d").read(scan, None, None)
-        return cloud_sample(make_cloud(raw if photograph else replace(raw, rgb=None), clouds, scan.path), 336)
+        return cloud_sample(
+            make_cloud(raw if photograph else replace(raw, rgb=None, mask=None), clouds, scan.path), 336
+        )
 
     good = [sample(scan, True) for scan in scans if scan.defect == "good"][:2]
     expert = tmp_path / "expert.safetensors"
