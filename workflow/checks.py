@@ -104,7 +104,8 @@ number can hold."""
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
-    *("deep_length", "deep_blocks", "published", "repeats", "warm_up"),
+    *("deep_length", "deep_blocks", "published", "side", "patch_points", "width", "training_patches"),
+    *("groups", "group_points", "repeats", "warm_up"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 

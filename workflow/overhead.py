@@ -100,8 +100,7 @@ def table_options(config: Config) -> dict[str, Any]:
             "label": labels[name],
             "trained": system.trained or system.unsupervised,
             "unsupervised": system.unsupervised,
-            **plan.pick(entry, "published", "features", "word_vectors", "pointnet"),
-            **({"networks": {key: entry[key] for key in system.files}} if system.unsupervised else {}),
+            **plan.pick(entry, "published", "features", "word_vectors", "pointnet", *system.files),
             "tested": _tested(config, name),
         }
     about = plan.pick(config["datasets"][dataset], "label", "published", "generated")

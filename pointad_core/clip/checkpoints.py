@@ -79,12 +79,12 @@ def _read_archive(path: Path) -> dict[str, torch.Tensor] | None:
         return _tensors_of(_ArchiveUnpickler(archive, roots[0]).load())
 
 
-def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
+def read_checkpoint(path: str | Path, within: Collection[str] = ()) -> dict[str, torch.Tensor]:
     """Tensors of a checkpoint by name, on the CPU, as they are stored.
 
-    Takes a state dict as it is, one under the key "state_dict" of a training checkpoint, and drops the prefix
-    "module." of a distributed run. Raises InputError for a file that is missing, that is none of the kinds
-    above, or that holds anything but tensors.
+    Takes a state dict as it is, one under the key "state_dict" of a training checkpoint or under a key of `within`, and
+    drops the prefix "module." of a distributed run. Raises InputError for a file that is missing, that is none of the
+    kinds above, or that holds anything but tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -101,8 +101,9 @@ def read_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
             f"{path}: not a checkpoint that can be read safely, expected safetensors, a state dict saved by torch, "
             f"or a TorchScript archive ({type(error).__name__}: {reason})"
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    for key in ("state_dict", *within):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: expected a state dict, found {type(content).__name__}")
     for name, value in content.items():

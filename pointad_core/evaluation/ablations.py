@@ -18,15 +18,25 @@ from typing import Any
 import pandas as pd
 
 from pointad_core.evaluation.averages import average
-from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, weights
+from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, warn
 from pointad_core.evaluation.intervals import BOUNDS, Replicates, bounds, replicate
 from pointad_core.evaluation.latex import escape
 from pointad_core.evaluation.metrics import METRICS
-from pointad_core.evaluation.tables import PUBLISHED, Column, Group, fill_tabular, kind_of
+from pointad_core.evaluation.tables import (
+    BESIDE,
+    GLOBAL,
+    OBJECT,
+    PAPER,
+    PUBLISHED,
+    Column,
+    Group,
+    fill_tabular,
+    head_of,
+    kind_of,
+)
 
 KINDS = {"3d": "Point detection", "m3d": "Multimodal detection"}
 """Heads of the modalities, as the paper's."""
-BLOCKS = {"Local": ("p_auroc_", "aupro_"), "Global": ("i_auroc", "ap")}
 
 
 @cache
@@ -102,18 +112,18 @@ def table_rows(groups: Mapping[str, Sequence[Group]], options: Mapping[str, Any]
 
 
 def _columns(groups: Mapping[str, Sequence[Group]], options: Mapping[str, Any]) -> tuple[list[Column], int]:
-    """Columns of a table, and how many lines of heads they have: modality, block, and the data set if there are some.
+    """Columns of a table, and how many lines of heads they have: modality, kind of metric, the data set if several.
 
     A metric without a value is left out.
     """
     several = len(options["groups"]) > 1
     columns: list[Column] = []
     for modality, of_modality in groups.items():
-        for title, starts in BLOCKS.items():
+        for head in (PAPER, OBJECT, GLOBAL):
             for group in of_modality:
                 for metric in options["metrics"]:
-                    if metric.startswith(starts) and group.results[metric].notna().any():
-                        heads = (KINDS[modality], title, *([escape(group.label)] if several else []))
+                    if head_of(metric) == head and group.results[metric].notna().any():
+                        heads = (KINDS[modality], head, *([escape(group.label)] if several else []))
                         columns.append((heads, group, metric))
     return columns, 2 + several
 
@@ -142,19 +152,16 @@ def _caption(groups: Mapping[str, Sequence[Group]], options: Mapping[str, Any]) 
     parts["Seeds" if len(options["seeds"]) > 1 else "Seed"] = escape(", ".join(map(str, options["seeds"])))
     title = options.get("caption", options["name"])
     said = [
-        f"{escape(title)}. Mean over unseen categories, then over auxiliary classes, in percent, in the paper's "
-        "protocol; best in bold, second underlined."
+        f"{escape(title)}. Mean over unseen categories, then over auxiliary classes, in percent; best in bold, second "
+        "underlined."
     ]
     if any(group.paper for of_modality in groups.values() for group in of_modality):
-        said.append(r"\textcolor{gray}{Grey in parentheses}: the paper's own number.")
+        said.append(BESIDE)
     if options["intervals"]:
         said.append(r"In brackets: 95\,\% intervals.")
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
-    causes = ["generated data"] * any(entry.get("generated") for entry in datasets)
-    known = [method.get("word_vectors") or weights(features[method["features"]]) for method in methods.values()]
-    causes += ["untrained weights"] * (not all(known))
-    if causes:
-        warning = f"These numbers come from {' and '.join(causes)}; they are no results on the published data sets."
+    named = [{**methods[row["method"]], "label": label} for label, row in options["groups"][0]["rows"].items()]
+    if warning := warn([(entry["label"], entry, entry) for entry in datasets], named, features):
         said.append(rf"\textbf{{{warning}}}")
     return " ".join(said)
 

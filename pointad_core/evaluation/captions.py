@@ -26,27 +26,34 @@ def _describe_clip(features: Mapping[str, Any]) -> str:
     return f"{features['model']} ({weights(features) or random})"
 
 
-def _describe_networks(networks: Mapping[str, str | None], clip: str) -> str:
-    """Networks of an unsupervised system by the keys that name their files, with None where there is none."""
-    given = [f"{key} from {Path(path).name}" for key, path in networks.items() if path]
-    if lacking := [key for key, path in networks.items() if not path]:
-        given.append(
-            f"no weights for {' and '.join(lacking)}, so not its published network but {clip} or drawn weights"
-        )
-    return ", ".join(given) or "no network"
-
-
 def describe_backbone(method: Mapping[str, Any], features: Mapping[str, Any]) -> str:
     """The network behind a method, by its entry and the entries of features."""
     clip = _describe_clip(features[method["features"]])
-    if "networks" in method:
-        return _describe_networks(method["networks"], clip)
+    if "network" in method:
+        return _describe_networks(method, clip)
     if "pointnet" not in method:
         return clip
     network, words = method["pointnet"], method.get("word_vectors")
     weights = f"weights from {Path(network).name}" if network else "trained on the auxiliary class"
     vectors = f"word vectors of {Path(words).name}" if words else f"the token embeddings of {clip} as word vectors"
     return f"PointNet {weights}, {vectors}"
+
+
+def _describe_networks(method: Mapping[str, Any], clip: str) -> str:
+    """What an unsupervised system reads scans with, and whether that is what was published."""
+    network = method["network"]
+    photographs = f"photographs by {Path(network).name if network else clip}"
+    if "point_mae" not in method:
+        return photographs if network else f"{photographs}, not by its published network"
+    points, fusion = method["point_mae"], method["fusion"]
+    told = [
+        f"Point-MAE with weights from {Path(points).name}"
+        if points
+        else "Point-MAE with random weights, never trained",
+        photographs,
+        f"fusion with weights from {Path(fusion).name}" if fusion else "fusion learnt from each category",
+    ]
+    return ", ".join(told) + ("" if points and network else ", which is not M3DM's published network")
 
 
 def gather(described: Iterable[tuple[str, str]]) -> str:

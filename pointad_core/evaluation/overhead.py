@@ -17,7 +17,7 @@ import pandas as pd
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import average
-from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, weights
+from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, warn
 from pointad_core.evaluation.latex import escape, percent, tabular
 from pointad_core.evaluation.metrics import METRICS
 from pointad_core.evaluation.tables import PUBLISHED, paper_numbers
@@ -199,17 +199,8 @@ def _caption(rows: pd.DataFrame, options: Mapping[str, Any]) -> str:
     if any(rows[f"published_{name}"].notna().any() for name in COST):
         said.append(rf"\textcolor{{gray}}{{Grey in parentheses}}: the paper's own number, on {PAPER_DEVICE}.")
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
-    known = [
-        method.get("word_vectors")
-        or all(method.get("networks", {"": None}).values())
-        or weights(options["features"][method["features"]])
-        for method in methods
-    ]
-    causes = ["generated data"] * bool(dataset.get("generated")) + ["untrained weights"] * (not all(known))
-    if causes:
-        said.append(
-            rf"\textbf{{The metrics come from {' and '.join(causes)}; they are no results on the published data}}."
-        )
+    if warning := warn([(dataset["label"], dataset, dataset)], methods, options["features"]):
+        said.append(rf"\textbf{{{warning}}}")
     return " ".join(said)
 
 

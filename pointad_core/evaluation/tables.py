@@ -39,6 +39,11 @@ PUBLISHED = {"i_auroc": "i_auroc", "ap": "ap", "p_auroc": "p_auroc_paper", "aupr
 """Our metric for each of the paper's."""
 PAPER, OBJECT, GLOBAL = "Local, the paper's protocol", "Local, object points only", "Global"
 """Heads of a table's columns."""
+BESIDE = (
+    r"\textcolor{gray}{Grey in parentheses}: the paper's own number; of AUPRO it stands beside the stretched one, "
+    "which the paper's code computes."
+)
+"""What a caption says of the paper's numbers."""
 _EXACT = r"""\textbf{The same scores, measured otherwise.} AUPRO is the exact area up to a false-positive rate of 0.3;
 the stretched one above has 200 thresholds, and the rates below 0.3 stretched to 0 to 1. Object points only: without the
 background, of organised scans the pixels that hold a point, of point clouds all original points. The paper's protocol
@@ -256,10 +261,7 @@ def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], o
     where = "unseen categories" if setting == "one-vs-rest" else "the target's categories"
     said = [f"{title}: mean over {where}, then over auxiliary classes, in percent; best in bold, second underlined."]
     if any(group.paper for group in groups):
-        said.append(
-            r"\textcolor{gray}{Grey in parentheses}: the paper's own number; of AUPRO it stands beside the stretched "
-            "one, which the paper's code computes."
-        )
+        said.append(BESIDE)
     if options["intervals"]:
         said.append(
             r"In brackets: 95\,\% intervals, over scans within categories, auxiliary classes and seeds, where there is "
@@ -276,7 +278,7 @@ def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], o
     return " ".join(said)
 
 
-def _head(metric: str) -> str:
+def head_of(metric: str) -> str:
     """The head under which a metric stands."""
     if metric in ("i_auroc", "ap", "f1_max"):
         return GLOBAL
@@ -298,7 +300,7 @@ def table_tex(number: int, groups: Sequence[Group], options: Mapping[str, Any]) 
         paper = {PAPER: ("p_auroc_paper", "aupro_stretched"), GLOBAL: ("i_auroc", "ap")}
         exact = {PAPER: ("aupro_paper",), OBJECT: ("p_auroc_object", "aupro_object")}
         further = {
-            head: [name for name in options["further_metrics"] if _head(name) == head]
+            head: [name for name in options["further_metrics"] if head_of(name) == head]
             for head in (PAPER, OBJECT, GLOBAL)
         }
         lines += [

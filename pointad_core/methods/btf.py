@@ -29,6 +29,7 @@ from pointad_core.clouds.sampling import sample_farthest
 from pointad_core.clouds.subsets import random_subset
 from pointad_core.errors import InputError
 from pointad_core.methods.banks import coreset, nearest, reweighted
+from pointad_core.methods.cells import colour_cells, thin_grid, to_cells
 from pointad_core.methods.interface import CloudSample, Found, Scored
 from pointad_core.methods.smoothing import smooth_map, smooth_points
 from pointad_core.methods.towers import Tower, load_tower
@@ -68,7 +69,7 @@ def learn(
         shapes.append(_shape_cells(scan)[0])
         if scan.photograph is not None:
             tower = tower or load_tower(options["network"], model, device)
-            colours.append(_colour_cells(tower(scan.photograph)).cpu())
+            colours.append(colour_cells(tower(scan.photograph), CELLS).cpu())
     if colours and len(colours) < len(shapes):
         raise InputError(
             f"{len(shapes) - len(colours)} of {len(shapes)} good scans have no photograph, others have one"
@@ -108,7 +109,7 @@ def score(state: State, sample: CloudSample, options: Mapping[str, Any]) -> Foun
     shape, centres = _shape_cells(sample)
     cells = {"3d": shape.to(state.device)}
     if state.tower is not None and sample.photograph is not None:
-        cells["rgb"] = _colour_cells(state.tower(sample.photograph)) * state.scale
+        cells["rgb"] = colour_cells(state.tower(sample.photograph), CELLS) * state.scale
         if cells["rgb"].shape[1] != state.banks["rgb"].shape[1]:
             raise InputError("its photograph's features are of another length than the bank's; learn it again")
         cells["m3d"] = torch.cat([cells["rgb"], cells["3d"]], dim=1)
@@ -130,25 +131,11 @@ def _shape_cells(sample: CloudSample) -> tuple[torch.Tensor, np.ndarray | None]:
         features = torch.from_numpy(compute_fpfh(points, normal_radius, normal_count, radius, count))
         centres = points[sample_farthest(points, CELLS * CELLS, seed=0)]
         return features[_nearest_points(centres, points, AROUND)[1]].mean(1), centres
-    side, size = min(SIDE, sample.resolution), sample.resolution
-    index = np.full(size * size, -1)
-    index[sample.grid] = np.arange(len(sample.grid))
-    lines = np.arange(side) * size // side
-    chosen = index.reshape(size, size)[lines[:, None], lines]
-    there = chosen >= 0
-    image = np.zeros((side, side, LENGTH), np.float32)
-    image[there] = compute_fpfh(sample.points[chosen[there]], normal_radius, normal_count, radius, count)
-    return _to_cells(torch.from_numpy(image).permute(2, 0, 1)).T, None
-
-
-def _colour_cells(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Features float32 [784, d] of the cells of a photograph, from its maps [d1, h1, w1], [d2, h2, w2], ..."""
-    return torch.cat([_to_cells(part) for part in maps]).T
-
-
-def _to_cells(image: torch.Tensor) -> torch.Tensor:
-    """A map float32 [d, h, w] averaged over 3 x 3 pixels, at one pixel's steps, and then to [d, 784]."""
-    return F.adaptive_avg_pool2d(F.avg_pool2d(image[None], 3, stride=1), CELLS)[0].flatten(1)
+    side = min(SIDE, sample.resolution)
+    chosen, pixels = thin_grid(sample.grid, sample.resolution, side)
+    image = np.zeros((side * side, LENGTH), np.float32)
+    image[pixels] = compute_fpfh(sample.points[chosen], normal_radius, normal_count, radius, count)
+    return to_cells(torch.from_numpy(image).T.unflatten(1, (side, side)), CELLS).T, None
 
 
 def _to_points(distances: torch.Tensor, centres: np.ndarray | None, sample: CloudSample, sigma: float) -> np.ndarray:

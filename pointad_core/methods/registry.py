@@ -85,6 +85,8 @@ SYSTEMS: dict[str, System] = {
     ),
     "pointad_plus": System("methods.pointad_plus", "vv", label="PointAD+", aggregates=True, **_LAYERED),
     "btf": System("methods.btf", label="BTF", files=("network",), **_UNSUPERVISED),
+    "sdm": System("methods.sdm", label="SDM", files=("network",), **_UNSUPERVISED),
+    "m3dm": System("methods.m3dm", label="M3DM", files=("network", "point_mae", "fusion"), **_UNSUPERVISED),
 }
 """In the order of the paper's tables; those of Table 5 alone at the end."""
 

@@ -144,7 +144,7 @@ def test_unsupervised_systems_are_averaged_over_all_categories_and_have_the_pape
             "published": "BTF",
             "unsupervised": True,
             "trained": True,
-            "networks": {"network": None, "other": "/x/o.pth"},
+            "network": "/x/o.pth",
         },
         "tested": {"solid.train": {"each": ["a", "b", "c"]}},
     }
@@ -158,7 +158,7 @@ def test_unsupervised_systems_are_averaged_over_all_categories_and_have_the_pape
     assert r"CLIP \& R\_1 (Un.) & " in text
     assert "PointAD+ (ZS) & " in text
     assert "learnt on the good scans of each category's train split" in text
-    assert "other from o.pth, no weights for network, so not its published network" in text
+    assert r"CLIP \& R\_1: photographs by o.pth" in text
     assert [row[f"published_{PUBLISHED[name]}"] for name in ("p_auroc", "aupro", "i_auroc", "ap")] == [
         *(0.976, 0.923, 0.763, 0.918)
     ]
@@ -215,14 +215,14 @@ def test_the_caption_says_where_and_what(measured, metrics) -> None:
         *("RTX 3090", "the published data", "pretrained weights shapes", r"\setcounter{table}{4}"),
     ):
         assert said in text, said
-    assert "no results" not in text
+    assert "No results" not in text
     measured["plus"] = measure(True, "Some GPU", "gpu", threads=1)
     generated = options(datasets={"solid": {"label": "Solid", "generated": {"scans": 4, "seed": 1}}}, repeats=1)
     text = make_tex(measured, metrics, generated)
     assert r"CLIP \& R\_1: Some CPU, 2 threads; PointAD+: Some GPU, 1 thread." in text
     assert "own counter" in text
     assert "each once" in text
-    assert "come from generated data; they are no results" in text
+    assert "No results on the published data sets: Solid (generated scans)" in text
     assert "RTX" not in text
 
 

@@ -457,6 +457,20 @@ def test_the_document_holds_every_table_and_stands_alone(metrics):
             {"word_vectors": "words.txt", "pointnet": "/data/weights.safetensors"},
             "PointNet weights from weights.safetensors, word vectors of words.txt",
         ),
+        ({"network": "/data/wide.pth"}, "photographs by wide.pth"),
+        (
+            {"network": None},
+            "photographs by pocket (random weights drawn from seed 111, never trained), not by its published network",
+        ),
+        (
+            {"network": None, "point_mae": None, "fusion": None},
+            "Point-MAE with random weights, never trained, photographs by pocket (random weights drawn from seed 111, "
+            "never trained), fusion learnt from each category, which is not M3DM's published network",
+        ),
+        (
+            {"network": "dino.pth", "point_mae": "/data/pretrain.pth", "fusion": "uff.pth"},
+            "Point-MAE with weights from pretrain.pth, photographs by dino.pth, fusion with weights from uff.pth",
+        ),
     ],
 )
 def test_a_network_names_its_weights_and_word_vectors(files, said):

@@ -1,8 +1,11 @@
 """Table 6: what each of its rows learns by and scores with, against the direct form of the paper."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import yaml
 from cases import CPU, Case
 
 from pointad_core.methods.interface import Settings
@@ -72,3 +75,20 @@ def test_the_stages_of_g_aggregation_differ():
     explicit = [Case(3, True, alpha).naive_scores()[2].detach().numpy() for alpha in (0, 0.5, 1)]
     for one, other in ((0, 1), (1, 2), (0, 2)):
         assert np.abs(explicit[one] - explicit[other]).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["config", "paper"])
+def test_both_configs_have_these_rows_in_the_papers_order(name):
+    config = yaml.safe_load((Path(__file__).parents[2] / f"config/{name}.yaml").read_text())
+    modules = config["ablations"]["modules"]
+    said = {}
+    for label, row in modules["rows"].items():
+        row = row or {}
+        weights = row.get("method", {}).get("loss_weights", {})
+        off = {loss for loss, weight in weights.items() if weight == 0}
+        assert len(off) == len(weights)
+        system = config["methods"][row.get("base", modules["base"])]["system"]
+        said[label] = system, off, row.get("aggregation", {}).get("alpha", 0.5)
+    rows = {label: (system, set(off), alpha) for label, (system, off, alpha, *_) in ROWS.items()}
+    del rows["second stage alone"]
+    assert list(said.items()) == [("vanilla", ("clip_rendering", set(), 0.5)), *rows.items()]

@@ -44,12 +44,15 @@ def test_systems_in_the_order_of_the_papers_tables():
     assert list(SYSTEMS) == [
         *("clip_rendering", "cheraghian", "pointclip_v2", "pointclip_v2_a", "anomalyclip"),
         *("pointad_coop", "pointad", "pointad_plus_coop", "pointad_plus", "btf"),
+        *("sdm", "m3dm"),
     ]
     assert all(entry.label for entry in SYSTEMS.values())
 
 
 def test_untrained_systems_have_no_losses_and_no_rows_across_data_sets():
-    assert [name for name, entry in SYSTEMS.items() if not entry.trained] == ["clip_rendering", "pointclip_v2", "btf"]
+    assert [name for name, entry in SYSTEMS.items() if not entry.trained] == [
+        *("clip_rendering", "pointclip_v2", "btf", "sdm", "m3dm")
+    ]
     for name, entry in SYSTEMS.items():
         assert bool(entry.losses) == entry.trained
         assert entry.compared_across == (entry.trained and name != "cheraghian")

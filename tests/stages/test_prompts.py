@@ -79,6 +79,20 @@ def test_training_learns_a_separable_toy_and_writes_it_down(toy, tmp_path, syste
         torch.testing.assert_close(tensors[f"{layer}.embeddings"].norm(dim=1), torch.ones(2))
 
 
+@pytest.mark.parametrize("organised", [True, False])
+def test_dice_over_all_pixels_reads_the_masks_of_organised_scans(tmp_path, organised):
+    toy = write_toy(tmp_path, organised=organised, n_scans=2)
+    rows = []
+    for dice in ("points", "pixels"):
+        (tmp_path / dice).mkdir()
+        _, curve = make(toy, tmp_path / dice, "pointad_plus", epochs=1, dice=dice)
+        with open(curve, newline="") as file:
+            rows.append(next(csv.DictReader(file)))
+    # More than half of the toy's pixels have no point: neither class has a probability there.
+    changed = {name for name in rows[0] if abs(float(rows[0][name]) - float(rows[1][name])) > 0.1}
+    assert changed == ({"local_3d", "geometry", "total"} if organised else set())
+
+
 def test_the_same_seed_gives_the_same_bytes(toy, tmp_path):
     files = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):

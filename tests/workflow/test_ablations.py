@@ -1,12 +1,18 @@
 """Ablations: what rows become, what they share, what is computed for them, and mistakes in them."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pointad_core.errors import InputError
+from pointad_core.evaluation.ablations import paper_ablations
 from workflow import ablations, checks, plan, tables
+from workflow.variants import is_derived
+
+REPOSITORY = Path(__file__).parents[2]
 
 LENGTH = {
     "caption": "Length",
@@ -185,6 +191,29 @@ def test_a_table_is_told_what_it_shows() -> None:
         "categories": ["bagel", "cookie"],
     }
     assert found["methods"]["plus--context_length-6"] == {"trained": True, "features": "standard"}
+
+
+@pytest.mark.parametrize("name", ["config", "paper"])
+def test_both_configs_list_the_papers_ablations(name: str) -> None:
+    found = yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text())
+    checks.complete(found)
+    assert [entry["published"] for entry in found["ablations"].values()] == [6, 7, 8, 9, 10]
+    assert [len(entry["rows"]) for entry in found["ablations"].values()] == [11, 7, 5, 5, 5]
+    for key in ("modules", "prompt_length", "density", "lighting"):
+        entry = found["ablations"][key]
+        printed = dict.fromkeys(row for table, row, *_ in paper_ablations() if table == entry["published"])
+        # One row of Table 6 has no numbers in print.
+        assert [row for row in entry["rows"] if row != "and 2D global"] == list(printed)
+    # Every training differs from every other: of losses and stages, of views, of lengths.
+    derived = [name for name in found["methods"] if is_derived(name)]
+    trained = [repr((plan.training_options(found, name), found["methods"][name])) for name in derived]
+    assert len(set(trained)) == len(derived) == 8 + 6 + 4
+    shown = [ablations.rows_of(found, key) for key in found["ablations"]]
+    whole = ["and cross-hierarchy", "9", "12", "100 %", "original"]
+    modules, views, length, density, lighting = (rows[row] for rows, row in zip(shown, whole, strict=True))
+    assert modules.method == views.method == "pointad_plus"
+    assert modules == length
+    assert views == density == lighting
 
 
 # Mistakes -------------------------------------------------------------------------------------------------------------
