@@ -334,10 +334,10 @@ def pairs_of(config: Config, setting: str) -> list[tuple[str, str]]:
 def sources_of(config: Config, dataset: str) -> dict[str, dict[str, list[str]]]:
     """Tested categories by source and auxiliary class behind a data set's summary.
 
-    Its own auxiliary classes; for a data set without, those of the data sets that it is a target of.
+    Its own auxiliary classes, its original's if an ablation made it, or those of the data sets that it is a target of.
     """
-    sources = [dataset]
-    if not config["datasets"][dataset]["auxiliary"]:
+    sources = [config["datasets"][dataset]["variant_of"] if is_derived(dataset) else dataset]
+    if not config["datasets"][sources[0]]["auxiliary"]:
         sources = [source for source, target in pairs_of(config, "cross_dataset") if target == dataset]
     if not sources:
         raise InputError(f"datasets.{dataset} has no auxiliary class, and no experiment has it as a target")

@@ -122,7 +122,7 @@ def test_the_table_has_every_row_and_stands_in_the_document(ablated: Miniature) 
     assert len({row["p_auroc_paper"] for row in rows[:6]}) == 6
     text = (tables / "tables.tex").read_text()
     assert (tables / "kinds.tex").read_text() in text
-    assert text.index("tab:kinds") > text.index("tab:cross-dataset-m3d")
+    assert text.index("tab:kinds") > text.index("tab:cross-dataset-3d")
     heatmap = "results/heatmaps/pointad_plus--context_length-6/mvtec3d/carrot/111/mvtec3d/bagel.png"
     assert ablated.plan(config(), heatmap) == {"heatmaps": 1}
 

@@ -11,7 +11,7 @@ from pointad_core.evaluation.bootstrap import REPLICATES
 from pointad_core.evaluation.intervals import BOUNDS
 from pointad_core.evaluation.metrics import COLUMNS, METRICS
 from pointad_core.evaluation.tables import TABLES
-from pointad_core.stages.tables import make_document, make_table
+from pointad_core.stages.tables import make_ablation, make_document, make_table
 
 
 def options(**changes):
@@ -103,6 +103,31 @@ def test_intervals_stand_in_the_latex_on_request(metrics, tmp_path):
     assert tex.count(r"\textbf{") == plain.count(r"\textbf{")
     assert tex.count(r"\underline{") == plain.count(r"\underline{")
     assert tex.count(r"{\scriptsize [") == 6 + 8 - 1
+
+
+def test_the_table_of_an_ablation_is_written_as_latex_and_as_rows(metrics, tmp_path):
+    (pair,) = options()["pairs"]
+    rows = {name: {"method": name, "dataset": "solid", "tested": pair["tested"]} for name in ("plus", "clip")}
+    settings = {key: options()[key] for key in ("datasets", "methods", "features", "seeds", "intervals")} | {
+        **{"name": "own", "caption": "Of one's own", "modalities": ["3d"], "metrics": ["ap", "i_auroc"]},
+        **{"groups": [{"dataset": "solid", "rows": rows}], "bases": dict.fromkeys(rows, "PointAD+")},
+    }
+    outputs = tmp_path / "own.tex", tmp_path / "own.csv"
+    replicates = [path.with_suffix(".npz") for path in metrics]
+    make_ablation(metrics, replicates, *outputs, settings)
+    _, table = make(1, metrics, tmp_path, options())
+    with open(outputs[1], newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    # In the order of its rows; what they are of is what stands under the methods elsewhere.
+    for row, other in zip(found, reversed(table), strict=True):
+        assert row["row"] == row["method"] == other["method"]
+        assert [row[name] for name in (*METRICS, *BOUNDS)] == [other[name] for name in (*METRICS, *BOUNDS)]
+    assert r"\caption{Of one's own. Mean" in outputs[0].read_text(encoding="utf-8")
+    for path in outputs:
+        path.unlink()
+    with pytest.raises(InputError, match="no metrics of method 'plus'"):
+        make_ablation(metrics[:1], replicates[:1], *outputs, settings)
+    assert not any(path.exists() for path in outputs)
 
 
 def test_a_table_without_content_has_a_head(metrics, tmp_path):

@@ -127,6 +127,14 @@ def test_a_changed_data_set_is_tested_with_prompts_of_the_one_that_it_is_of() ->
     # The points are the same.
     assert plan.clouds_of(found, variant, "bagel") == ["results/clouds/parts/bagel.zarr.zip"]
     assert plan.root_of(found, variant) == "results/generated/parts"
+    # Asked for by its path, a page of it has every method, with the same prompts.
+    page = tables.viewer_stores(found, variant, "carrot")
+    assert page["clouds"] == ["results/clouds/parts/carrot.zarr.zip"]
+    assert page["scores"] == [
+        f"results/scores/plus/parts/cookie/1/{variant}.zarr.zip",
+        f"results/scores/first/parts/cookie/1/{variant}.zarr.zip",
+        f"results/scores/fixed/none/none/0/{variant}.zarr.zip",
+    ]
 
 
 def test_rows_that_are_the_same_are_one_entry_whatever_their_ablation() -> None:
