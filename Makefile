@@ -1,9 +1,10 @@
 # make tables        everything on the embedded default, from nothing
 # make test          the tests
 # make test-cluster  the tests that take long, or start a Slurm on this machine
+# make figures       the figures of score maps
 # make viewers       a page for each category, on which its scans can be turned
 # make report        what a run of the embedded default has made, as one file to hand on: report.zip
-# make figure        the README's pictures, from the embedded default
+# make pictures      the README's pictures, from the embedded default
 # make shipped_prompts  the prompts that come with the package, and their reference scores, from the embedded default
 # make pocket_clip   the small CLIP of the embedded default, trained anew (minutes)
 # make lint          formatting, types, workflow
@@ -21,11 +22,14 @@ SETUP_CLUSTER := .venv/setup-cluster.stamp
 # The one pin that is installed by itself, see below.
 TORCH = $(shell grep '^torch==' envs/requirements.txt)
 
-.PHONY: tables heatmaps viewers report figure shipped_prompts pocket_clip test test-cluster lint benchmark setup setup-dev \
-	setup-cluster
+.PHONY: tables figures heatmaps viewers report pictures shipped_prompts pocket_clip test test-cluster lint benchmark \
+	setup setup-dev setup-cluster
 
 tables: setup
 	$(BIN)/snakemake --cores $(CORES) all_tables
+
+figures: setup
+	$(BIN)/snakemake --cores $(CORES) all_figures
 
 heatmaps: setup
 	$(BIN)/snakemake --cores $(CORES) all_heatmaps
@@ -33,14 +37,16 @@ heatmaps: setup
 viewers: setup
 	$(BIN)/snakemake --cores $(CORES) all_viewers
 
-report: setup
-	$(BIN)/snakemake --cores $(CORES) all_report all_viewers results/heatmaps/gallery.png
-	$(BIN)/snakemake --cores 1 all_report all_viewers results/heatmaps/gallery.png --report report.zip
+REPORT := all_report all_figures all_viewers
 
-figure: setup-dev
-	$(BIN)/snakemake --cores $(CORES) results/heatmaps/gallery.png results/viewers/mvtec3d/cable_gland.html
+report: setup
+	$(BIN)/snakemake --cores $(CORES) $(REPORT)
+	$(BIN)/snakemake --cores 1 $(REPORT) --report report.zip
+
+pictures: setup-dev
+	$(BIN)/snakemake --cores $(CORES) results/figures/methods.png results/viewers/mvtec3d/cable_gland.html
 	mkdir -p docs
-	cp results/heatmaps/gallery.png docs/heatmaps.png
+	cp results/figures/methods.png docs/heatmaps.png
 	$(BIN)/python tests/viewer_figure.py results/viewers/mvtec3d/cable_gland.html crack/000 docs/viewer.png
 
 PROMPTS := results/prompts/pointad_plus

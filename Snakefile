@@ -19,7 +19,6 @@
 #                                                                              unsupervised: {dataset}.train/each)
 #   results/metrics/{method}/{source}/{auxiliary}/{seed}/{dataset}.npz         the same with scans drawn anew
 #   results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png
-#   results/heatmaps/gallery.png                                               the methods side by side
 #   results/predictions/{prediction}{shard}/...                                a folder of the user's own scans
 #   results/predictions/{prediction}.csv                                       and the table of all of them
 #   results/viewers/{dataset}/{category}.html                                  every method's scores on scans to turn
@@ -29,6 +28,8 @@
 #   results/tables/differences{1,2,3,4}.csv                                    between any two methods
 #   results/tables/overhead.{tex,csv}                                          Table 5, where the config asks for it
 #   results/tables/{ablation}.{tex,csv}                                        Tables 6-10, and ablations of one's own
+#   results/figures/{figure}.{pdf,png}                                         .tex and .txt: caption; .csv: what is shown
+#   results/figures/figures.tex                                                all of them
 #   results/overhead/{method}/{dataset}/{category}.csv                         what a scan costs: measured times
 #   results/report/...                                                         pages and pictures for the report
 #
@@ -65,6 +66,7 @@ include: "workflow/rules/overhead.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/predictions.smk"
 include: "workflow/rules/viewers.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/targets.smk"
 include: "workflow/rules/report.smk"
 

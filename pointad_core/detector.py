@@ -30,8 +30,8 @@ from pointad_core.methods.aggregation import prepare
 from pointad_core.methods.interface import Restore, Settings
 from pointad_core.methods.parts import object_parts
 from pointad_core.methods.registry import System, load
-from pointad_core.methods.scoring import Answers, ask, restore, score_branches, score_scan
-from pointad_core.methods.segmentation import PointSample, Sample, anomaly_logits, make_sample, upsample
+from pointad_core.methods.scoring import Answers, ask, restore, score_branches, score_scan, score_views
+from pointad_core.methods.segmentation import PointSample, Sample, make_sample
 from pointad_core.methods.shipped import ORGANISED
 from pointad_core.rendering import registry as renderers
 from pointad_core.rendering.views import Renders
@@ -195,13 +195,8 @@ class Detector:
         return object_parts(found.answers, found.arrays, seen.cloud, self.clouds["resolution"], self.settings)
 
     def view_maps(self, seen: Seen, name: str = "object") -> np.ndarray:
-        """The map of each view that was rendered, float32 [K, S, S]: what the rendering prompts say of its pixels,
-        before it goes to the points. None, [0, S, S], of a system without such prompts."""
-        state, size = self.restored(name), self.clouds["resolution"]
-        if seen.renders is None or "rendering" not in state or not isinstance(seen.sample, Sample):
-            return np.zeros((0, size, size), np.float32)
-        logits = anomaly_logits(seen.sample.patches, state["rendering"], self.settings.temperature)
-        return upsample(torch.sigmoid(logits), size).cpu().numpy()
+        """The map of each view that was rendered, float32 [K, S, S] (`score_views`); none of a system of clouds."""
+        return score_views(self.restored(name), seen.sample, self.clouds["resolution"], self.settings)
 
     def _to_points(self, smoothed: np.ndarray, seen: Seen) -> np.ndarray:
         """Smoothed scores at the points as they were given."""

@@ -58,7 +58,7 @@ def test_no_file_is_too_long_to_read() -> None:
 
 def test_one_word_names_a_stage_everywhere() -> None:
     stages = ["clouds", "renders", "features", "aggregation", "prompts", "scores", "metrics", "summary", "tables"]
-    for stage in [*stages, "experts", "heatmaps", "viewers", "predictions"]:
+    for stage in [*stages, "experts", "heatmaps", "figures", "viewers", "predictions"]:
         assert (PACKAGE / f"stages/{stage}.py").exists()
         assert (REPOSITORY / f"workflow/rules/{stage}.smk").exists()
         assert (REPOSITORY / f"tests/stages/test_{stage}.py").exists()

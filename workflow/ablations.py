@@ -99,17 +99,27 @@ def _name(base: str, *changes: Leaves) -> str:
     return f"{name[:_LONGEST]}.{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
-def _auxiliary_of(config: Config, ablation: str, dataset: str) -> list[str]:
-    chosen = config["ablations"][ablation]["datasets"][dataset] or {}
+def _auxiliary_of(config: Config, settings: Mapping[str, Any], dataset: str) -> list[str]:
+    chosen = settings["datasets"][dataset] or {}
     auxiliary: list[str] = chosen.get("auxiliary", config["datasets"][dataset]["auxiliary"])
     return auxiliary
 
 
-def _derive(config: Config, ablation: str, label: str) -> tuple[Row, Derived]:
-    """A row, and the entries that it needs beside those that the config has."""
-    settings = config["ablations"][ablation]
+def _places(config: Config) -> dict[str, Mapping[str, Any]]:
+    """What has rows by its key: ablations, and figures with rows of their own, of the data sets that these show."""
+    places: dict[str, Mapping[str, Any]] = {f"ablations.{name}": entry for name, entry in config["ablations"].items()}
+    for name, figure in config["figures"].items():
+        if "rows" in figure:
+            datasets = dict.fromkeys(group["dataset"] for group in figure["scans"])
+            places[f"figures.{name}"] = {**pick(figure, "base", "rows"), "datasets": datasets}
+    return places
+
+
+def _derive(config: Config, place: str, label: str) -> tuple[Row, Derived]:
+    """A row, and the entries that it needs beside those that the config has; place: the key of what has the row."""
+    settings = _places(config)[place]
     row = settings["rows"][label] or {}
-    key = f"ablations.{ablation}.rows.{label}"
+    key = f"{place}.rows.{label}"
     derived: Derived = {}
 
     def derive(word: str, base: str, own: Leaves, *further: Leaves, **replaced: Any) -> str:
@@ -141,7 +151,7 @@ def _derive(config: Config, ablation: str, label: str) -> tuple[Row, Derived]:
         leaves = _leaves(row.get("dataset", {}), own)
         kept, all_of_it = (chosen or {}).get("categories", []), set(own["categories"])
         # Where only the auxiliary class is left out, which is not tested anyway, all of the rest is tested.
-        whole = all(all_of_it - {name} == {*kept} - {name} for name in _auxiliary_of(config, ablation, dataset))
+        whole = all(all_of_it - {name} == {*kept} - {name} for name in _auxiliary_of(config, settings, dataset))
         some: Leaves = {} if whole or not kept else {("categories",): kept}
         replaced: dict[str, Any] = {"variant_of": dataset, "auxiliary": []}
         if some:
@@ -153,15 +163,24 @@ def _derive(config: Config, ablation: str, label: str) -> tuple[Row, Derived]:
 
 def rows_of(config: Config, ablation: str) -> dict[str, Row]:
     """The rows of an ablation by their names."""
-    return {label: _derive(config, ablation, label)[0] for label in config["ablations"][ablation]["rows"]}
+    return _rows_in(config, f"ablations.{ablation}")
+
+
+def rows_of_figure(config: Config, figure: str) -> dict[str, Row]:
+    """A figure's own rows by their names."""
+    return _rows_in(config, f"figures.{figure}")
+
+
+def _rows_in(config: Config, place: str) -> dict[str, Row]:
+    return {label: _derive(config, place, label)[0] for label in _places(config)[place]["rows"]}
 
 
 def derived_of(config: Config) -> Derived:
-    """The entries that the ablations need beside the config's own, each with the key of the row that first needs it."""
+    """The entries that rows need beside the config's own, each with the key of the row that first needs it."""
     derived: Derived = {}
-    for ablation, settings in config["ablations"].items():
+    for place, settings in _places(config).items():
         for label in settings["rows"]:
-            for entry, value in _derive(config, ablation, label)[1].items():
+            for entry, value in _derive(config, place, label)[1].items():
                 derived.setdefault(entry, value)
     return derived
 
@@ -234,38 +253,41 @@ def _check_row(key: str, row: Mapping[str, Any], base: str, config: Config) -> I
 
 
 def check(config: Config) -> Iterator[str]:
-    """What is wrong with the ablations of a config that the schema has completed, and that has no derived entry yet."""
+    """What is wrong with ablations, and with figures' rows, in a config that the schema has completed and that has no
+    derived entry yet."""
     for section in SECTIONS.values():
         for name in filter(is_derived, config[section]):
             yield f"config: {section}.{name} has {MARK!r} in its name, which only what ablations make has"
-    methods = compared_methods(config)
-    for ablation, settings in config["ablations"].items():
-        key, problems = f"ablations.{ablation}", []
-        if re.fullmatch(r"(table|differences)\d+|tables|overhead", ablation):
-            problems.append(f"config: {key} is the name of another table, expected another name")
-        problems += _refer(f"{key}.base", settings["base"], methods, "one of methods")
-        for seed in settings.get("seeds", []):
-            problems += _refer(f"{key}.seeds", seed, config["seeds"], "one of seeds")
-        for name, chosen in settings["datasets"].items():
-            problems += _check_data(f"{key}.datasets", name, chosen or {}, config)
-        for label, row in settings["rows"].items():
-            place = f"{key}.rows.{label}"
-            if not label.strip():
-                problems.append(
-                    f"config: {key}.rows has a row without a name, expected what stands in the table for it"
-                )
-            base = (row or {}).get("base", settings["base"])
-            wrong = list(_refer(f"{place}.base", base, methods, "one of methods")) if "base" in (row or {}) else []
-            problems += wrong or (_check_row(place, row or {}, base, config) if base in methods else [])
+    for place, settings in _places(config).items():
+        problems = list(_check_place(config, place, settings))
         yield from problems
         if problems:
             continue
         first: dict[str, str] = {}
         for label in settings["rows"]:
-            found = repr(_derive(config, ablation, label)[0])
+            found = repr(_derive(config, place, label)[0])
             if found in first:
-                yield f"config: {key}.rows.{label} is the same as {key}.rows.{first[found]}, expected another one"
+                yield f"config: {place}.rows.{label} is the same as {place}.rows.{first[found]}, expected another one"
             first.setdefault(found, label)
+
+
+def _check_place(config: Config, place: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    methods, is_table = compared_methods(config), place.startswith("ablations.")
+    if re.fullmatch(r"ablations\.((table|differences)\d+|tables|overhead)", place):
+        yield f"config: {place} is the name of another table, expected another name"
+    yield from _refer(f"{place}.base", settings["base"], methods, "one of methods")
+    for seed in settings.get("seeds", []):
+        yield from _refer(f"{place}.seeds", seed, config["seeds"], "one of seeds")
+    for name, chosen in settings["datasets"].items():
+        if is_table:
+            yield from _check_data(f"{place}.datasets", name, chosen or {}, config)
+    for label, row in settings["rows"].items():
+        key = f"{place}.rows.{label}"
+        if not label.strip():
+            yield f"config: {place}.rows has a row without a name, expected what stands in the table for it"
+        base = (row or {}).get("base", settings["base"])
+        wrong = list(_refer(f"{key}.base", base, methods, "one of methods")) if "base" in (row or {}) else []
+        yield from wrong or (_check_row(key, row or {}, base, config) if base in methods else [])
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------
@@ -273,12 +295,13 @@ def check(config: Config) -> Iterator[str]:
 
 def runs(config: Config, ablation: str) -> list[Run]:
     """Every run behind an ablation's table."""
-    seeds = config["ablations"][ablation].get("seeds", config["seeds"])
+    settings = config["ablations"][ablation]
+    seeds = settings.get("seeds", config["seeds"])
     found = [
         run
         for row in rows_of(config, ablation).values()
         for dataset, tested in row.datasets.items()
-        for run in method_runs(config, row.method, dataset, tested, _auxiliary_of(config, ablation, dataset))
+        for run in method_runs(config, row.method, dataset, tested, _auxiliary_of(config, settings, dataset))
         if run[1] == NONE or run[3] in seeds
     ]
     return list(dict.fromkeys(found))
@@ -294,7 +317,7 @@ def options(config: Config, ablation: str) -> dict[str, Any]:
     settings, rows, labels = config["ablations"][ablation], rows_of(config, ablation), labels_of(config)
     groups, datasets = [], {}
     for dataset, chosen in settings["datasets"].items():
-        auxiliary = _auxiliary_of(config, ablation, dataset)
+        auxiliary = _auxiliary_of(config, settings, dataset)
         shown = {
             label: {
                 "method": row.method,

@@ -28,7 +28,7 @@ from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
-from workflow import ablations
+from workflow import ablations, figures
 from workflow.overhead import check as check_overhead
 from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
@@ -36,6 +36,7 @@ from workflow.tables import labels_of
 from workflow.unsupervised import add_train_splits
 from workflow.variants import complete_variants
 from workflow.words import explain, name_key, similar
+from workflow.words import refer as _refer
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -105,7 +106,7 @@ INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
     *("deep_length", "deep_blocks", "published", "side", "patch_points", "width", "training_patches"),
-    *("groups", "group_points", "repeats", "warm_up"),
+    *("groups", "group_points", "count", "repeats", "warm_up"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -113,12 +114,6 @@ INTEGERS = {
 def _name(path: tuple[str | int, ...]) -> str:
     """The key of a value, or of the list that it stands in."""
     return next(part for part in reversed(path) if isinstance(part, str))
-
-
-def _refer(key: str, name: str, allowed: Collection[str], what: str) -> Iterator[str]:
-    if name not in allowed:
-        there = ", ".join(sorted(allowed)) or "none"
-        yield f"config: {key} is {name!r}{similar(name, allowed)}, expected {what}: {there}"
 
 
 def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[str]) -> Iterator[str]:
@@ -358,7 +353,7 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
     complete_variants(config)
     fill_in(config, _SCHEMA)
     check(config)
-    if problems := list(ablations.check(config)):
+    if problems := list(figures.check(config)) or list(ablations.check(config)):
         raise InputError("\n".join(problems))
     if ablations.expand(config):
         try:
@@ -367,3 +362,5 @@ def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = (
         except InputError as error:
             raise InputError(ablations.name_rows(config, str(error))) from None
     add_train_splits(config)
+    if problems := list(figures.check_shown(config)):
+        raise InputError("\n".join(problems))

@@ -20,11 +20,9 @@ from workflow.plan import (
     pick,
     rendering_of,
     runs_of,
-    seen_by,
     shards_of,
     sources_of,
     store_of,
-    subset_of,
     system_of,
     tested_by,
     tested_with,
@@ -160,52 +158,13 @@ def picture_scores(config: Config, run: Run, category: str) -> list[str]:
 
 
 def heatmaps(config: Config) -> list[str]:
-    """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
-    one_vs_rest = pairs_of(config, "one_vs_rest")
+    """Contact sheets of every category that a data set's experiment tested."""
     sheets = []
-    for source, target in [*one_vs_rest, *foreign_pairs(config)]:
+    for source, target in [*pairs_of(config, "one_vs_rest"), *foreign_pairs(config)]:
         for run in runs_of(config, source, target, config["datasets"][source]["auxiliary"]):
             folder = f"results/heatmaps/{'/'.join(map(str, run))}"
             sheets += [f"{folder}/{category}.png" for category in tested_by(config, run[1], run[2], target)]
-    return [*dict.fromkeys(sheets), *(["results/heatmaps/gallery.png"] if one_vs_rest else [])]
-
-
-def gallery(config: Config) -> list[dict[str, Any]]:
-    """A category of every one-vs-rest data set that is unseen by the prompts of its first auxiliary class."""
-    entries = []
-    for dataset, _ in pairs_of(config, "one_vs_rest"):
-        seen = seen_by(config, dataset, config["datasets"][dataset]["auxiliary"][0], dataset)
-        category = next(name for name in config["datasets"][dataset]["categories"] if name != seen)
-        entry = {"label": display_of(config, dataset, category), "dataset": dataset, "category": category}
-        scans = subset_of(config, dataset, [category]).get(category)
-        shards = len(clouds_of(config, dataset, category))
-        entries.append({**entry, "shards": shards, **({"scans": scans} if scans else {})})
-    return entries
-
-
-def gallery_stores(config: Config) -> dict[str, list[str]]:
-    """Stores of the gallery entry by entry; its scores also method by method."""
-    stores: dict[str, list[str]] = {"clouds": [], "renders": [], "scores": []}
-    for entry in gallery(config):
-        dataset = entry["dataset"]
-        stores["clouds"] += clouds_of(config, dataset, entry["category"])
-        stores["renders"] += picture_renders(config, dataset, entry["category"])
-        # One run a method: the first seed's, or the only one of an untrained system.
-        runs: dict[str, Run] = {}
-        for run in runs_of(config, dataset, dataset, config["datasets"][dataset]["auxiliary"][:1]):
-            runs.setdefault(run[0], run)
-        stores["scores"] += [
-            f"results/scores/{'/'.join(map(str, runs[name]))}.zarr.zip" for name in compared_methods(config)
-        ]
-    if not stores["clouds"]:
-        stores["clouds"] = ["config: experiments.one_vs_rest names no data set, so that there is nothing to show"]
-    return stores
-
-
-def gallery_methods(config: Config) -> list[str]:
-    """Names of the gallery's methods, in the order of its scores."""
-    labels = labels_of(config)
-    return [labels[name] for name in compared_methods(config)]
+    return list(dict.fromkeys(sheets))
 
 
 VIEWER_PAGE = [path.relative_to(PACKAGE).as_posix() for path in sorted((PACKAGE / "evaluation/page").iterdir())]

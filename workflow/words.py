@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -74,6 +74,13 @@ def _known(schema: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
 def similar(name: str, allowed: Collection[str]) -> str:
     close = difflib.get_close_matches(name, list(allowed), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def refer(key: str, name: str, allowed: Collection[str], what: str) -> Iterator[str]:
+    """A line for a name that refers to nothing."""
+    if name not in allowed:
+        there = ", ".join(sorted(allowed)) or "none"
+        yield f"config: {key} is {name!r}{similar(name, allowed)}, expected {what}: {there}"
 
 
 def explain(error: ValidationError) -> str:

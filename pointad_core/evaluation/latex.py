@@ -23,7 +23,7 @@ _ACCENTS = dict(
 )
 _GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "kappa", "lambda", "mu", "pi", "rho", "sigma")
 _PREAMBLE = r"""\documentclass[10pt]{article}
-\usepackage[a4paper,landscape,margin=15mm]{geometry}
+\usepackage[a4paper,PAGE,margin=15mm]{geometry}
 \usepackage{booktabs,graphicx,xcolor}
 \pagestyle{empty}
 \setlength{\tabcolsep}{4.5pt}
@@ -94,6 +94,7 @@ def tabular(heads: Sequence[tuple[Sequence[tuple[str, int]], bool]], rows: Seque
     return f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{text}}}"
 
 
-def document(bodies: Iterable[str]) -> str:
-    """A document of the given tables, one after the other, that compiles on its own."""
-    return "\n".join([_PREAMBLE, *(body + "\\clearpage\n" for body in bodies), "\\end{document}\n"])
+def document(bodies: Iterable[str], landscape: bool = True) -> str:
+    """A document of the given tables or figures, one after the other, that compiles on its own."""
+    preamble = _PREAMBLE.replace("PAGE", "landscape" if landscape else "portrait")
+    return "\n".join([preamble, *(body + "\\clearpage\n" for body in bodies), "\\end{document}\n"])

@@ -1,4 +1,4 @@
-"""Pictures of scores: a contact sheet of a category, and a gallery that sets methods side by side.
+"""Pictures of scores: a scan as images and maps, and the contact sheet of a category.
 
 Maps show object points alone, on white. Organised scans are drawn on their grid, pixel for pixel what the metrics
 see; unorganised clouds through the pixels of the frontal render. Matplotlib draws without a display, and the same
@@ -72,7 +72,17 @@ def carry_to_image(values: np.ndarray, pixels: np.ndarray, visible: np.ndarray, 
     return np.where(shown & np.isfinite(filled), filled, np.nan)
 
 
-def _window(shown: np.ndarray) -> tuple[slice, slice]:
+def find_silhouette(image: np.ndarray, pixels: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """Where a view shows the object, bool [S, S]; image: u8 [S, S], white off the object; pixels: integer [n, 2],
+    (column, row), and visible: bool [n], for a highlight can be as white as the background, between points too."""
+    silhouette = image < 255
+    columns, rows = pixels[visible].T
+    silhouette[rows, columns] = True
+    closed: np.ndarray = silhouette | ndimage.binary_closing(silhouette, iterations=SPREAD)
+    return closed
+
+
+def find_window(shown: np.ndarray) -> tuple[slice, slice]:
     """The smallest square around the True pixels, with a margin, inside the image."""
     size = shown.shape[0]
     if not shown.any():
@@ -102,23 +112,20 @@ def make_picture(
         maps = {title: np.where(shown, values, np.nan) for title, values in scores.items()}
     else:
         pixels, visible = view["pixels"].astype(np.intp), view["visible"]
-        # A highlight can be as white as the background, between points too.
-        silhouette[pixels[visible, 1], pixels[visible, 0]] = True
-        silhouette |= ndimage.binary_closing(silhouette, iterations=SPREAD)
-        shown = silhouette
+        shown = silhouette = find_silhouette(view["images"], pixels, visible)
         if "labels" in cloud:
             defects = carry_to_image(cloud["labels"].astype(float), pixels, visible, shown) > 0
         maps = {title: carry_to_image(values, pixels, visible, shown) for title, values in scores.items()}
-    window = _window(shown | defects)
+    window = find_window(shown | defects)
     truth = np.full((*shown.shape, 3), 255, dtype=np.uint8)
     truth[shown] = _OBJECT
     truth[defects] = _DEFECT
-    render, rgb = view["images"][_window(silhouette)], cloud["rgb"][window] if "rgb" in cloud else None
+    render, rgb = view["images"][find_window(silhouette)], cloud["rgb"][window] if "rgb" in cloud else None
     maps = {title: image[window] for title, image in maps.items()}
     return Picture(scan, defective, render, rgb, None if defective is None else truth[window], maps, objects)
 
 
-def _limits(maps: Sequence[np.ndarray]) -> tuple[float, float]:
+def find_limits(maps: Sequence[np.ndarray]) -> tuple[float, float]:
     """Range of the colours: nearly all of the values, so that a few outliers do not flatten the rest."""
     values = np.concatenate([image[np.isfinite(image)] for image in maps] or [np.zeros(0)])
     if not len(values):
@@ -167,7 +174,7 @@ def draw_sheet(pictures: Sequence[Picture], title: str) -> Figure:
     rgb = ["RGB"] if any(picture.rgb is not None for picture in pictures) else []
     truth = ["Ground truth"] if any(picture.truth is not None for picture in pictures) else []
     columns = ["Render", *rgb, *truth, *names]
-    shared = dict.fromkeys(names, _limits([image for picture in pictures for image in picture.maps.values()]))
+    shared = dict.fromkeys(names, find_limits([image for picture in pictures for image in picture.maps.values()]))
     rows = [(f"{picture.scan}\n{STATES[picture.defective]}", picture) for picture in pictures]
     figure, axes = _draw(rows, columns, [shared] * len(rows), extra_width=1.2)
     figure.suptitle(title, fontsize=10, parse_math=False)
@@ -178,14 +185,3 @@ def draw_sheet(pictures: Sequence[Picture], title: str) -> Figure:
         bar = figure.colorbar(drawn, ax=axes, shrink=0.6, extend="both", label=label)
         bar.ax.tick_params(labelsize=7)
     return figure
-
-
-def draw_gallery(rows: Sequence[tuple[str, Picture]]) -> Figure:
-    """A row a scan, after its label: render, ground truth and a map per method.
-
-    Methods are calibrated differently, so every map has its own range of colours, from its low to its high scores.
-    """
-    limits = [{name: _limits([image]) for name, image in picture.maps.items()} for _, picture in rows]
-    columns = ["Render", "Ground truth", *dict.fromkeys(name for _, picture in rows for name in picture.maps)]
-    named = [(f"{label}\n{picture.scan}", picture) for label, picture in rows]
-    return _draw(named, columns, limits, extra_width=0.6)[0]

@@ -142,6 +142,17 @@ def score_branches(
     return smoothed
 
 
+@torch.no_grad()
+def score_views(state: State, sample: Sample | PointSample, resolution: int, settings: Settings) -> np.ndarray:
+    """The map of each view (Eq. 2), float32 [K, S, S]: what the rendering prompts say of its pixels, before it goes to
+    the points. None, [0, S, S], of a system without such prompts."""
+    if "rendering" not in state or not isinstance(sample, Sample):
+        return np.zeros((0, resolution, resolution), np.float32)
+    logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
+    maps: np.ndarray = upsample(torch.sigmoid(logits), resolution).cpu().numpy()
+    return maps
+
+
 def branches_of(system: Scoring) -> Callable[[State, Any, Settings], dict[str, torch.Tensor]]:
     """A system's function that tells its branches apart; one that gives none where its module has no such function."""
     return getattr(system, "branches", lambda *_: {})

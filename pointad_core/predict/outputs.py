@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from pointad_core.evaluation.pictures import find_silhouette
 from pointad_core.evaluation.viewer import Shown, View, write_viewer
 from pointad_core.formats.unit import describe, metres_of
-from pointad_core.predict.picture import draw_picture, find_silhouette, to_colours
+from pointad_core.predict.picture import draw_picture, to_colours
 from pointad_core.predict.predictor import Prediction
 
 MOST_ROWS = 500_000
@@ -154,7 +155,8 @@ def to_shown(found: Prediction, summary: Mapping[str, Any], most: int | None = N
     if renders is not None and most is None:
         for number, (name, scored) in enumerate(zip(found.view_names, found.view_maps, strict=True)):
             image = np.repeat(renders.images[number][..., None], 3, axis=2)
-            views.append(View(name, image, np.where(find_silhouette(renders, number), scored, np.nan)))
+            shown = find_silhouette(renders.images[number], renders.pixels[number], renders.visible[number])
+            views.append(View(name, image, np.where(shown, scored, np.nan)))
     frame = found.facing.frame
     return Shown(
         summary["name"],

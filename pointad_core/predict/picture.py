@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import binary_closing
 
-from pointad_core.evaluation.pictures import SPREAD, carry_to_image
+from pointad_core.evaluation.pictures import carry_to_image, find_silhouette
 from pointad_core.predict.predictor import Prediction
-from pointad_core.rendering.views import Renders
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,15 +40,6 @@ def choose_views(found: Prediction) -> list[int]:
     return sorted({(front + step * count // MOST_VIEWS) % count for step in range(MOST_VIEWS)})
 
 
-def find_silhouette(renders: Renders, view: int) -> np.ndarray:
-    """bool [S, S]: where a view shows the part; its image is white there too where the surface shines."""
-    silhouette = renders.images[view] < 255
-    columns, rows = renders.pixels[view][renders.visible[view]].T
-    silhouette[rows, columns] = True
-    closed: np.ndarray = silhouette | binary_closing(silhouette, iterations=SPREAD)
-    return closed
-
-
 def draw_picture(found: Prediction) -> Image:
     """Of each chosen view the shaded image above and the scores below, and the photograph beside; text and scale."""
     from PIL import Image, ImageDraw
@@ -62,7 +51,7 @@ def draw_picture(found: Prediction) -> Image:
         renders = found.seen.renders
         assert renders is not None
         image, pixels, visible = renders.images[view], renders.pixels[view].astype(np.intp), renders.visible[view]
-        carried = carry_to_image(of_views.astype(np.float64), pixels, visible, find_silhouette(renders, view))
+        carried = carry_to_image(of_views.astype(np.float64), pixels, visible, find_silhouette(image, pixels, visible))
         shown = np.where(np.isfinite(carried)[..., None], to_colours(carried, low, high), 255).astype(np.uint8)
         columns.append(np.concatenate([np.repeat(image[..., None], 3, axis=2), shown]))
     side = columns[0].shape[1] if columns else 336

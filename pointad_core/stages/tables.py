@@ -71,9 +71,9 @@ def make_ablation(
     _write_text(ablations.table_tex(groups, options), tex)
 
 
-def make_document(tables: Sequence[str | Path], output: str | Path) -> None:
-    """Write one LaTeX document with the given table files inside."""
-    _write_text(document(Path(table).read_text(encoding="utf-8") for table in tables), output)
+def make_document(bodies: Sequence[str | Path], output: str | Path, landscape: bool = True) -> None:
+    """Write one LaTeX document with the given files of tables or figures inside."""
+    _write_text(document((Path(body).read_text(encoding="utf-8") for body in bodies), landscape), output)
 
 
 def _write_text(text: str, output: str | Path) -> None:

@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from pointad_core.errors import InputError
-from pointad_core.evaluation.pictures import LABELS, SPREAD, carry_to_image, find_frontal
+from pointad_core.evaluation.pictures import LABELS, carry_to_image, find_frontal, find_silhouette
 from pointad_core.evaluation.viewer import Shown, View, write_viewer
 from pointad_core.stages.heatmaps import choose_scans
 from pointad_core.storage import stores
@@ -116,10 +115,7 @@ def make_views(
     for index, (_, x, y) in enumerate(angles):
         image, visible = drawn["images"][index], drawn["visible"][index].astype(bool)
         pixels = drawn["pixels"][index].astype(np.intp)
-        silhouette = image < 255
-        # A highlight can be as white as the background, between points too.
-        silhouette[pixels[visible, 1], pixels[visible, 0]] = True
-        silhouette |= ndimage.binary_closing(silhouette, iterations=SPREAD)
+        silhouette = find_silhouette(image, pixels, visible)
         carried = carry_to_image(values, pixels, visible, silhouette).astype(np.float32)
         views.append(View(f"turned by {x:g}°, {y:g}°", np.repeat(image[..., None], 3, axis=2), carried))
     return views

@@ -70,13 +70,13 @@ def write_category(folder, organised=True, rgb=True, seed=0, hot=1.0, unlabelled
     return paths
 
 
-def load(paths, scan, **options):
+def load(paths, scan):
     with (
         stores.read(paths["clouds"], "clouds") as clouds,
         stores.read(paths["renders"], "renders") as renders,
         stores.read(paths["scores"], "scores") as scored,
     ):
-        return heatmaps.load_picture({"": scored}, clouds, renders, "bagel", scan, **options)
+        return heatmaps.load_picture(scored, clouds, renders, "bagel", scan)
 
 
 def test_scans_of_every_kind_are_chosen(tmp_path):
@@ -107,8 +107,6 @@ def test_a_scan_without_labels_is_drawn_as_such(tmp_path, organised):
         assert ("Ground truth" in titles) is (name == "some")
         rows = [panel.get_ylabel() for panel in figure.axes if "/" in panel.get_ylabel()]
         assert rows == ["crack/000\nunlabelled", f"good/000\n{'good' if name == 'some' else 'unlabelled'}"]
-        (panel,) = [panel for panel in pictures.draw_gallery([("toys", picture)]).axes if panel.get_title()][1:2]
-        assert [text.get_text() for text in panel.texts] == ["unlabelled"]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5])
@@ -179,32 +177,6 @@ def test_all_maps_share_one_range_of_colours(tmp_path, monkeypatch):
     assert len({pair for row in limits for pair in row.values()}) == 1
 
 
-def test_gallery_sets_methods_side_by_side(tmp_path):
-    entries = []
-    for organised, label in ((True, "Organised"), (False, "Unorganised")):
-        folders = [tmp_path / f"{label}{method}" for method in ("A", "B")]
-        for folder in folders:
-            folder.mkdir()
-        first, second = (write_category(folder, organised, hot=1 + i) for i, folder in enumerate(folders))
-        entries.append(
-            {
-                "label": label,
-                "category": "bagel",
-                "clouds": first["clouds"],
-                "renders": first["renders"],
-                "scores": {"PointAD": first["scores"], "PointAD+": second["scores"]},
-            }
-        )
-    entries[1]["scans"] = ["hole/001"]
-    heatmaps.make_gallery(entries, tmp_path / "gallery.png")
-    image = read_image(tmp_path / "gallery.png")
-    assert image.shape[0] == pytest.approx((3 * pictures.CELL + 0.75) * pictures.DPI, abs=2)
-    assert image.shape[1] == pytest.approx((4 * pictures.CELL + 0.6) * pictures.DPI, abs=2)
-    with pytest.raises(InputError, match="no defective or unlabelled scan has M3D scores"):
-        heatmaps.make_gallery(entries[1:], tmp_path / "none.png", modality="m3d")
-    assert not (tmp_path / "none.png").exists()
-
-
 def test_scores_of_another_category_are_named(tmp_path):
     paths = write_category(tmp_path)
     with pytest.raises(InputError, match=r"scores\.zip: no scan 'rope/crack/000'"):
@@ -234,9 +206,6 @@ def test_unknown_scans_are_named(tmp_path):
     scans = ["good/001", "dent/000"]
     with pytest.raises(InputError, match=message):
         heatmaps.make_heatmaps(**paths, category="bagel", output=tmp_path / "a.png", scans=scans)
-    entry = {"label": "Bagel", "category": "bagel", **paths, "scores": {"PointAD": paths["scores"]}, "scans": scans}
-    with pytest.raises(InputError, match=message):
-        heatmaps.make_gallery([entry], tmp_path / "a.png")
     with pytest.raises(InputError, match="category 'bagel' has no scans to draw"):
         heatmaps.make_heatmaps(**paths, category="bagel", output=tmp_path / "a.png", scans=[])
     assert not (tmp_path / "a.png").exists()

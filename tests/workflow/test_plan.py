@@ -299,7 +299,6 @@ def test_a_subset_is_of_the_categories_that_name_one() -> None:
     config = complete(config)
     assert plan.subset_of(config, "parts", ["bagel", "carrot"]) == {"bagel": ["dent/000", "good/001"]}
     assert plan.cloud_options(config, "parts") == plan.cloud_options(complete(small()), "parts")
-    assert [entry.get("scans") for entry in tables.gallery(config)] == [["dent/000", "good/001"]]
 
 
 def test_pictures_show_the_scans_that_the_category_names_for_them() -> None:
@@ -323,21 +322,10 @@ def test_labels_tell_methods_of_one_system_apart() -> None:
     assert list(tables.labels_of(complete(config)).values()) == ["CLIP + Rendering", "learnt", "other", "Third"]
 
 
-def test_the_gallery_shows_what_no_prompts_of_its_have_seen() -> None:
-    config = complete(small())
-    (entry,) = tables.gallery(config)
-    assert (entry["category"], entry["label"], entry["shards"]) == ("bagel", "bagel", 1)
-    stores = tables.gallery_stores(config)
-    assert stores["scores"] == [
-        "results/scores/fixed/none/none/0/parts.zarr.zip",
-        "results/scores/learnt/parts/carrot/1/parts.zarr.zip",
-    ]
-    sheets = tables.heatmaps(config)
-    assert sheets[-1] == "results/heatmaps/gallery.png"
+def test_heat_maps_are_of_what_no_prompts_have_seen() -> None:
+    sheets = tables.heatmaps(complete(small()))
     assert "results/heatmaps/learnt/parts/carrot/1/parts/carrot.png" not in sheets
     assert "results/heatmaps/learnt/parts/carrot/1/parts/cookie.png" in sheets
-    config["experiments"]["one_vs_rest"] = []
-    assert tables.gallery_stores(config)["clouds"][0].endswith("so that there is nothing to show")
 
 
 def test_heat_maps_take_the_scores_that_are_needed_anyway_else_the_categorys_own() -> None:

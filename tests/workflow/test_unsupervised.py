@@ -163,7 +163,6 @@ def test_tables_1_to_4_and_their_pictures_know_nothing_of_them() -> None:
     for number in (1, 2, 3, 4):
         assert tables.table_options(config, number) == tables.table_options(without, number)
         assert tables.table_metrics(config, number) == tables.table_metrics(without, number)
-    for of_config in (tables.summaries, tables.heatmaps, tables.viewers, tables.trained_of, tables.gallery_stores):
+    for of_config in (tables.summaries, tables.heatmaps, tables.viewers, tables.trained_of):
         assert of_config(config) == of_config(without)
-    assert tables.gallery_methods(config) == ["CLIP + Rendering", "PointAD+"]
     assert tables.labels_of(config)["btf"] == "BTF"

@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 
 from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
-from workflow import ablations, inputs, overhead, plan, reporting, tables, unsupervised, variants
+from workflow import ablations, figures, inputs, overhead, plan, reporting, tables, unsupervised, variants
 from workflow import predictions as own
 from workflow.checks import complete
 from workflow.folder import enter_folder, hold_folder
@@ -62,6 +62,7 @@ wildcard_constraints:
     number="[1-4]",
     ablation=any_of(config["ablations"]),
     prediction=any_of(config["predictions"]),
+    figure=any_of(config["figures"]),
 
 
 def in_place(function):

@@ -31,30 +31,3 @@ rule heatmaps:
         "Heat maps of {wildcards.method} on {wildcards.dataset}/{wildcards.category}"
     script:
         "../scripts/heatmaps.py"
-
-
-rule gallery:
-    """The methods side by side, on a category of every one-vs-rest data set."""
-    input:
-        unpack(lambda wildcards: tables.gallery_stores(config)),
-    output:
-        gallery=report(
-            "results/heatmaps/gallery.png",
-            caption="../report/gallery.rst",
-            category="Heat maps",
-            labels={"method": "all, side by side"},
-        ),
-    log:
-        "logs/heatmaps/gallery.log",
-    conda:
-        "../../envs/pointad.yaml"
-    threads: 1
-    resources:
-        mem_mb=grows(4000),
-        runtime=grows(30),
-    params:
-        entries=lambda wildcards: tables.gallery(config),
-        methods=tables.gallery_methods(config),
-        code=fingerprint("stages.heatmaps"),
-    script:
-        "../scripts/gallery.py"

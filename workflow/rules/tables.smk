@@ -55,7 +55,7 @@ rule ablation:
 rule document:
     """One LaTeX document with all tables."""
     input:
-        tables=[f"results/tables/{name}.tex" for name in tables.names(config)],
+        bodies=[f"results/tables/{name}.tex" for name in tables.names(config)],
     output:
         tex=report(
             "results/tables/tables.tex",
@@ -72,6 +72,7 @@ rule document:
         mem_mb=1000,
         runtime=10,
     params:
+        landscape=True,
         code=fingerprint("stages.tables"),
     script:
         "../scripts/document.py"

@@ -3,6 +3,7 @@
 
 localrules:
     all_tables,
+    all_figures,
     all_heatmaps,
     all_predictions,
     all_viewers,
@@ -17,8 +18,14 @@ rule all_tables:
         [] if config["ablations"] or overhead.is_asked(config) else tables.nothing_to_show(config),
 
 
+rule all_figures:
+    """The figures of score maps as PDF and PNG, with their captions, and one document with all of them."""
+    input:
+        figures.targets(config),
+
+
 rule all_heatmaps:
-    """Contact sheets of every category that a data set's experiment tested, and the methods side by side."""
+    """Contact sheets of every category that a data set's experiment tested."""
     input:
         tables.heatmaps(config),
         tables.nothing_to_show(config),

@@ -1,4 +1,4 @@
-"""Write one document with all tables."""
+"""Write one document with all tables, or all figures."""
 
 from typing import TYPE_CHECKING
 
@@ -10,4 +10,4 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from pointad_core.stages.tables import make_document
 
-    make_document(tables=snakemake.input.tables, output=snakemake.output.tex)
+    make_document(snakemake.input.bodies, snakemake.output.tex, snakemake.params.landscape)
