@@ -30,6 +30,7 @@ from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
 from workflow import ablations, figures
+from workflow.overhead import check as check_overhead
 from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
@@ -106,7 +107,7 @@ INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
     *("deep_length", "deep_blocks", "published", "side", "patch_points", "width", "training_patches"),
-    *("groups", "group_points", "count"),
+    *("groups", "group_points", "count", "repeats", "warm_up"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -294,6 +295,8 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _refer(f"methods.{name}.published", method["published"], published, "one of the paper's rows")
         yield from _check_method(name, method, config)
     yield from check_predictions(config)
+    if all(method["system"] in systems_of(config) for method in config["methods"].values()):
+        yield from check_overhead(config)
     experiments = config["experiments"]
     for position, name in enumerate(experiments["one_vs_rest"]):
         key = f"experiments.one_vs_rest[{position}]"
