@@ -25,6 +25,7 @@ from pointad_core.clip.models_index import (
     quick_gelu_of,
 )
 from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
+from pointad_core.datasets.scans import TRAIN
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
@@ -129,6 +130,8 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
         yield f"config: {key}.missing is {dataset['missing']}; missing points of this layout have no depth"
     for position, category in enumerate(dataset["auxiliary"]):
         yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
+    if dataset["split"] == TRAIN and dataset["auxiliary"]:
+        yield f"config: {key}.auxiliary names {dataset['auxiliary'][0]!r}, but a train split has no defects to learn on"
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
 
 
@@ -274,6 +277,11 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config: systems.{name} is the name of a system of the package, expected another name"
         elif name in config["systems"] and not os.path.isfile(system.module):
             yield f"config: systems.{name}.module is {system.module!r}, expected a Python file; there is no such file"
+        if system.unsupervised and (system.trained or system.stream is not None):
+            yield (
+                f"config: systems.{name}.unsupervised is true: it learns on no auxiliary class and reads clouds alone, "
+                "expected `trained: false` and `stream: null`"
+            )
     names = {"datasets": [dataset.get("label", name) for name, dataset in datasets.items()]}
     if all(method["system"] in systems_of(config) for method in config["methods"].values()):
         names["methods"] = list(labels_of(config).values())
