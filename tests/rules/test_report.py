@@ -96,8 +96,6 @@ def kind_of(result: dict[str, Any]) -> str:
 
 def test_every_page_and_picture_is_shown(browser: Browser, report: Path, results: dict[str, dict[str, Any]]) -> None:
     driver = browser.driver
-    for kind in ("browser", "performance"):
-        driver.get_log(kind)
     for path, result in results.items():
         if not path.endswith((".html", ".png")):
             continue
@@ -121,8 +119,10 @@ def test_every_page_and_picture_is_shown(browser: Browser, report: Path, results
     assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     asked = {m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"}
+    # Since the report was opened.
     assert {url for url in asked if not url.startswith("data:")} <= {
-        (report.parent / result["data_uri"]).as_uri() for result in results.values()
+        report.as_uri(),
+        *((report.parent / result["data_uri"]).as_uri() for result in results.values()),
     }
 
 
