@@ -3,6 +3,7 @@
 # make test-cluster  the tests that take long, or start a Slurm on this machine
 # make figures       the figures of score maps
 # make viewers       a page for each category, on which its scans can be turned
+# make report        what a run of the embedded default has made, as one file to hand on: report.zip
 # make pictures      the README's pictures, from the embedded default
 # make shipped_prompts  the prompts that come with the package, and their reference scores, from the embedded default
 # make pocket_clip   the small CLIP of the embedded default, trained anew (minutes)
@@ -21,8 +22,8 @@ SETUP_CLUSTER := .venv/setup-cluster.stamp
 # The one pin that is installed by itself, see below.
 TORCH = $(shell grep '^torch==' envs/requirements.txt)
 
-.PHONY: tables figures heatmaps viewers pictures shipped_prompts pocket_clip test test-cluster lint benchmark setup setup-dev \
-	setup-cluster
+.PHONY: tables figures heatmaps viewers report pictures shipped_prompts pocket_clip test test-cluster lint benchmark \
+	setup setup-dev setup-cluster
 
 tables: setup
 	$(BIN)/snakemake --cores $(CORES) all_tables
@@ -35,6 +36,12 @@ heatmaps: setup
 
 viewers: setup
 	$(BIN)/snakemake --cores $(CORES) all_viewers
+
+REPORT := all_report all_figures all_viewers
+
+report: setup
+	$(BIN)/snakemake --cores $(CORES) $(REPORT)
+	$(BIN)/snakemake --cores 1 $(REPORT) --report report.zip
 
 pictures: setup-dev
 	$(BIN)/snakemake --cores $(CORES) results/figures/methods.png results/viewers/mvtec3d/cable_gland.html

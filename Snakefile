@@ -26,9 +26,12 @@
 #   results/summary/{dataset}.csv                                              mean over the splits of a data set
 #   results/tables/table{1,2,3,4}.{tex,csv}, results/tables/tables.tex
 #   results/tables/differences{1,2,3,4}.csv                                    between any two methods
+#   results/tables/overhead.{tex,csv}                                          Table 5, where the config asks for it
 #   results/tables/{ablation}.{tex,csv}                                        Tables 6-10, and ablations of one's own
 #   results/figures/{figure}.{pdf,png}                                         .tex and .txt: caption; .csv: what is shown
 #   results/figures/figures.tex                                                all of them
+#   results/overhead/{method}/{dataset}/{category}.csv                         what a scan costs: measured times
+#   results/report/...                                                         pages and pictures for the report
 #
 # A method, data set, rendering, ... whose name has "--" is made by a row of an ablation (pointad_plus--epochs-5). A
 # variant's clouds, renders, features and aggregation lie under its original's name as long as they are made alike.
@@ -44,6 +47,9 @@ if not workflow.overwrite_configfiles:
     configfile: f"{workflow.basedir}/config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/generate.smk"
 include: "workflow/rules/clouds.smk"
@@ -56,11 +62,13 @@ include: "workflow/rules/scores.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/summary.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/overhead.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/predictions.smk"
 include: "workflow/rules/viewers.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/report.smk"
 
 
 onstart:
@@ -77,7 +85,7 @@ localrules:
 
 
 rule all:
-    """The tables and the summaries they come from."""
+    """The tables, the summaries they come from, and what the report shows of them."""
     default_target: True
     input:
-        rules.all_tables.input,
+        rules.all_report.input,

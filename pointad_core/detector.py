@@ -10,7 +10,8 @@ scored as the workflow scores it. What a scan of any size and orientation needs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,6 +44,10 @@ ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling
 PICTURES = {"photographs": "nearest", "masks": "nearest", "surroundings": "keep"}
 """What the clouds stage does to pictures where its options do not say; the surroundings are black where prompts were
 learnt on point clouds, which have no photograph, as in the embedded default."""
+
+
+STEPS = ("clouds", "renders", "features", "aggregation", "scores")
+"""What a scan goes through, named after the stages that do the same; a system goes through those that it needs."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ class Detector:
     extent: float
     """Longest side of the box of the scans that were learnt on, in their units, the median of them."""
     device: torch.device
+    watch: Callable[[str], AbstractContextManager[Any]] = nullcontext
+    """Entered around each step with its name, one of STEPS, such as a `Stopwatch`; a step can come more than once."""
 
     @classmethod
     def load(
@@ -128,7 +135,8 @@ class Detector:
         settings = Settings.of(parts.pop("settings"), entry.losses)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         restored = restore(entry, prompts, settings, parts["model"], place)
-        return cls(entry, restored, settings, extent=extent, device=place, **parts)
+        model, clouds, renders, aggregation = (parts[part] for part in ("model", "clouds", "renders", "aggregation"))
+        return cls(entry, restored, settings, model, clouds, renders, aggregation, extent, place)
 
     @property
     def _clip(self) -> Clip:
@@ -154,7 +162,8 @@ class Detector:
 
     def look(self, raw: Organised | Unorganised) -> Seen:
         """Prepare, render and encode a raw scan as a layout's reader gives it."""
-        cloud = make_cloud(raw, self.clouds, Path("the scan"))
+        with self.watch("clouds"):
+            cloud = make_cloud(raw, self.clouds, Path("the scan"))
         if self.system.stream is None:
             return Seen(raw, cloud, PointSample(torch.from_numpy(cloud["points"])).on(self.device), None, None)
         renders, sample = self._render(cloud)
@@ -166,12 +175,13 @@ class Detector:
 
     def judge(self, seen: Seen, name: str = "object") -> Detection:
         """Score a scan that was looked at."""
-        system, state, resolution = load(self.system), self.restored(name), self.clouds["resolution"]
-        answers = ask(system, state, seen.sample, resolution, self.settings, seen.photograph)
-        arrays, objects = score_scan(answers, system, seen.cloud, resolution, self.settings)
-        key = "m3d" if seen.photograph is not None else "3d"
-        found = f"map_{key}" if isinstance(seen.raw, Organised) else "original_3d"
-        points = arrays[found] if found == "original_3d" else self._to_points(arrays[found], seen)
+        with self.watch("scores"):
+            system, state, resolution = load(self.system), self.restored(name), self.clouds["resolution"]
+            answers = ask(system, state, seen.sample, resolution, self.settings, seen.photograph)
+            arrays, objects = score_scan(answers, system, seen.cloud, resolution, self.settings)
+            key = "m3d" if seen.photograph is not None else "3d"
+            found = f"map_{key}" if isinstance(seen.raw, Organised) else "original_3d"
+            points = arrays[found] if found == "original_3d" else self._to_points(arrays[found], seen)
         return Detection(points, objects[f"object_{key}"], arrays, objects, answers)
 
     def branches(self, seen: Seen, found: Detection) -> dict[str, np.ndarray]:
@@ -197,20 +207,24 @@ class Detector:
     def _encode(self, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Global [B, d] and patch features [B, P, d] of images as the system's stream has them."""
         stream = str(self.system.stream)
-        encoded = encode(self._clip, images, [stream], batch_size(self._clip))
+        with self.watch("features"):
+            encoded = encode(self._clip, images, [stream], batch_size(self._clip))
         return encoded["global"], encoded[f"patches_{stream}"]
 
     def _render(self, cloud: Mapping[str, np.ndarray]) -> tuple[Renders, Sample]:
         """The cloud as a system sees it that reads renders, and these."""
-        views = renderers.load(self.renders["renderer"]["module"]).render(cloud, self.renders, self.device)
+        with self.watch("renders"):
+            views = renderers.load(self.renders["renderer"]["module"]).render(cloud, self.renders, self.device)
         whole, patches = self._encode(views.images)
         pixels, visible, resolution = views.pixels, views.visible, self.clouds["resolution"]
         prepared, alpha = None, 0.0
         if self.system.aggregates:
-            prepared = prepare(cloud["points"], pixels, visible, patches, resolution, self.aggregation)
+            with self.watch("aggregation"):
+                prepared = prepare(cloud["points"], pixels, visible, patches, resolution, self.aggregation)
             alpha = float(self.aggregation["alpha"])
-        features = whole.cpu().numpy(), patches.cpu().numpy()
-        return views, make_sample(*features, pixels, visible, resolution, prepared, alpha)
+        with self.watch("scores"):
+            features = whole.cpu().numpy(), patches.cpu().numpy()
+            return views, make_sample(*features, pixels, visible, resolution, prepared, alpha)
 
 
 @lru_cache(maxsize=1)

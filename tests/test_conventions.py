@@ -17,11 +17,11 @@ from scipy.ndimage import gaussian_filter
 from pointad_core.clip.loading import load_model
 from pointad_core.clouds.cloud import make_cloud
 from pointad_core.datasets.scans import Organised
-from pointad_core.methods import pointad_plus
+from pointad_core.methods import pointad, pointad_plus
 from pointad_core.methods.aggregation import prepare
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS
-from pointad_core.methods.scoring import score_scan
+from pointad_core.methods.scoring import ask, score_scan
 from pointad_core.methods.segmentation import make_sample
 from pointad_core.methods.targets import make_targets
 from pointad_core.methods.training import train_step
@@ -222,8 +222,8 @@ def test_scores_with_a_photograph(config: dict[str, Any], scans: list[dict[str, 
         renders = scan["renders"]
         sample = make_sample(scan["views"], scan["patches"], renders.pixels, renders.visible, SIZE, None, 0.0).on(CPU)
         photograph = tuple(torch.from_numpy(part) for part in scan["photograph"])
-        state = {"rendering": g.float()}
-        found, objects = score_scan(pointad_plus.pointad, state, sample, scan["cloud"], SIZE, settings, photograph)
+        answers = ask(pointad, {"rendering": g.float()}, sample, SIZE, settings, photograph)
+        found, objects = score_scan(answers, pointad, scan["cloud"], SIZE, settings)
 
         def smooth(image: np.ndarray) -> np.ndarray:
             return gaussian_filter(image, 4 * SIZE / 336, mode="reflect")

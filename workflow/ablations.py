@@ -273,7 +273,7 @@ def check(config: Config) -> Iterator[str]:
 
 def _check_place(config: Config, place: str, settings: Mapping[str, Any]) -> Iterator[str]:
     methods, is_table = compared_methods(config), place.startswith("ablations.")
-    if re.fullmatch(r"ablations\.((table|differences)\d+|tables)", place):
+    if re.fullmatch(r"ablations\.((table|differences)\d+|tables|overhead)", place):
         yield f"config: {place} is the name of another table, expected another name"
     yield from _refer(f"{place}.base", settings["base"], methods, "one of methods")
     for seed in settings.get("seeds", []):

@@ -25,10 +25,12 @@ from pointad_core.clip.models_index import (
     quick_gelu_of,
 )
 from pointad_core.datasets.generator.catalogue import CATEGORIES as GENERATED
+from pointad_core.datasets.scans import TRAIN
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, System, systems_of
 from pointad_core.rendering.registry import RENDERERS
 from workflow import ablations, figures
+from workflow.overhead import check as check_overhead
 from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
 from workflow.tables import labels_of
@@ -105,7 +107,7 @@ INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
     *("deep_length", "deep_blocks", "published", "side", "patch_points", "width", "training_patches"),
-    *("groups", "group_points", "count"),
+    *("groups", "group_points", "count", "repeats", "warm_up"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
 
@@ -128,6 +130,8 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], view_sets: Collection[
         yield f"config: {key}.missing is {dataset['missing']}; missing points of this layout have no depth"
     for position, category in enumerate(dataset["auxiliary"]):
         yield from _refer(f"{key}.auxiliary[{position}]", category, dataset["categories"], "one of its categories")
+    if dataset["split"] == TRAIN and dataset["auxiliary"]:
+        yield f"config: {key}.auxiliary names {dataset['auxiliary'][0]!r}, but a train split has no defects to learn on"
     yield from _refer(f"{key}.view_set", dataset["view_set"], view_sets, "one of view_sets")
 
 
@@ -273,6 +277,11 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"config: systems.{name} is the name of a system of the package, expected another name"
         elif name in config["systems"] and not os.path.isfile(system.module):
             yield f"config: systems.{name}.module is {system.module!r}, expected a Python file; there is no such file"
+        if system.unsupervised and (system.trained or system.stream is not None):
+            yield (
+                f"config: systems.{name}.unsupervised is true: it learns on no auxiliary class and reads clouds alone, "
+                "expected `trained: false` and `stream: null`"
+            )
     names = {"datasets": [dataset.get("label", name) for name, dataset in datasets.items()]}
     if all(method["system"] in systems_of(config) for method in config["methods"].values()):
         names["methods"] = list(labels_of(config).values())
@@ -286,6 +295,8 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
             yield from _refer(f"methods.{name}.published", method["published"], published, "one of the paper's rows")
         yield from _check_method(name, method, config)
     yield from check_predictions(config)
+    if all(method["system"] in systems_of(config) for method in config["methods"].values()):
+        yield from check_overhead(config)
     experiments = config["experiments"]
     for position, name in enumerate(experiments["one_vs_rest"]):
         key = f"experiments.one_vs_rest[{position}]"

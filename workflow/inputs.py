@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from snakemake.logging import logger
@@ -17,7 +18,7 @@ from pointad_core.datasets.scans import TRAIN, hash_content
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import plain
 from pointad_core.storage.fingerprints import fingerprint
-from workflow import plan, tables, unsupervised
+from workflow import overhead, plan, tables, unsupervised
 from workflow.plan import Config
 from workflow.predictions import READERS
 
@@ -281,6 +282,72 @@ def split_metrics(config: Config, wildcards: Any) -> list[str]:
     """Metrics of one auxiliary split, one-vs-rest."""
     plan.check_auxiliary(config, wildcards.dataset, wildcards.auxiliary)
     return plan.metrics_of(plan.runs_of(config, wildcards.dataset, wildcards.dataset, [wildcards.auxiliary]))
+
+
+# Overhead -------------------------------------------------------------------------------------------------------------
+
+
+def _whole(wildcards: Any) -> Any:
+    """A category as a whole, whatever shards its clouds are made in."""
+    return SimpleNamespace(dataset=wildcards.dataset, category=wildcards.category, shard="")
+
+
+def measured_scans(config: Config, wildcards: Any) -> list[str]:
+    return raw_scans(config, _whole(wildcards))
+
+
+def measured_content(config: Config, wildcards: Any) -> str | None:
+    return content(config, _whole(wildcards))
+
+
+def measured_learning(config: Config, wildcards: Any) -> list[str]:
+    """What the system has learnt, none for one that learns nothing."""
+    run = overhead.run_of(config, wildcards.method, wildcards.dataset, wildcards.category)
+    if run is None:
+        raise InputError(f"overhead: {wildcards.method} is not tested on {wildcards.dataset}/{wildcards.category}")
+    method, source, auxiliary, seed, _ = run
+    if plan.system_of(config, method).unsupervised:
+        return [f"results/experts/{method}/{source}/{wildcards.category}/{seed}.safetensors"]
+    if not plan.system_of(config, method).trained:
+        return []
+    return [f"results/prompts/{method}/{source}/{auxiliary}/{seed}.safetensors"]
+
+
+def overhead_options(config: Config, wildcards: Any) -> dict[str, Any]:
+    """Options of the stages that a system goes through."""
+    dataset, settings = wildcards.dataset, config["methods"][wildcards.method]
+    system = plan.system_of(config, wildcards.method)
+    found = {
+        "clouds": plan.cloud_options(config, dataset),
+        "settings": scoring_options(config, wildcards),
+        "model": model(config, wildcards),
+    }
+    if system.stream is not None:
+        rendering = plan.rendering_of(config, settings["features"])
+        found["renders"] = plan.render_options(config, rendering, dataset, wildcards.category)
+    if system.aggregates:
+        found["aggregation"] = dict(config["aggregations"][settings["aggregation"]])
+    return found
+
+
+def measured_category(config: Config, wildcards: Any) -> dict[str, str]:
+    name = wildcards.category
+    return {"name": name, "display": plan.display_of(config, wildcards.dataset, name)}
+
+
+def measuring(config: Config, wildcards: Any) -> dict[str, Any]:
+    return plan.pick(config["overhead"], *overhead.MEASURING)
+
+
+def code_of_overhead(config: Config, wildcards: Any) -> str:
+    """All that the measured way is made of: another layout, renderer or system is measured anew."""
+    settings = config["methods"][wildcards.method]
+    modules = [plan.layout_of(config, wildcards.dataset)["module"], plan.system_of(config, wildcards.method).module]
+    found = overhead_options(config, wildcards)
+    if "renders" in found:
+        modules.append(found["renders"]["renderer"]["module"])
+    bundled = plan.bundled_files(config, settings["features"]) if found["model"] else []
+    return fingerprint("stages.overhead", *modules, *bundled)
 
 
 # What a job works on, for its memory and time -------------------------------------------------------------------------

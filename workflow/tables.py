@@ -35,11 +35,9 @@ SETTINGS = {1: "one_vs_rest", 2: "one_vs_rest", 3: "cross_dataset", 4: "cross_da
 
 def names(config: Config) -> list[str]:
     """Tables of a config in the order of the document, by the names of their files: Tables 1-4 if it has experiments,
-    and its ablations."""
-    of_experiments = (
-        [] if nothing_to_show(config) and config["ablations"] else [f"table{number}" for number in SETTINGS]
-    )
-    return [*of_experiments, *config["ablations"]]
+    Table 5 if it measures anything, and its ablations."""
+    others = [*(["overhead"] if config["overhead"]["methods"] else []), *config["ablations"]]
+    return [*([] if nothing_to_show(config) and others else [f"table{number}" for number in SETTINGS]), *others]
 
 
 def labels_of(config: Config) -> dict[str, str]:

@@ -23,7 +23,7 @@ CELL = 1.7
 """Side of a panel in inches."""
 SPREAD = 4
 """How far in pixels a point's score reaches into the gaps between projected points."""
-LABELS = {"3d": "3-D", "m3d": "M3D"}
+LABELS = {"3d": "3-D", "rgb": "RGB", "m3d": "M3D"}
 """Titles of the modalities' maps."""
 STATES = {True: "defective", False: "good", None: "unlabelled"}
 

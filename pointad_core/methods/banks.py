@@ -75,7 +75,7 @@ def farthest_first(points: torch.Tensor, count: int) -> torch.Tensor:
     place = points @ spread.to(points.dtype)
     order = place.argsort(stable=True)
     points, place = points[order], place[order]
-    squares = points.square().sum(1)
+    squares = points.norm(dim=1).square()  # without a copy of all of them
     beyond = 1e-4 * float(place[-1] - place[0])  # for what rounding may do to a place
     nearest_chosen = torch.full_like(squares, torch.inf)
     chosen = torch.zeros(count, dtype=torch.int64, device=points.device)

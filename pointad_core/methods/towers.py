@@ -1,7 +1,8 @@
 """Networks that unsupervised systems read photographs with: a WideResNet from a file, or else the CLIP of the config.
 
 BTF and PatchCore take the blocks 2 and 3 of a WideResNet50-2 that was trained on ImageNet. Where no file of it is
-given, the patch features of the CLIP stand in, which are not what was published.
+given, the patch features of the CLIP stand in, which are not what was published. A photograph is the one of the clouds,
+on the grid of their pixels and black where the background was.
 """
 
 from collections.abc import Callable, Mapping

@@ -88,10 +88,15 @@ class CloudSamples(Sequence[CloudSample]):
             return CloudSamples(self._store, self._scans[index])
         scan, about = self._scans[index], self._store.attributes
         names = [name for name in ("points", "grid", "rgb") if name in self._store.arrays(scan)]
-        found = self._store.load(scan, names)
-        # Stores keep the layout's unit: metres of organised scans, millimetres of point clouds.
-        metre, grid = (1.0, found["grid"]) if about["organised"] else (1000.0, None)
-        return CloudSample(found["points"], metre, grid, int(about["resolution"]), found.get("rgb"))
+        return cloud_sample(self._store.load(scan, names), int(about["resolution"]))
+
+
+def cloud_sample(cloud: Mapping[str, np.ndarray], resolution: int) -> CloudSample:
+    """A cloud as unsupervised systems see it; cloud: arrays of `make_cloud`, of which those of an organised one have
+    a grid."""
+    # Clouds keep the layout's unit: metres of organised scans, millimetres of point clouds.
+    metre = 1.0 if "grid" in cloud else 1000.0
+    return CloudSample(cloud["points"], metre, cloud.get("grid"), resolution, cloud.get("rgb"))
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def make_scores(
             name = category["name"]
             with open_samples(category, entry) as reader:
                 if state_of is None:
-                    state = _restore_expert(module, category["expert"], options, model, device)
+                    state = restore_expert(module, category["expert"], options, model, device)
                 else:
                     state = state_of(category["display"])
                     reader.check_dimensions(state, prompts or (model or {})["model"])
@@ -71,7 +71,7 @@ def make_scores(
                     writer.add(f"{name}/{scan}", arrays, {**about, **objects})
 
 
-def _restore_expert(
+def restore_expert(
     module: Any, path: str | Path, options: Mapping[str, Any], model: Mapping[str, Any] | None, device: torch.device
 ) -> Any:
     """What an unsupervised system scores a category with, from the file of its expert."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from pointad_core.evaluation import ablations
 from pointad_core.evaluation.latex import document
+from pointad_core.evaluation.overhead import overhead_rows, overhead_tex, read_measured, steps_of
 from pointad_core.evaluation.tables import difference_rows, make_groups, table_rows, table_tex
 from pointad_core.stages.summary import read_metrics, read_replicates, write_csv
 from pointad_core.storage import files
@@ -32,6 +33,25 @@ def make_table(
     write_csv(table_rows(number, groups), csv_output)
     write_csv(difference_rows(number, groups), differences)
     _write_text(table_tex(number, groups, options), tex)
+
+
+def make_overhead_table(
+    measured: Mapping[str, str],
+    metrics: Sequence[str | Path],
+    tex: str | Path,
+    csv_output: str | Path,
+    options: Mapping[str, Any],
+) -> None:
+    """Write Table 5: what a scan costs each system beside how well it scores.
+
+    measured: by method the CSV of `stages.overhead`; metrics: CSVs of these methods on the data set, for all auxiliary
+    classes and seeds; options: as for `evaluation.overhead.overhead_rows`.
+    """
+    tables = {name: read_measured(path) for name, path in measured.items()}
+    rows = overhead_rows(tables, read_metrics(metrics), options)
+    steps = steps_of(next(iter(tables.values())))
+    write_csv(rows, csv_output)
+    _write_text(overhead_tex(rows, steps, options), tex)
 
 
 def make_ablation(

@@ -407,7 +407,7 @@ def test_paper_numbers_are_plausible():
     assert not any(dataset == "real3d" and metric == "aupro" for _, _, dataset, metric in numbers)
     assert not any(dataset == "real3d" for table, _, dataset, _ in numbers if table in (2, 4)), "no RGB there"
     for (table, method, dataset, metric), number in numbers.items():
-        assert table in TABLES
+        assert table in (*TABLES, 5)
         assert metric in ("p_auroc", "aupro", "i_auroc", "ap")
         assert number is None or 0.2 < number < 1, (table, method, dataset)
 

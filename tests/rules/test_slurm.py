@@ -294,7 +294,7 @@ def test_the_cluster_gives_the_local_runs_bytes(
     files = {file.relative_to(tmp_path) for file in (tmp_path / "results").rglob("*.*")}
     assert {"tables", "summary", "metrics"} <= {file.parts[1] for file in files}
     # Pictures are no part of `all_tables`; another test may have drawn them locally.
-    assert files == {file for file in local if file.parts[1] != "heatmaps"}
+    assert files == {file for file in local if file.parts[1] not in ("heatmaps", "report")}
     paths = [file for file in files if (tmp_path / file).is_file()]
     differing = [file for file in paths if (tmp_path / file).read_bytes() != (miniature.directory / file).read_bytes()]
     assert not differing

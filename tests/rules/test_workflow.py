@@ -37,10 +37,11 @@ def test_fresh_clone_lists_jobs(tmp_path: Path) -> None:
     copied = copy_workflow(tmp_path / "clone")
     result = snakemake("-n", snakefile=copied, directory=copied.parent)
     assert result.code == 0, result.text
-    # 12 categories in three renderings.
-    assert (result.jobs["clouds"], result.jobs["renders"], result.jobs["features"]) == (12, 36, 36)
-    assert result.jobs["aggregation"] == 12
-    assert result.jobs["table"] == 4
+    # 12 categories in three renderings. Of the ablations one category in 4 densities and 4 lights, and with that of the
+    # prompts in 6 other numbers of views. 4 categories on whose train split unsupervised systems learn.
+    assert (result.jobs["clouds"], result.jobs["renders"], result.jobs["features"]) == (12 + 4 + 4, 36 + 20, 36 + 20)
+    assert result.jobs["experts"] == 3 * 4
+    assert (result.jobs["table"], result.jobs["ablation"], result.jobs["overhead"]) == (4, 5, 9)
     assert "profiles/default" in result.text, "the default profile is not read by itself"
 
 
@@ -120,7 +121,11 @@ def test_parsing_is_quick(snakefile: Path, tmp_path: Path) -> None:
 
 
 def write_published_tree(root: Path, config: dict[str, Any]) -> None:
-    """Empty files under the names and in the numbers of the published data sets."""
+    """Empty files under the names and in the numbers of the published data sets, and of weights."""
+    for method in config["methods"].values():
+        for key in {"network", "point_mae"} & method.keys():
+            method[key] = str(root / f"{key}.pth")
+            Path(method[key]).touch()
     for name, dataset in config["datasets"].items():
         dataset["root"] = str(root / name)
         for category in dataset["categories"]:
@@ -131,6 +136,10 @@ def write_published_tree(root: Path, config: dict[str, Any]) -> None:
                         (folder / "test" / defect / kind).mkdir(parents=True)
                         for number in range(24):
                             (folder / "test" / defect / kind / f"{number:03d}.{suffix}").touch()
+                for kind, suffix in (("xyz", "tiff"), ("rgb", "png")):
+                    (folder / "train/good" / kind).mkdir(parents=True)
+                    for number in range(244):
+                        (folder / "train/good" / kind / f"{number:03d}.{suffix}").touch()
             elif name == "eyecandies":
                 (folder / "test_public/data").mkdir(parents=True)
                 for number in range(50):
@@ -151,11 +160,13 @@ def test_paper_is_planned_within_15_seconds(snakefile: Path, tmp_path: Path) -> 
     path = dump(tmp_path / "paper.yaml", config)
     result = snakemake("all_tables", "-n", "--configfile", path, snakefile=snakefile, directory=tmp_path)
     assert result.code == 0, result.text
-    # 10 + 10 + 12 categories in three renderings; 7 trained methods on 9 auxiliary classes.
-    assert result.jobs["features"] == 96
-    assert result.jobs["prompts"] == 63
+    # 10 + 10 + 12 categories in three renderings; 10 of them in 6 numbers of views, 4 densities and 4 lights.
+    assert result.jobs["features"] == 96 + 140
+    # 7 trained methods on 9 auxiliary classes; on 3 of them 6 numbers of views, 4 lengths and 8 choices of modules.
+    assert result.jobs["prompts"] == 63 + 54
     # One-vs-rest: 3 data sets x (2 untrained + 7 x 3); cross-dataset, where Cheraghian is not: 2 targets x 6 x 3.
-    assert result.jobs["scores"] == 105
+    # Ablations: the prompts above, and 4 densities and 4 lights with prompts of 3 classes. 3 unsupervised systems.
+    assert result.jobs["scores"] == 105 + 54 + 24 + 3
     assert result.seconds < 15
 
 

@@ -161,7 +161,13 @@ def test_a_layout_is_its_module_and_its_scene(tmp_path, monkeypatch):
     points, _, _, ball = plane_and_ball()
     raw = Organised(points.astype(float), points.any(axis=2), np.ones((60, 60, 3), np.uint8), ball)
     scan = Scan("dent/7", "dent", {"points": tmp_path / "7"})
-    module = SimpleNamespace(find_scans=lambda root, category, shard: [scan], read=lambda scan, mark, unit: raw)
+    splits = []
+
+    def find_scans(root, category, shard, split):
+        splits.append(split)
+        return [scan]
+
+    module = SimpleNamespace(find_scans=find_scans, read=lambda scan, mark, unit: raw)
     monkeypatch.setitem(sys.modules, "pointad_core.datasets.another", module)
     for scene in ("plane", "ground"):
         layout = {"name": "another", "module": "datasets.another", "scene": scene, "unit": "m", "extents": [0.01, 1]}
@@ -173,6 +179,8 @@ def test_a_layout_is_its_module_and_its_scene(tmp_path, monkeypatch):
             np.testing.assert_array_equal(cloud[name], array)
         with stores.read(tmp_path / "clouds.zarr.zip", "clouds") as store:
             assert (store.attributes["layout"], store.attributes["organised"]) == ("another", True)
+    make_clouds(tmp_path, tmp_path / "train.zarr.zip", "ours", {**layout, "split": "train"}, "bolt", OPTIONS, {})
+    assert splits == ["test", "test", "train"]
 
 
 def test_ground_truth_outweighs_the_folder(tmp_path, caplog):

@@ -321,7 +321,7 @@ def test_a_mistake_is_named_in_one_line_by_the_row(ablation: dict[str, Any], tol
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["table1", "tables", "differences3"])
+@pytest.mark.parametrize("name", ["table1", "tables", "differences3", "overhead"])
 def test_an_ablation_is_not_named_as_another_table(name: str) -> None:
     with pytest.raises(InputError, match=f"ablations.{name} is the name of another table"):
         complete(**{name: DATA})

@@ -177,7 +177,7 @@ def test_files_of_an_unsupervised_system_are_keys_of_its_methods(name: str) -> N
 def test_an_entry_of_systems_has_the_keys_and_defaults_of_the_registry() -> None:
     entry = SCHEMA["$defs"]["system"]
     own = System(module="", stream=None)
-    known = {field.name for field in fields(System)} - {"teaching"}
+    known = {field.name for field in fields(System)} - {"teaching", "files"}
     assert set(entry["properties"]) == known
     for key, schema in entry["properties"].items():
         if "default" in schema:
@@ -494,6 +494,21 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "methods.pointad has the unknown key 'word_vectors'; known in a method of system 'pointad'",
     ),
     ({"methods": {"pointclip_v2": {"epochs": 3}}}, "methods.pointclip_v2 has the unknown key 'epochs'"),
+    (
+        {"methods": {"btf": {"epochs": 3}}},
+        "methods.btf has the unknown key 'epochs'; known in a method of system 'btf'",
+    ),
+    ({"methods": {"btf": {"coreset": 0}}}, "methods.btf.coreset is 0, expected number > 0 and <= 1"),
+    ({"datasets": {"mvtec3d": {"split": "val"}}}, "datasets.mvtec3d.split is 'val', expected one of test, train"),
+    ({"datasets": {"mvtec3d": {"split": "train"}}}, "mvtec3d.auxiliary names 'carrot', but a train split has no def"),
+    (
+        {
+            "systems": {
+                "toy": {"module": str(REPOSITORY / "tests/systems/toy_system.py"), "stream": None, "unsupervised": True}
+            }
+        },
+        "systems.toy.unsupervised is true: it learns on no auxiliary class and reads clouds alone",
+    ),
     (
         {"methods": {"pointad": {"published": "PointNet"}}},
         "methods.pointad.published is 'PointNet' (did you mean 'PointAD'?), expected",

@@ -113,8 +113,9 @@ def test_runs_learn_each_category_and_test_all() -> None:
     assert inputs.tested(config, wildcards) == ["bagel", "carrot"]
     folder = "results/experts/btf/parts.train"
     assert inputs.experts(config, wildcards) == [f"{folder}/bagel/2.safetensors", f"{folder}/carrot/2.safetensors"]
-    wildcards.part = "/carrot"
-    assert inputs.experts(config, wildcards) == [f"{folder}/carrot/2.safetensors"]
+    for part in ("/carrot", "/carrot/01"):
+        wildcards.part = part
+        assert inputs.experts(config, wildcards) == [f"{folder}/carrot/2.safetensors"]
     assert inputs.prompts(config, wildcards) == []
     assert list(inputs.scored_stores(config, wildcards)) == ["clouds"]
     for source, auxiliary in (("coarse.train", "each"), ("parts.train", "carrot"), ("none", "none")):
@@ -138,6 +139,20 @@ def test_an_expert_learns_on_a_train_split_alone() -> None:
     ):
         with pytest.raises(InputError, match=told):
             inputs.good_stores(config, job(**{**vars(wildcards), **values}))
+
+
+def test_an_expert_learns_from_all_shards(tmp_path: Path) -> None:
+    for number in range(5):
+        path = tmp_path / f"bolt/train/good/xyz/{number}.tiff"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    own = {"layout": "mvtec3d", "root": str(tmp_path), "categories": {"bolt": None}, "shard_size": 2}
+    config = complete(datasets={"own": own}, experiments={})
+    wildcards = job(method="btf", dataset="own.train", category="bolt", seed="1")
+    shards = plan.shards_of(config, "own.train", "bolt")
+    assert len(shards) > 2
+    assert inputs.good_stores(config, wildcards) == [f"results/clouds/own.train/{shard}.zarr.zip" for shard in shards]
+    assert inputs.scans_of_category(config, wildcards) == 5
 
 
 def test_options_hold_what_learning_depends_on(tmp_path: Path) -> None:

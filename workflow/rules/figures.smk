@@ -9,7 +9,12 @@ rule figures:
         stores=lambda wildcards: figures.figure_stores(config, wildcards.figure),
     output:
         pdf="results/figures/{figure}.pdf",
-        png="results/figures/{figure}.png",
+        png=report(
+            "results/figures/{figure}.png",
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
         tex="results/figures/{figure}.tex",
         txt="results/figures/{figure}.txt",
         csv="results/figures/{figure}.csv",

@@ -5,7 +5,17 @@ rule heatmaps:
         clouds=lambda wildcards: plan.clouds_of(config, wildcards.dataset, wildcards.category),
         renders=of_config(inputs.picture_renders),
     output:
-        heatmaps="results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png",
+        heatmaps=report(
+            "results/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.png",
+            caption="../report/heatmaps.rst",
+            category="Heat maps",
+            labels={
+                "method": "{method}",
+                "data set": "{dataset}",
+                "category": "{category}",
+                "prompts learnt on": "{source}/{auxiliary}, seed {seed}",
+            },
+        ),
     log:
         "logs/heatmaps/{method}/{source}/{auxiliary}/{seed}/{dataset}/{category}.log",
     conda:

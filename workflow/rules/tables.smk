@@ -57,7 +57,12 @@ rule document:
     input:
         bodies=[f"results/tables/{name}.tex" for name in tables.names(config)],
     output:
-        tex="results/tables/tables.tex",
+        tex=report(
+            "results/tables/tables.tex",
+            caption="../report/document.rst",
+            category="Tables",
+            labels={"table": "all, as LaTeX"},
+        ),
     log:
         "logs/tables/tables.log",
     conda:

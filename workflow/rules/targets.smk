@@ -15,7 +15,7 @@ rule all_tables:
         expand("results/tables/{name}.{format}", name=tables.names(config), format=["tex", "csv"]),
         "results/tables/tables.tex",
         tables.summaries(config),
-        [] if config["ablations"] else tables.nothing_to_show(config),
+        [] if config["ablations"] or overhead.is_asked(config) else tables.nothing_to_show(config),
 
 
 rule all_figures:
