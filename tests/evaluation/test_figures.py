@@ -139,8 +139,15 @@ def test_the_auroc_of_a_scan_counts_pairs() -> None:
 
 def test_a_caption_says_the_colours_the_prompts_the_rule_and_the_data() -> None:
     group = {"learnt": "cookie of Parts (seed 1)", "rule": {"better": "explicit", "than": "implicit"}}
-    figure = {"caption": "Maps & more.", "colours": "line", "maps": ["explicit", "implicit"], "groups": [group, group],
-              "generated": ["Parts"]}  # fmt: skip
+    figure = {
+        "caption": "Maps & more.",
+        "colours": "line",
+        "maps": ["explicit", "implicit"],
+        "groups": [group, group],
+        "methods": {name: {"features": "small"} for name in ("one", "other")},
+        "features": {"small": {"model": "pocket", "random_seed": 7}},
+        "generated": ["Parts"],
+    }
     text = caption_of(figure)
     assert text.startswith("Maps & more. ")
     for said in (
