@@ -150,6 +150,7 @@ def test_a_caption_says_the_colours_the_prompts_the_rule_and_the_data() -> None:
     }
     text = caption_of(figure)
     assert text.startswith("Maps & more. ")
+    assert text.count("seed 7, never trained") == 1
     for said in (
         "a line share one range",
         "cookie of Parts (seed 1)",
