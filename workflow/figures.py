@@ -23,6 +23,8 @@ from workflow.words import refer
 
 STORED = ("3d", "m3d")
 """Maps that the scores stage has written; others are computed for a figure."""
+NETWORKS = ("features", "word_vectors", "pointnet", "network", "point_mae", "fusion")
+"""Keys of a method that say what network is behind it, for the caption."""
 MOST = 12
 """Columns that fit side by side on a page."""
 
@@ -168,6 +170,11 @@ def figure_options(config: Config, name: str) -> dict[str, Any]:
             method: _describe_system(config, method) if _computes(config, figure, method) else None
             for method in methods
         },
+        "methods": {method: plan.pick(config["methods"][method], *NETWORKS) for method in methods},
+        "features": {
+            name: plan.pick(config["features"][name], "model", "pretrained", "checkpoint", "random_seed")
+            for name in sorted({config["methods"][method]["features"] for method in methods})
+        },
         "generated": list(dict.fromkeys(generated)),
     }
 
@@ -288,7 +295,7 @@ def _check_shown(config: Config, key: str, name: str) -> Iterator[str]:
                 yield f"{key} has a column for each view: expected one method and one map beside them"
             elif not (system.stream and RENDERERS[config["renderings"][reads]["renderer"]].shaded):
                 yield f"{key} shows the views of {method!r}, which reads no shaded views"
-    columns = {"scans": count, "methods": len(looks) + 1}.get(figure["columns"], 0)
+    columns = {"scans": count, "methods": len(looks) + 2}.get(figure["columns"], 0)
     if columns > MOST:
         yield f"{key} has {columns} columns, expected at most {MOST}, side by side on a page; make two figures of it"
 

@@ -7,27 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from browser import MISSING, Browser
-from miniature import Miniature, snakemake
+from miniature import CONFIG, Miniature, snakemake
 from selenium.webdriver.common.by import By
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed")
 
-CATEGORIES = {"Tables", "Summaries", "Training", "Run times"}
+CATEGORIES = {"Tables", "Summaries", "Training", "Run times", "Figures"}
+FIGURES = {
+    "shown": {"caption": "Two methods.", "methods": ["pointad", "pointad_plus"], "scans": [{"dataset": "mvtec3d"}]}
+}
 
 
 @pytest.fixture(scope="module")
 def report(miniature: Miniature, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What stands in the report's zip file, after a run of the default target."""
     where = {"snakefile": miniature.snakefile, "directory": miniature.directory}
-    config = ["--configfile", miniature.directory / "config.yaml"]
+    path = miniature.directory / "report.yaml"
+    path.write_text(yaml.safe_dump(CONFIG | {"figures": FIGURES}))
+    config = ["--configfile", path]
     result = snakemake(*config, **where)
     assert result.code == 0, result.text
-    # The report reads what is there; once it is there, nothing is to be done.
+    # The default target makes what the report shows of it; then nothing is to be done.
     assert result.jobs == {"report_tables": 1, "report_curves": 1, "report_runtimes": 1, "all": 1}
     assert not snakemake("-n", *config, **where).jobs
+    assert snakemake("all_figures", *config, **where).code == 0
     target = tmp_path_factory.mktemp("report") / "report.zip"
-    result = snakemake(*config, "--report", target, **where)
+    result = snakemake("all_report", "all_figures", *config, "--report", target, **where)
     assert result.code == 0, result.text
     assert "WARNING/" not in result.text  # of captions that are no proper rst
     with zipfile.ZipFile(target) as archive:
@@ -58,8 +65,11 @@ def test_every_item_has_category_labels_and_caption(browser: Browser, results: d
         assert result["labels"], path
         assert len(result["caption"]) > 40, path
         # The miniature's data sets are generated, and each caption of numbers on them says so.
-        if path.startswith(("results/report/tables", "results/report/summary", "results/report/curves")):
+        if path.startswith(
+            ("results/report/tables", "results/report/summary", "results/report/curves", "results/figures")
+        ):
             assert "Generated data" in result["caption"], path
+    assert "Two methods." in results["results/figures/shown.png"]["caption"]
     pages = {path for path in results if path.startswith("results/report/")}
     assert pages == {
         *(f"results/report/tables/table{number}.html" for number in (1, 2, 3, 4)),
@@ -86,8 +96,6 @@ def kind_of(result: dict[str, Any]) -> str:
 
 def test_every_page_and_picture_is_shown(browser: Browser, report: Path, results: dict[str, dict[str, Any]]) -> None:
     driver = browser.driver
-    for kind in ("browser", "performance"):
-        driver.get_log(kind)
     for path, result in results.items():
         if not path.endswith((".html", ".png")):
             continue
@@ -111,8 +119,10 @@ def test_every_page_and_picture_is_shown(browser: Browser, report: Path, results
     assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     asked = {m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"}
+    # Since the report was opened.
     assert {url for url in asked if not url.startswith("data:")} <= {
-        (report.parent / result["data_uri"]).as_uri() for result in results.values()
+        report.as_uri(),
+        *((report.parent / result["data_uri"]).as_uri() for result in results.values()),
     }
 
 

@@ -6,11 +6,12 @@ import torch
 
 from pointad_core.detector import Detector
 from pointad_core.errors import InputError
-from pointad_core.methods.registry import System, plain
+from pointad_core.methods.registry import SYSTEMS, System, load, plain
 from pointad_core.stages.experts import make_expert
 from pointad_core.stages.scores import make_scores
 from pointad_core.storage import stores
 from pointad_core.storage.prompt_files import read_prompts, read_provenance
+from tests.good_scans import colours, dome
 
 MODULE = '''
 """Good scans' mean number of points, as a system of one's own."""
@@ -147,3 +148,42 @@ def test_a_detector_says_what_such_a_file_is(system, tmp_path):
     make_expert(system, clouds, tmp_path / "e.safetensors", {}, None, 7, {"system": system})
     with pytest.raises(InputError, match=r"e\.safetensors: holds what an unsupervised system has learnt of 'bolt'"):
         Detector.load(tmp_path / "e.safetensors")
+
+
+SMALL = {
+    "sdm": {
+        **{"side": 56, "patch_points": 60, "overlap": 2, "width": 16, "epochs": 1, "batch_size": 16},
+        **{"learning_rate": 1e-3, "training_patches": 20, "network": None},
+    },
+    "m3dm": {
+        **{"groups": 32, "group_points": 8, "coreset": 0.1, "mlp_ratio": 0.1, "epochs": 1, "batch_size": 256},
+        **{"learning_rate": 0.003, "network": None, "point_mae": None, "fusion": None},
+    },
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_stored_experts_score_as_those_in_memory(name, tmp_path, monkeypatch):
+    """Both files, of good scans and of what was learnt, keep all that a scan is scored with."""
+    entry = SYSTEMS[name]
+    module = load(entry)
+    monkeypatch.setattr(module, "load_tower", lambda *_: colours)
+    good, tested = [dome(0), dome(1)], dome(5, bump=True)
+    for file, scans in (("good", good), ("tested", [tested])):
+        about = {"category": "bolt", "organised": True, "resolution": tested.resolution}
+        with stores.write(tmp_path / f"{file}.zarr.zip", "clouds", {}, about) as writer:
+            for index, scan in enumerate(scans):
+                arrays = {"points": scan.points, "grid": scan.grid, "rgb": scan.photograph}
+                writer.add(f"good/{index}", arrays, {"defective": False})
+    learn(plain(entry), tmp_path / "good.zarr.zip", tmp_path / "e.safetensors", **SMALL[name])
+    options = SMALL[name] | {"smoothing_sigma": 6}
+    output = tmp_path / "s.zarr.zip"
+    score(plain(entry), tmp_path / "tested.zarr.zip", tmp_path / "e.safetensors", output, **options)
+    device = torch.device("cpu")
+    state = module.restore(module.learn(good, SMALL[name], None, 7, device), options, None, device)
+    with stores.read(output, "scores") as store:
+        (scan,) = store.scans
+        for modality, wanted in module.score(state, tested, options).items():
+            found = store.load(scan, [f"map_{modality}"])[f"map_{modality}"]
+            np.testing.assert_array_equal(found, wanted.points)
+            assert store.scan_attributes(scan)[f"object_{modality}"] == wanted.object

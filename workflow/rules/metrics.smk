@@ -21,6 +21,6 @@ rule metrics:
         scans=of_config(inputs.counted_scans),
         code=fingerprint("stages.metrics"),
     message:
-        "Metrics of {wildcards.method} on {wildcards.dataset}, prompts of {wildcards.source}/{wildcards.auxiliary}"
+        "Metrics of {wildcards.method} on {wildcards.dataset}, learnt on {wildcards.source}/{wildcards.auxiliary}"
     script:
         "../scripts/metrics.py"

@@ -31,7 +31,7 @@ rule scores:
         code=of_config(inputs.code_of_scores),
     message:
         "Scores of {wildcards.method} on {wildcards.dataset}{wildcards.part}, "
-        "prompts of {wildcards.source}/{wildcards.auxiliary}"
+        "learnt on {wildcards.source}/{wildcards.auxiliary}"
     script:
         "../scripts/scores.py"
 
