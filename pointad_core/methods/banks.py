@@ -2,7 +2,8 @@
 
 Features at full size fill a machine: 765,184 of 1,152 numbers, of one category, are 3.5 GB. All that is made of them
 here is their projection, in blocks, to some 330 numbers each (1 GB), and of distances one block at a time. Distances
-are exact: candidates come from a matrix product, how far they are from differences.
+are exact: candidates come from a matrix product, how far they are from differences. Trees are no faster in so many
+dimensions, and libraries of approximate search neither exact nor the same on every machine.
 """
 
 import math

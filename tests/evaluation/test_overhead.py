@@ -112,8 +112,9 @@ def test_rows_are_medians_and_the_tables_means(measured, metrics, modality: str)
             assert row[metric] == pytest.approx(mean_by_hand(metrics, method, modality, metric))
         assert (row["scans"], row["measurements"], row["threads"]) == (5, 15, 2)
     assert steps_of(measured["plus"]) == STEPS
-    # The paper's own, of Table 5, and its accuracies of Table 1 or 2.
-    assert rows.loc["plus", ["published_seconds", "published_memory_mb"]].tolist() == [0.46, 5811]
+    # The paper's own, of Table 5, which takes points alone, and its accuracies of Table 1 or 2.
+    cost = rows.loc["plus", ["published_seconds", "published_memory_mb"]].tolist()
+    assert cost == ([0.46, 5811] if modality == "3d" else [None, None])
     expected = {"3d": (0.969, 0.887, 0.825, 0.948), "m3d": None}[modality]
     found = tuple(rows.loc["plus", [f"published_{PUBLISHED[name]}" for name in ("p_auroc", "aupro", "i_auroc", "ap")]])
     assert expected is None or found == expected
