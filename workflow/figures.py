@@ -25,6 +25,8 @@ STORED = ("3d", "m3d")
 """Maps that the scores stage has written; others are computed for a figure."""
 OF_PHOTOGRAPHS = ("m3d", "rgb")
 """Maps that there are of a scan with a photograph alone."""
+NETWORKS = ("features", "word_vectors", "pointnet", "network", "point_mae", "fusion")
+"""Keys of a method that say what network is behind it, for the caption."""
 MOST = 12
 """Columns that fit side by side on a page."""
 
@@ -170,6 +172,11 @@ def figure_options(config: Config, name: str) -> dict[str, Any]:
             method: _describe_system(config, method) if _computes(config, figure, method) else None
             for method in methods
         },
+        "methods": {method: plan.pick(config["methods"][method], *NETWORKS) for method in methods},
+        "features": {
+            name: plan.pick(config["features"][name], "model", "pretrained", "checkpoint", "random_seed")
+            for name in sorted({config["methods"][method]["features"] for method in methods})
+        },
         "generated": list(dict.fromkeys(generated)),
     }
 
@@ -294,7 +301,7 @@ def _check_shown(config: Config, key: str, name: str) -> Iterator[str]:
             elif names:
                 views = plan.render_options(config, reads, dataset, names[0])["views"]
                 yield from _check_columns(key, len(views["x"]) + len(views["y"]) + 1)
-    yield from _check_columns(key, {"scans": count, "methods": len(looks) + 1}.get(figure["columns"], 0))
+    yield from _check_columns(key, {"scans": count, "methods": len(looks) + 2}.get(figure["columns"], 0))
 
 
 def _check_columns(key: str, columns: int) -> Iterator[str]:

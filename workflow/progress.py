@@ -89,9 +89,9 @@ def terminal() -> Any:
 
 
 def show_lines(settings: Any) -> None:
-    """From here on a line for each job, unless more was asked for; settings: Snakemake's, of its output."""
+    """From here on a line for each job, unless more was asked for, or less; settings: Snakemake's, of its output."""
     handler = terminal()
-    if handler is not None and not (settings.verbose or settings.printshellcmds):
+    if handler is not None and not (settings.verbose or settings.printshellcmds or settings.quiet):
         progress = Progress(handler.formatter)
         handler.setFormatter(progress)
         handler.addFilter(progress)

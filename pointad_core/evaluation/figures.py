@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pointad_core.evaluation.captions import describe_backbone
 from pointad_core.evaluation.latex import escape
 from pointad_core.evaluation.metrics import curve_area
 from pointad_core.evaluation.pictures import LABELS, find_limits
@@ -192,7 +193,8 @@ _SCOPES = {"map": "each map has its own range", "line": "the maps of a line shar
 
 
 def caption_of(figure: Mapping[str, Any]) -> str:
-    """What a figure shows, in plain text: its own caption, the colours, the prompts, how scans were chosen, the data.
+    """What a figure shows, in plain text: its own caption, colours, prompts, how scans were chosen, the networks
+    and the data.
 
     figure: as `stages.figures.make_figure` takes it.
     """
@@ -205,6 +207,8 @@ def caption_of(figure: Mapping[str, Any]) -> str:
     said.append(f"Prompts learnt on {'; '.join(learnt)}.")
     rules = list(dict.fromkeys(_name_rule(group["rule"], len(figure["maps"])) for group in figure["groups"]))
     said.append(f"Scans: {'; '.join(rules)}.")
+    networks = (describe_backbone(method, figure["features"]) for method in figure["methods"].values())
+    said.append(f"Backbone: {'; '.join(dict.fromkeys(networks))}.")
     if figure["generated"]:
         said.append(f"Generated data ({', '.join(figure['generated'])}), no results of the paper.")
     return " ".join(said)

@@ -139,10 +139,18 @@ def test_the_auroc_of_a_scan_counts_pairs() -> None:
 
 def test_a_caption_says_the_colours_the_prompts_the_rule_and_the_data() -> None:
     group = {"learnt": "cookie of Parts (seed 1)", "rule": {"better": "explicit", "than": "implicit"}}
-    figure = {"caption": "Maps & more.", "colours": "line", "maps": ["explicit", "implicit"], "groups": [group, group],
-              "generated": ["Parts"]}  # fmt: skip
+    figure = {
+        "caption": "Maps & more.",
+        "colours": "line",
+        "maps": ["explicit", "implicit"],
+        "groups": [group, group],
+        "methods": {name: {"features": "small"} for name in ("one", "other")},
+        "features": {"small": {"model": "pocket", "random_seed": 7}},
+        "generated": ["Parts"],
+    }
     text = caption_of(figure)
     assert text.startswith("Maps & more. ")
+    assert text.count("seed 7, never trained") == 1
     for said in (
         "a line share one range",
         "cookie of Parts (seed 1)",

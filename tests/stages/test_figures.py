@@ -226,6 +226,8 @@ def test_a_figure_is_its_files_and_repeats_to_the_byte(tmp_path, toy, columns: s
         "colours": "line",
         "groups": groups,
         "systems": {"pointad_plus": SYSTEM},
+        "methods": {"pointad_plus": {"features": "standard"}},
+        "features": {"standard": MODEL},
         "generated": ["Toys"],
     }
     ends = {"pdf": "pdf", "png": "png", "tex": "tex", "text": "txt", "csv_output": "csv"}

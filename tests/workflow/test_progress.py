@@ -1,12 +1,14 @@
 """What a run shows of its jobs, of records as Snakemake makes them."""
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from workflow.progress import Progress, duration
+from workflow import progress
+from workflow.progress import Progress, duration, show_lines
 
 
 def record(event: LogEvent | None, message: str = "", at: float = 0.0, **content: Any) -> logging.LogRecord:
@@ -84,3 +86,14 @@ def test_results_are_the_files_that_no_job_of_the_run_has_read() -> None:
 )
 def test_a_time_is_told_as_one_says_it(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize("asked", ["verbose", "printshellcmds", "quiet"])
+def test_who_asks_for_more_or_less_gets_what_snakemake_shows(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = logging.StreamHandler()
+    monkeypatch.setattr(progress, "terminal", lambda: handler)
+    settings = {"verbose": False, "printshellcmds": False, "quiet": set()}
+    show_lines(SimpleNamespace(**{**settings, asked: True}))
+    assert handler.filters == []
+    show_lines(SimpleNamespace(**settings))
+    assert isinstance(handler.formatter, Progress)
