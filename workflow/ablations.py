@@ -29,7 +29,7 @@ SECTIONS = {
     "dataset": "datasets",
 }
 """Section of the config of each key of a row."""
-FIXED = {"method": OWN, "dataset": (*INHERITED, *OWN, "variant_of", "auxiliary", "shard_size")}
+FIXED = {"method": OWN, "dataset": (*INHERITED, *OWN, "variant_of", "split", "auxiliary", "shard_size")}
 """What a row cannot change: what names an entry in other tables, and what makes other scans of a data set."""
 _LONGEST = 80
 _PLAIN = ("loss_weights", "rendering", "normals")
@@ -223,14 +223,14 @@ def _check_data(key: str, name: str, chosen: Mapping[str, Any], config: Config) 
             yield f"config: {key}.{name} {told}"
 
 
-def _check_row(key: str, row: Mapping[str, Any], base: str, config: Config) -> Iterator[str]:
+def _check_row(key: str, row: Mapping[str, Any], base: str, datasets: Iterable[str], config: Config) -> Iterator[str]:
     """Whether what a row changes is there to be changed."""
     for word, names in FIXED.items():
         for name in names:
             if name in row.get(word, {}):
                 yield f"config: {key}.{word} has the key {name!r}, which a row cannot change"
     method = {**config["methods"][base], **row.get("method", {})}
-    system = systems_of(config).get(method["system"])
+    system = systems_of(config).get(str(method["system"]))
     for word, link in (("features", "features"), ("rendering", "features"), ("aggregation", "aggregation")):
         if word not in row or system is None:
             continue
@@ -242,8 +242,14 @@ def _check_row(key: str, row: Mapping[str, Any], base: str, config: Config) -> I
     if "rendering" in row.get("features", {}):
         name = row["features"]["rendering"]
         yield from refer(f"{key}.features.rendering", name, config["renderings"], "one of renderings")
-    if not isinstance(row.get("dataset", {}).get("categories", {}), Mapping):
+    changed = row.get("dataset", {}).get("categories", {})
+    if not isinstance(changed, Mapping):
         yield f"config: {key}.dataset.categories is no mapping of categories to what is changed of them"
+        return
+    for name in filter(config["datasets"].__contains__, datasets):
+        for category in changed:
+            what = f"one of datasets.{name}.categories"
+            yield from refer(f"{key}.dataset.categories", category, config["datasets"][name]["categories"], what)
 
 
 def check(config: Config) -> Iterator[str]:
@@ -281,7 +287,7 @@ def _check_place(config: Config, place: str, settings: Mapping[str, Any]) -> Ite
             yield f"config: {place}.rows has a row without a name, expected what stands in the table for it"
         base = (row or {}).get("base", settings["base"])
         wrong = list(refer(f"{key}.base", base, methods, "one of methods")) if "base" in (row or {}) else []
-        yield from wrong or (_check_row(key, row or {}, base, config) if base in methods else [])
+        yield from wrong or (_check_row(key, row or {}, base, settings["datasets"], config) if base in methods else [])
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------

@@ -146,9 +146,9 @@ def _check_windows(key: str, rendering: Mapping[str, Any], resolution: int) -> I
 def _check_views(name: str, rendering: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
     """Whether a rendering, and each data set in it, can have as many views of its view set as it says."""
     if not RENDERERS[rendering["renderer"]].shaded:
-        for key, usual in (("n_views", None), ("light", "original")):
-            if rendering[key] != usual:
-                told = f"the renderer {rendering['renderer']!r} has views of its own, which no lamp lights"
+        for key, usual in (("n_views", None), ("light", "original"), ("masks", None), ("visibility", "soft")):
+            if rendering.get(key, usual) != usual:
+                told = f"the renderer {rendering['renderer']!r} has views of its own, which this changes nothing of"
                 yield f"config: renderings.{name}.{key} is {rendering[key]!r}, but {told}"
         return
     for dataset, settings in config["datasets"].items():

@@ -34,6 +34,12 @@ def check(config: Config) -> Iterator[str]:
     if category not in categories:
         yield f"{key}.category is {category!r}, expected one of datasets.{dataset}.categories: {', '.join(categories)}"
         return
+    there = plan.count_scans(config, dataset, category)
+    if 0 < there < section["scans"]:
+        yield f"{key}.scans is {section['scans']}, but {dataset}/{category} has {there} scans"
+    if section["modality"] == "m3d" and "photographs" not in config["datasets"][dataset]:
+        layout = config["datasets"][dataset]["layout"]
+        yield f"{key}.modality is 'm3d', but scans of the layout {layout!r} have no photographs; expected 3d"
     for position, method in enumerate(section["methods"]):
         where = f"{key}.methods[{position}]"
         if method not in config["methods"]:

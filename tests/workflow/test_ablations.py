@@ -264,6 +264,12 @@ def test_both_configs_list_the_papers_ablations(name: str) -> None:
             rows({"method": {"system": "new"}}),
             "ablations.name.rows.row.method.system is 'new', expected one of the sys",
         ),
+        (rows({"method": {"system": ["a"]}}), "ablations.name.rows.row.method.system is ['a'], expected string"),
+        (rows({"dataset": {"split": "train"}}), "rows.row.dataset has the key 'split', which a row cannot change"),
+        (
+            rows({"dataset": {"categories": {"bagels": None}}}),
+            "rows.row.dataset.categories is 'bagels' (did you mean 'bagel'?), expected one of datasets.parts",
+        ),
         (rows({"method": {"features": "new"}}), "ablations.name.rows.row.method.features is 'new', expected one of"),
         (
             rows({"method": {"features": "new"}, "rendering": {"window": 99}}),

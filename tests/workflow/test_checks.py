@@ -471,7 +471,15 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"renderings": {"realistic": {"renderer": "realistic", "light": "+"}}},
-        "renderings.realistic.light is '+', but the renderer 'realistic' has views of its own, which no lamp lights",
+        "renderings.realistic.light is '+', but the renderer 'realistic' has views of its own, which this",
+    ),
+    (
+        {"renderings": {"depth": {"renderer": "depth", "masks": {}}}},
+        "but the renderer 'depth' has views of its own, which this changes nothing of",
+    ),
+    (
+        {"renderings": {"realistic": {"renderer": "realistic", "visibility": "strict"}}},
+        "renderings.realistic.visibility is 'strict', but the renderer 'realistic' has views of its own",
     ),
     (
         {"renderings": {"dim": {"light": "---"}}},

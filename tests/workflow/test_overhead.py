@@ -93,10 +93,15 @@ def test_the_table_has_the_metrics_of_what_is_measured() -> None:
         ({"category": "pear"}, r"overhead\.category is 'pear', expected one of .*mvtec3d\.categories: bagel, carrot"),
         ({"category": "carrot"}, r"methods\[1\] is 'pointad_plus', none of whose prompts has not seen 'carrot'"),
         ({"scans": 0}, r"overhead\.scans is 0, expected integer >= 1"),
+        ({"scans": 99}, r"overhead\.scans is 99, but mvtec3d/bagel has \d+ scans"),
         ({"repeats": 1.0}, r"overhead\.repeats is 1\.0, expected integer"),
         ({"warm_up": -1}, r"overhead\.warm_up is -1, expected integer >= 0"),
         ({"modality": "rgb"}, r"overhead\.modality is 'rgb', expected one of 3d, m3d"),
         ({"methods": ["cheraghian"], "modality": "m3d"}, r"is 'cheraghian', which takes no RGB in"),
+        (
+            {"dataset": "real3d", "category": "diamond", "modality": "m3d"},
+            r"overhead\.modality is 'm3d', but scans of the layout 'real3d' have no photographs; expected 3d",
+        ),
         ({"scan": 3}, r"overhead has the unknown key 'scan' \(did you mean 'scans'\?\)"),
     ],
 )

@@ -113,11 +113,11 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     usual = plan.render_options(config, "standard", "parts", "bagel")
     assert "masks" not in usual
     config = complete(
-        small() | {"renderings": {"standard": {"masks": {}}, "depth": {"renderer": "depth", "masks": {}}}}
+        small(own={"variant_of": "parts", "rendering": {"masks": {}}}) | {"renderings": {"standard": {"masks": {}}}}
     )
     published = plan.render_options(config, "standard", "parts", "bagel")
     assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
-    assert "masks" not in plan.render_options(config, "depth", "parts", "bagel")
+    assert "masks" not in plan.render_options(config, "depth", "own", "bagel")
     learnt = {"dice": "pixels", "deep_precision": "half", "global_3d": "mixed_logit_mean"}
     scored = {"rgb_map": "pixels", "smoothing_over": "points"}
     config = complete(small() | {"methods": {"usual": PLUS, "published": {**PLUS, **learnt, **scored}}})
