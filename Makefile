@@ -2,6 +2,7 @@
 # make test          the tests
 # make test-cluster  the tests that take long, or start a Slurm on this machine
 # make figures       the figures of score maps
+# make heatmaps      a sheet of heat maps for each category
 # make viewers       a page for each category, on which its scans can be turned
 # make report        what a run of the embedded default has made, as one file to hand on: report.zip
 # make pictures      the README's pictures, from the embedded default

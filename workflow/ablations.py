@@ -19,7 +19,7 @@ from pointad_core.methods.registry import systems_of
 from workflow.plan import NONE, Config, Run, compared_methods, method_runs, metrics_of, pick, system_of, tested_with
 from workflow.tables import labels_of
 from workflow.variants import INHERITED, MARK, OWN, is_derived
-from workflow.words import similar
+from workflow.words import refer
 
 SECTIONS = {
     "method": "methods",
@@ -203,14 +203,8 @@ def name_rows(config: Config, message: str) -> str:
 # What is wrong with a row ---------------------------------------------------------------------------------------------
 
 
-def _refer(key: str, name: object, allowed: Iterable[object], what: str) -> Iterator[str]:
-    names = list(map(str, allowed))
-    if str(name) not in names:
-        yield f"config: {key} is {name!r}{similar(str(name), names)}, expected {what}: {', '.join(names) or 'none'}"
-
-
 def _check_data(key: str, name: str, chosen: Mapping[str, Any], config: Config) -> Iterator[str]:
-    yield from _refer(key, name, config["datasets"], "one of datasets")
+    yield from refer(key, name, config["datasets"], "one of datasets")
     if name not in config["datasets"]:
         return
     dataset = config["datasets"][name]
@@ -219,10 +213,10 @@ def _check_data(key: str, name: str, chosen: Mapping[str, Any], config: Config) 
         return
     for position, auxiliary in enumerate(chosen.get("auxiliary", [])):
         what = f"one of datasets.{name}.auxiliary"
-        yield from _refer(f"{key}.{name}.auxiliary[{position}]", auxiliary, dataset["auxiliary"], what)
+        yield from refer(f"{key}.{name}.auxiliary[{position}]", auxiliary, dataset["auxiliary"], what)
     for position, category in enumerate(chosen.get("categories", [])):
         what = f"one of datasets.{name}.categories"
-        yield from _refer(f"{key}.{name}.categories[{position}]", category, dataset["categories"], what)
+        yield from refer(f"{key}.{name}.categories[{position}]", category, dataset["categories"], what)
     for auxiliary in chosen.get("auxiliary", dataset["auxiliary"]):
         if not set(chosen.get("categories", dataset["categories"])) - {auxiliary}:
             told = f"leaves {auxiliary!r} alone, which prompts are trained on; nothing is left to test"
@@ -244,10 +238,10 @@ def _check_row(key: str, row: Mapping[str, Any], base: str, datasets: Iterable[s
             yield f"config: {key} changes {word}, of which system {method['system']!r} reads nothing"
         else:
             section = SECTIONS[link]
-            yield from _refer(f"{key}.method.{link}", method[link], config[section], f"one of {section}")
+            yield from refer(f"{key}.method.{link}", method[link], config[section], f"one of {section}")
     if "rendering" in row.get("features", {}):
         name = row["features"]["rendering"]
-        yield from _refer(f"{key}.features.rendering", name, config["renderings"], "one of renderings")
+        yield from refer(f"{key}.features.rendering", name, config["renderings"], "one of renderings")
     changed = row.get("dataset", {}).get("categories", {})
     if not isinstance(changed, Mapping):
         yield f"config: {key}.dataset.categories is no mapping of categories to what is changed of them"
@@ -255,7 +249,7 @@ def _check_row(key: str, row: Mapping[str, Any], base: str, datasets: Iterable[s
     for name in filter(config["datasets"].__contains__, datasets):
         for category in changed:
             what = f"one of datasets.{name}.categories"
-            yield from _refer(f"{key}.dataset.categories", category, config["datasets"][name]["categories"], what)
+            yield from refer(f"{key}.dataset.categories", category, config["datasets"][name]["categories"], what)
 
 
 def check(config: Config) -> Iterator[str]:
@@ -281,9 +275,9 @@ def _check_place(config: Config, place: str, settings: Mapping[str, Any]) -> Ite
     methods, is_table = compared_methods(config), place.startswith("ablations.")
     if re.fullmatch(r"ablations\.((table|differences)\d+|tables|overhead)", place):
         yield f"config: {place} is the name of another table, expected another name"
-    yield from _refer(f"{place}.base", settings["base"], methods, "one of methods")
+    yield from refer(f"{place}.base", settings["base"], methods, "one of methods")
     for seed in settings.get("seeds", []):
-        yield from _refer(f"{place}.seeds", seed, config["seeds"], "one of seeds")
+        yield from refer(f"{place}.seeds", seed, config["seeds"], "one of seeds")
     for name, chosen in settings["datasets"].items():
         if is_table:
             yield from _check_data(f"{place}.datasets", name, chosen or {}, config)
@@ -292,7 +286,7 @@ def _check_place(config: Config, place: str, settings: Mapping[str, Any]) -> Ite
         if not label.strip():
             yield f"config: {place}.rows has a row without a name, expected what stands in the table for it"
         base = (row or {}).get("base", settings["base"])
-        wrong = list(_refer(f"{key}.base", base, methods, "one of methods")) if "base" in (row or {}) else []
+        wrong = list(refer(f"{key}.base", base, methods, "one of methods")) if "base" in (row or {}) else []
         yield from wrong or (_check_row(key, row or {}, base, settings["datasets"], config) if base in methods else [])
 
 

@@ -23,6 +23,8 @@ from workflow.words import refer
 
 STORED = ("3d", "m3d")
 """Maps that the scores stage has written; others are computed for a figure."""
+OF_PHOTOGRAPHS = ("m3d", "rgb")
+"""Maps that there are of a scan with a photograph alone."""
 NETWORKS = ("features", "word_vectors", "pointnet", "network", "point_mae", "fusion")
 """Keys of a method that say what network is behind it, for the caption."""
 MOST = 12
@@ -229,8 +231,7 @@ def _check_prompts(config: Config, key: str, prompts: Mapping[str, Any]) -> Iter
     if source in datasets:
         what = f"an auxiliary class of {source}"
         yield from refer(f"{key}.auxiliary", prompts["auxiliary"], datasets[source]["auxiliary"], what)
-    if prompts.get("seed", config["seeds"][0]) not in config["seeds"]:
-        yield f"config: {key}.seed is {prompts['seed']}, expected one of seeds: {', '.join(map(str, config['seeds']))}"
+    yield from refer(f"{key}.seed", prompts.get("seed", config["seeds"][0]), config["seeds"], "one of seeds")
 
 
 def _check_names(config: Config, key: str, figure: Mapping[str, Any]) -> Iterator[str]:
@@ -264,27 +265,29 @@ def _check_names(config: Config, key: str, figure: Mapping[str, Any]) -> Iterato
 
 
 def _check_shown(config: Config, key: str, name: str) -> Iterator[str]:
-    """Maps that its methods have not, scans that its prompts have seen, too many columns."""
+    """Maps that its methods or its data have not, categories that cannot be shown, too many columns."""
     figure, count = config["figures"][name], 0
     for number, group in enumerate(figure["scans"]):
         where, dataset = f"{key}.scans[{number}]", group["dataset"]
-        names = categories_of(config, name, group)
-        source, auxiliary, _ = prompts_of(config, figure, group)
-        if (seen := plan.seen_by(config, source, auxiliary, dataset)) in names:
-            yield f"{where} shows {seen} of {dataset}, which the prompts of {source}/{auxiliary} have seen"
+        names, looks = categories_of(config, name, group), looks_of(config, name, group)
+        yield from _check_categories(config, where, name, group)
         if ("better" in group) != ("than" in group):
             yield f"{where} has one of the keys 'better' and 'than', expected both or neither"
+        elif "better" in group and group["better"] == group["than"]:
+            yield f"{where}.than is {group['than']!r}, as 'better' is, expected another map"
         if "scans" in group and {"better", "count", "categories"} & group.keys():
             yield f"{where} names its scans, and leaves nothing to choose to 'categories', 'count' and 'better'"
         count += sum(map(len, group["scans"].values())) if "scans" in group else group.get("count", len(names))
-        looks = looks_of(config, name, group)
+        sides = [group[side] for side in ("better", "than") if side in group]
         for method in dict.fromkeys(method for _, method, _ in looks):
             allowed = _maps_of(config, method)
-            for word in dict.fromkeys(
-                [*figure["maps"], *(group[side] for side in ("better", "than") if side in group)]
-            ):
+            for word in dict.fromkeys([*figure["maps"], *sides]):
                 if word not in allowed and config["methods"][method]["system"] in SYSTEMS:
                     yield f"{key} shows the map {word!r}, method {method!r} has: {', '.join(allowed)}"
+        lacking = [] if "photographs" in config["datasets"][dataset] else OF_PHOTOGRAPHS
+        if set(figure["maps"]) <= set(lacking) or set(sides) & set(lacking):
+            told = f"{' and '.join(lacking)} are maps with them"
+            yield f"{where} is of {dataset}, whose layout has no photographs; {told}"
         if figure["columns"] == "views":
             method = looks[0][1]
             system, reads = (
@@ -295,13 +298,34 @@ def _check_shown(config: Config, key: str, name: str) -> Iterator[str]:
                 yield f"{key} has a column for each view: expected one method and one map beside them"
             elif not (system.stream and RENDERERS[config["renderings"][reads]["renderer"]].shaded):
                 yield f"{key} shows the views of {method!r}, which reads no shaded views"
-    columns = {"scans": count, "methods": len(looks) + 2}.get(figure["columns"], 0)
+            elif names:
+                views = plan.render_options(config, reads, dataset, names[0])["views"]
+                yield from _check_columns(key, len(views["x"]) + len(views["y"]) + 1)
+    yield from _check_columns(key, {"scans": count, "methods": len(looks) + 2}.get(figure["columns"], 0))
+
+
+def _check_columns(key: str, columns: int) -> Iterator[str]:
     if columns > MOST:
         yield f"{key} has {columns} columns, expected at most {MOST}, side by side on a page; make two figures of it"
+
+
+def _check_categories(config: Config, where: str, name: str, group: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a group's categories can be shown: unseen by its prompts, and tested by its ablation."""
+    figure, dataset, names = config["figures"][name], group["dataset"], categories_of(config, name, group)
+    source, auxiliary, _ = prompts_of(config, figure, group)
+    tests = f", and that ablations.{figure['ablation']} tests" if "ablation" in figure else ""
+    if not names:
+        seen = f"the prompts of {source}/{auxiliary} have not seen"
+        yield f"{where} shows nothing: {dataset} has no category that {seen}{tests}"
+    if (seen_one := plan.seen_by(config, source, auxiliary, dataset)) in names:
+        yield f"{where} shows {seen_one} of {dataset}, which the prompts of {source}/{auxiliary} have seen"
+    for category in names:
+        if any(category not in config["datasets"][look]["categories"] for _, _, look in looks_of(config, name, group)):
+            yield f"{where} shows {category} of {dataset}, which ablations.{figure['ablation']} does not test"
 
 
 def _maps_of(config: Config, method: str) -> list[str]:
     """Maps that there are of a method; a system of the user's own can have others."""
     system = plan.system_of(config, method)
-    of_photographs = ["m3d", "rgb"] if system.rgb and (system.stream or system.unsupervised) else []
-    return ["3d", *of_photographs, *(["implicit", "explicit"] if system.aggregates else [])]
+    photographs = system.rgb and (system.stream or system.unsupervised)
+    return ["3d", *(OF_PHOTOGRAPHS if photographs else []), *(["implicit", "explicit"] if system.aggregates else [])]

@@ -83,7 +83,7 @@ def flat(trainings: dict[str, dict[str, str]]) -> Iterable[str]:
 
 def targets(config: Config) -> list[str]:
     """Everything that is made for the report alone."""
-    if tables.nothing_to_show(config):
+    if tables.nothing_to_show(config) and not (config["ablations"] or config["overhead"]["methods"]):
         return []
     pages = [*table_pages(config), *summary_pages(config)]
     return [*pages, *curves(config), "results/report/runtimes.html"]

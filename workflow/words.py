@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,11 +76,12 @@ def similar(name: str, allowed: Collection[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def refer(key: str, name: str, allowed: Collection[str], what: str) -> Iterator[str]:
-    """A line for a name that refers to nothing."""
-    if name not in allowed:
-        there = ", ".join(sorted(allowed)) or "none"
-        yield f"config: {key} is {name!r}{similar(name, allowed)}, expected {what}: {there}"
+def refer(key: str, name: object, allowed: Iterable[object], what: str) -> Iterator[str]:
+    """A line for a name or a number that refers to nothing."""
+    names = sorted(map(str, allowed))
+    if str(name) not in names:
+        there = ", ".join(names) or "none"
+        yield f"config: {key} is {name!r}{similar(str(name), names)}, expected {what}: {there}"
 
 
 def explain(error: ValidationError) -> str:

@@ -186,6 +186,14 @@ def test_targets_are_every_figures_files() -> None:
             "names its scans, and leaves nothing",
         ),
         ({"scans": [{"dataset": "parts", "count": 13}]}, "figures.map has 13 columns, expected at most 12"),
+        (
+            {"scans": [{"dataset": "parts", "better": "m3d", "than": "m3d"}], "methods": ["first"]},
+            r"scans\[0\].than is 'm3d', as 'better' is",
+        ),
+        (
+            {"scans": [{"dataset": "clouds", "prompts": PROMPTS}], "maps": ["m3d", "rgb"], "methods": ["first"]},
+            r"scans\[0\] is of clouds, whose layout has no photographs",
+        ),
         ({"columns": "views", "methods": ["first", "learnt"]}, "a column for each view: expected one method"),
         ({"columns": "views", "methods": ["flat"]}, "shows the views of 'flat', which reads no shaded views"),
         ({"columns": "views", "methods": ["network"]}, "shows the views of 'network', which reads no shaded views"),
@@ -213,6 +221,23 @@ def test_what_cannot_be_drawn_is_refused_with_its_key(figure: dict[str, Any], me
     with pytest.raises(InputError, match=message) as caught:
         complete(small(**figure))
     assert str(caught.value).startswith("config: ")
+
+
+def test_more_views_than_a_page_has_room_for_are_refused() -> None:
+    config = small(columns="views", methods=["first"])
+    complete(config | {"renderings": {"standard": {"n_views": 11}}})
+    with pytest.raises(InputError, match=r"figures\.map has 13 columns, expected at most 12"):
+        complete(config | {"renderings": {"standard": {"n_views": 12}}})
+
+
+def test_a_group_without_a_category_to_show_is_refused() -> None:
+    config = small(methods=["learnt"])
+    config["datasets"]["parts"]["categories"] = {"cookie": None}
+    with pytest.raises(InputError, match="shows nothing: parts has no category that the prompts of parts/cookie have"):
+        complete(config)
+    named = small(ablation="light", scans=[{"dataset": "parts", "categories": ["carrot"]}])
+    with pytest.raises(InputError, match=r"shows carrot of parts, which ablations\.light does not test"):
+        complete(named | {"ablations": {"light": ABLATION}})
 
 
 def test_a_figure_is_not_called_as_the_document_of_all() -> None:
