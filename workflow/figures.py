@@ -27,7 +27,7 @@ OF_PHOTOGRAPHS = ("m3d", "rgb")
 """Maps that there are of a scan with a photograph alone."""
 NETWORKS = ("features", "word_vectors", "pointnet", "network", "point_mae", "fusion")
 """Keys of a method that say what network is behind it, for the caption."""
-MOST = 12
+MOST = 16
 """Columns that fit side by side on a page."""
 
 

@@ -29,7 +29,7 @@ def make(root: Path, layout: str, **options: Any) -> list[dict[str, np.ndarray]]
     """The clouds of a folder's only category, scan by scan."""
     output = root / "clouds.zarr.zip"
     base = UNORGANISED if layout == "real3d" else ORGANISED
-    entry = layout_of({"datasets": {"ours": {"layout": layout}}}, "ours")
+    entry = layout_of({"datasets": {"ours": {"layout": layout, "split": "test"}}}, "ours")
     make_clouds(root, output, "ours", entry, "bolt", {**base, **options}, {})
     with stores.read(output, "clouds") as store:
         return [store.load(scan, store.arrays(scan)) for scan in store.scans]

@@ -185,7 +185,7 @@ def test_targets_are_every_figures_files() -> None:
             {"scans": [{"dataset": "parts", "count": 1, "scans": {"bagel": ["a"]}}]},
             "names its scans, and leaves nothing",
         ),
-        ({"scans": [{"dataset": "parts", "count": 13}]}, "figures.map has 13 columns, expected at most 12"),
+        ({"scans": [{"dataset": "parts", "count": 17}]}, "figures.map has 17 columns, expected at most 16"),
         (
             {"scans": [{"dataset": "parts", "better": "m3d", "than": "m3d"}], "methods": ["first"]},
             r"scans\[0\].than is 'm3d', as 'better' is",
@@ -225,9 +225,9 @@ def test_what_cannot_be_drawn_is_refused_with_its_key(figure: dict[str, Any], me
 
 def test_more_views_than_a_page_has_room_for_are_refused() -> None:
     config = small(columns="views", methods=["first"])
-    complete(config | {"renderings": {"standard": {"n_views": 11}}})
-    with pytest.raises(InputError, match=r"figures\.map has 13 columns, expected at most 12"):
-        complete(config | {"renderings": {"standard": {"n_views": 12}}})
+    complete(config | {"renderings": {"standard": {"n_views": 15}}})
+    with pytest.raises(InputError, match=r"figures\.map has 17 columns, expected at most 16"):
+        complete(config | {"renderings": {"standard": {"n_views": 16}}})
 
 
 def test_a_group_without_a_category_to_show_is_refused() -> None:
