@@ -34,5 +34,6 @@ def test_every_script_is_checked() -> None:
     assert sorted(path.stem for path in SCRIPTS.glob("*.py")) == sorted({script for _, script in RULES})
 
 
-def test_miniature_uses_every_system() -> None:
-    assert {method["system"] for method in CONFIG["methods"].values()} == set(SYSTEMS)
+def test_miniature_uses_every_system_of_tables_1_to_4() -> None:
+    compared = {name for name, system in SYSTEMS.items() if not system.unsupervised}
+    assert {method["system"] for method in CONFIG["methods"].values()} == compared
