@@ -26,8 +26,6 @@ from pointad_core.storage import files, jobs
 
 logger = logging.getLogger(__name__)
 
-SUMMARY = "summary.csv"
-
 
 def make_predictions(
     folder: str | Path,
