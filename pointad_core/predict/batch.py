@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,22 +60,34 @@ def predict_files(
     done, shown = Done(), list["Shown"]()
     overview = overview or len(inputs) > 1
     most = max(5_000, min(100_000, POINTS_OF_PAGE // max(1, len(inputs))))
-    for scan in watch(inputs):
-        try:
-            found = predict_file(predictor, scan.path, scan.photograph)
-        except (InputError, MemoryError) as error:
-            reason = str(error) or "not enough memory"
-            done.failures[scan.name] = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
-            complain(done.failures[scan.name])
-            continue
-        folder = out / scan.name
-        summary = outputs.write_all(found, scan.name, folder)
-        done.summaries[scan.name] = summary
+
+    def finish(scan: Input, found: Prediction, written: Future[dict[str, Any]]) -> None:
+        summary = done.summaries[scan.name] = written.result()
         say(f"{scan.name}: {outputs.tell(found)}")
         for note in summary["notes"]:
             say(f"    {note}")
         if overview and len(shown) < MOST_SCANS_OF_PAGE:
             shown.append(outputs.to_shown(found, summary, most))
+
+    # A scan's files are written while the next one is scored: one core packs, the others compute.
+    with ThreadPoolExecutor(1) as writer:
+        last: tuple[Input, Prediction, Future[dict[str, Any]]] | None = None
+        for scan in watch(inputs):
+            found, reason = None, ""
+            try:
+                found = predict_file(predictor, scan.path, scan.photograph)
+            except (InputError, MemoryError) as error:
+                reason = str(error) or "not enough memory"
+            if last is not None:
+                finish(*last)
+            if found is None:
+                last = None
+                done.failures[scan.name] = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
+                complain(done.failures[scan.name])
+            else:
+                last = scan, found, writer.submit(outputs.write_all, found, scan.name, out / scan.name)
+        if last is not None:
+            finish(*last)
     if overview:
         _write_overview(done, shown, inputs, out)
     return done
