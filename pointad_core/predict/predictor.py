@@ -37,17 +37,16 @@ AROUND = {"tilt": 180, "x": [-144, -108, -72, -36, 0, 36, 72, 108, 144], "y": []
 """Views from all round, for prompts that were learnt from one side."""
 N_POINTS = 60000
 """Points at most of a scan in no order in the views; all others have the score of the nearest of them."""
-CLOUDS = {"background": "none", "scene": "plane", "n_points": N_POINTS}
-"""How a scan's cloud is made: its background is left out before."""
-VERSION = 1
+CLOUDS = {"background": "none", "scene": "plane", "n_points": N_POINTS, "sampling": "voxel"}
+"""How a scan's cloud is made: its background is left out before, and voxels choose its points: farthest ones of
+millions take minutes."""
+VERSION = 2
 """Of what is done to a scan before its views; a threshold holds for scores that were made alike."""
 COVER = 2.1
 """Side of a point's square in distances between points: as the data sets' categories have it in the config."""
 POINT_SIZES = 5, 40
 LARGEST_POINT = 200
 """Side of a point's square that may be asked for, in pixels of a window of some thousand."""
-MANY = 300_000
-"""Points from which on voxels choose them."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ class Predictor:
         detector = self.detector(facing.around)
         try:
             raw = prepare(scan, facing, detector.renders.get("views", {"tilt": 180})["tilt"], detector.extent)
-            seen = suit(detector, scan, self.wanted.point_size).look(raw)
+            seen = with_point_size(detector, scan, self.wanted.point_size).look(raw)
             looked = time.perf_counter()
             found = detector.judge(seen, self.name)
             branches = detector.branches(seen, found)
@@ -224,14 +223,6 @@ class Predictor:
             calibration,
             {"orientation": turned - start, "views": looked - turned, "scores": time.perf_counter() - looked},
         )
-
-
-def suit(detector: Detector, scan: Scan, point_size: int | None = None) -> Detector:
-    """A detector as a scan needs it: which of very many points are looked at, voxels choose, for farthest points take
-    minutes then; point_size: as of `with_point_size`."""
-    if np.count_nonzero(scan.kept) > MANY:
-        detector = replace(detector, clouds={**detector.clouds, "sampling": "voxel"})
-    return with_point_size(detector, scan, point_size)
 
 
 def with_point_size(detector: Detector, scan: Scan, size: int | None = None) -> Detector:

@@ -27,7 +27,7 @@ from pointad_core.methods.shipped import ORGANISED, POINTS
 from pointad_core.methods.targets import PointTargets, cloud_label, make_targets
 from pointad_core.methods.training import Example, train
 from pointad_core.predict.orientation import Facing, face
-from pointad_core.predict.predictor import CLOUDS, suit
+from pointad_core.predict.predictor import CLOUDS, with_point_size
 from pointad_core.predict.scan import Scan, Wanted, prepare, read_scan
 from pointad_core.storage import jobs, stores
 from pointad_core.storage.prompt_files import read_provenance, write_curve, write_prompts
@@ -115,7 +115,7 @@ def train_folder(
     examples = []
     for label, scan in zip(found, jobs.progress(list(found.values()), "looking at"), strict=True):
         try:
-            raw, suited = to_raw(scan, detector, around), suit(detector, scan.scan, wanted.point_size)
+            raw, suited = to_raw(scan, detector, around), with_point_size(detector, scan.scan, wanted.point_size)
             examples.append(make_example(suited, raw, label in told["defective"], label))
         except InputError as error:
             raise InputError(f"{scan.scan.path}: {error}") from error

@@ -48,7 +48,7 @@ def time_steps(path: Path, device: str) -> dict[str, float]:
     from pointad_core.clouds.cloud import make_cloud
     from pointad_core.predict import outputs
     from pointad_core.predict.orientation import face
-    from pointad_core.predict.predictor import Predictor, suit
+    from pointad_core.predict.predictor import Predictor, with_point_size
     from pointad_core.predict.scan import prepare, read_scan
     from pointad_core.rendering import registry
 
@@ -69,7 +69,7 @@ def time_steps(path: Path, device: str) -> dict[str, float]:
         with step("front"):
             facing = face(scan.points[scan.kept], None)
         with step("size of points"):
-            detector = suit(predictor.detector(facing.around), scan)
+            detector = with_point_size(predictor.detector(facing.around), scan)
         raw = prepare(scan, facing, 180, detector.extent)
         with step("cloud: thinning, normals"):
             cloud = make_cloud(raw, detector.clouds, path)
