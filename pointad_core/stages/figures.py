@@ -28,7 +28,7 @@ from pointad_core.evaluation.figures import (
     scan_auroc,
     write_pdf,
 )
-from pointad_core.evaluation.pictures import LABELS, Picture, find_silhouette, find_window
+from pointad_core.evaluation.pictures import Picture, find_silhouette, find_window
 from pointad_core.stages.heatmaps import load_map, load_picture, save_picture, scans_by_label
 from pointad_core.stages.summary import write_csv
 from pointad_core.storage import files, stores
@@ -39,6 +39,8 @@ COLUMNS = ("group", "dataset", "category", "scan", "look", "map", "p_auroc")
 
 Places = Mapping[str, str]
 """Where each store lies that a figure names."""
+STORED = ("3d", "m3d")
+"""Maps that the scores stage keeps of every system; one that it lacks there is not."""
 NOTHING = "–"
 """In place of a map that there is none of."""
 Parts = tuple[Callable[[str], Mapping[str, np.ndarray]], Callable[[str], np.ndarray]]
@@ -69,7 +71,7 @@ class Look:
     def maps(self, scan: str, words: Sequence[str]) -> dict[str, np.ndarray]:
         """Maps by the config's words, [S, S] of an organised scan, else [n]; without those that there are none of."""
         stored = {word: load_map(self.scores, self.organised, f"{self.category}/{scan}", word) for word in words}
-        lacking = [word for word, values in stored.items() if values is None and word not in LABELS]
+        lacking = [word for word, values in stored.items() if values is None and word not in STORED]
         computed = self._parts[0](scan) if lacking and self.open_parts else {}
         found = {word: computed.get(word, values) for word, values in stored.items()}
         return {word: values for word, values in found.items() if values is not None}

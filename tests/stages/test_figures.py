@@ -165,6 +165,7 @@ def test_maps_are_the_stored_ones_and_what_they_are_made_of(toy) -> None:
         seen = figures._open_look(description, {"pointad_plus": SYSTEM}, places_of(description), stack)
         maps = seen.maps("bent/000", ["3d", "m3d", "rgb", "implicit", "explicit"])
         assert list(maps) == ["3d", "m3d", "rgb", "implicit", "explicit"]
+        np.testing.assert_array_equal(seen.maps("bent/000", ["rgb"])["rgb"], maps["rgb"])
         stored = stores.read(description["scores"], "scores")
         with stored as reader:
             for modality in ("3d", "m3d"):
