@@ -44,8 +44,6 @@ ASSUMED = {"scene": "plane", "background": "none", "n_points": 112896, "sampling
 PICTURES = {"photographs": "nearest", "masks": "nearest", "surroundings": "keep"}
 """What the clouds stage does to pictures where its options do not say; the surroundings are black where prompts were
 learnt on point clouds, which have no photograph, as in the embedded default."""
-
-
 STEPS = ("clouds", "renders", "features", "aggregation", "scores")
 """What a scan goes through, named after the stages that do the same; a system goes through those that it needs."""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pointad_core.methods.registry import systems_of
 from workflow.plan import NONE, Config, Run, compared_methods, method_runs, metrics_of, pick, system_of, tested_with
-from workflow.tables import labels_of
+from workflow.tables import backbones_of, labels_of
 from workflow.variants import INHERITED, MARK, OWN, is_derived
 from workflow.words import refer
 
@@ -344,10 +344,7 @@ def options(config: Config, ablation: str) -> dict[str, Any]:
             for name, method in methods.items()
         },
         "datasets": datasets,
-        "features": {
-            name: pick(config["features"][name], "model", "pretrained", "checkpoint", "random_seed")
-            for name in dict.fromkeys(method["features"] for method in methods.values())
-        },
+        "features": backbones_of(config, dict.fromkeys(method["features"] for method in methods.values())),
         "seeds": settings.get("seeds", config["seeds"]),
         **pick(config, "intervals"),
     }

@@ -16,7 +16,7 @@ from pointad_core.storage.fingerprints import fingerprint
 from workflow import plan
 from workflow.ablations import rows_of, rows_of_figure, runs
 from workflow.plan import NONE, Config, Run
-from workflow.tables import labels_of, picture_renders, picture_scores
+from workflow.tables import backbones_of, labels_of, picture_renders, picture_scores
 from workflow.unsupervised import EACH, train_of
 from workflow.variants import is_derived
 from workflow.words import refer
@@ -173,10 +173,7 @@ def figure_options(config: Config, name: str) -> dict[str, Any]:
             for method in methods
         },
         "methods": {method: plan.pick(config["methods"][method], *NETWORKS) for method in methods},
-        "features": {
-            name: plan.pick(config["features"][name], "model", "pretrained", "checkpoint", "random_seed")
-            for name in sorted({config["methods"][method]["features"] for method in methods})
-        },
+        "features": backbones_of(config, sorted({config["methods"][method]["features"] for method in methods})),
         "generated": list(dict.fromkeys(generated)),
     }
 

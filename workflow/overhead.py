@@ -91,7 +91,7 @@ def table_metrics(config: Config) -> list[str]:
             runs += unsupervised.runs_of(config, method, dataset)
             continue
         for source, tested in _tested(config, method).items():
-            runs += [run for run in plan.runs_of(config, source, dataset, tested) if run[0] == method]
+            runs += plan.method_runs(config, method, source, dataset, tested)
     return plan.metrics_of(runs)
 
 
@@ -115,9 +115,5 @@ def table_options(config: Config) -> dict[str, Any]:
         **plan.pick(section, "dataset", "category", *MEASURING),
         "methods": methods,
         "datasets": {dataset: {"label": dataset, **about}},
-        "features": {
-            name: plan.pick(features, "model", "pretrained", "checkpoint", "random_seed")
-            for name, features in config["features"].items()
-            if name in used
-        },
+        "features": tables.backbones_of(config, [name for name in config["features"] if name in used]),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pointad_core.errors import InputError
@@ -49,6 +50,13 @@ def labels_of(config: Config) -> dict[str, str]:
         own = system_of(config, name).label or name
         labels[name] = method.get("label", name if systems.count(method["system"]) > 1 else own)
     return labels
+
+
+def backbones_of(config: Config, features: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What captions say of the backbones behind these entries of `features`."""
+    return {
+        name: pick(config["features"][name], "model", "pretrained", "checkpoint", "random_seed") for name in features
+    }
 
 
 def trained_of(config: Config) -> dict[str, dict[str, bool]]:
@@ -102,11 +110,7 @@ def table_options(config: Config, number: int) -> dict[str, Any]:
             }
             for name in involved
         },
-        "features": {
-            name: pick(features, "model", "pretrained", "checkpoint", "random_seed")
-            for name, features in config["features"].items()
-            if not is_derived(name)
-        },
+        "features": backbones_of(config, [name for name in config["features"] if not is_derived(name)]),
         **pick(config, "seeds", "intervals", "further_metrics"),
     }
 

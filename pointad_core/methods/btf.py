@@ -29,7 +29,7 @@ from pointad_core.clouds.sampling import sample_farthest
 from pointad_core.clouds.subsets import random_subset
 from pointad_core.errors import InputError
 from pointad_core.methods.banks import coreset, nearest, reweighted
-from pointad_core.methods.cells import colour_cells, thin_grid, to_cells
+from pointad_core.methods.cells import check_photographs, colour_cells, thin_grid, to_cells
 from pointad_core.methods.interface import CloudSample, Found, Scored
 from pointad_core.methods.smoothing import smooth_map, smooth_points
 from pointad_core.methods.towers import Tower, load_tower
@@ -70,10 +70,7 @@ def learn(
         if scan.photograph is not None:
             tower = tower or load_tower(options["network"], model, device)
             colours.append(colour_cells(tower(scan.photograph), CELLS).cpu())
-    if colours and len(colours) < len(shapes):
-        raise InputError(
-            f"{len(shapes) - len(colours)} of {len(shapes)} good scans have no photograph, others have one"
-        )
+    check_photographs(len(shapes) - len(colours), len(shapes))
     shape = torch.cat(shapes)
     kept = {"3d": [shape]}
     scale = torch.tensor(1.0)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from pointad_core.errors import InputError
 from pointad_core.methods.interface import CloudSample
 from pointad_core.methods.smoothing import smooth_map, smooth_points
 
@@ -43,6 +44,12 @@ def to_cells(image: torch.Tensor, cells: int) -> torch.Tensor:
 def colour_cells(maps: Sequence[torch.Tensor], cells: int) -> torch.Tensor:
     """Features float32 [cells * cells, d] of a photograph's cells, from its maps [d1, h1, w1], [d2, h2, w2], ..."""
     return torch.cat([to_cells(part, cells) for part in maps]).T
+
+
+def check_photographs(without: int, scans: int) -> None:
+    """InputError where some of a category's good scans have a photograph and others, `without`, have none."""
+    if without not in (0, scans):
+        raise InputError(f"{without} of {scans} good scans have no photograph, others have one")
 
 
 def pooling(pixels: np.ndarray, side: int, cells: int) -> csr_array:

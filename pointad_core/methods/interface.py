@@ -140,9 +140,7 @@ class CloudSample:
 
     points: np.ndarray  # float32 [n, 3], in the data's units and orientation, without the background
     metre: float  # how many of these units are a metre
-    grid: (
-        np.ndarray | None
-    )  # int32 [n], ascending flat pixel of each point on the S x S grid; None of unorganised clouds
+    grid: np.ndarray | None  # int32 [n], ascending flat pixels of the points on the S x S grid; None of one without
     resolution: int  # S
     photograph: np.ndarray | None  # uint8 [S, S, 3], black where the background was; None without one
 

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from pointad_core.clouds.subsets import random_subset
 from pointad_core.errors import InputError
 from pointad_core.methods.banks import coreset, nearest, reweighted
-from pointad_core.methods.cells import pooling, smooth_scores, thin_grid, to_pixels
+from pointad_core.methods.cells import check_photographs, pooling, smooth_scores, thin_grid, to_pixels
 from pointad_core.methods.dino import load_dino
 from pointad_core.methods.fusion import Fusion, first_fusion, load_fusion, train_fusion
 from pointad_core.methods.interface import CloudSample, Found, Scored
@@ -111,8 +111,7 @@ def learn(
             photographs = _load_photographs(options, model, device)
         found.append(_features(points, photographs, scan, options, device).kept())
     without = sum(features.rgb is None for features in found)
-    if without not in (0, len(scans)):
-        raise InputError(f"{without} of {len(scans)} good scans have no photograph, others have one")
+    check_photographs(without, len(scans))
     fusion = None if without else _learn_fusion(found, options, seed, device)
     tensors = {"seed": torch.tensor(seed)}
     banks = {}

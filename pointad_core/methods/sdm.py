@@ -28,7 +28,7 @@ from pointad_core.clouds.subsets import nearest as nearest_points
 from pointad_core.clouds.subsets import random_subset
 from pointad_core.errors import InputError
 from pointad_core.methods.banks import nearest
-from pointad_core.methods.cells import colour_cells, smooth_scores, thin_grid, to_pixels
+from pointad_core.methods.cells import check_photographs, colour_cells, smooth_scores, thin_grid, to_pixels
 from pointad_core.methods.interface import CloudSample, Found, Scored
 from pointad_core.methods.local_patches import cut_patches, normalise_patches, smallest
 from pointad_core.methods.pursuit import approximate
@@ -84,8 +84,7 @@ def learn(
     generator = torch.Generator().manual_seed(seed)
     expert = first_expert(_widths(options["width"]), options["width"], generator).to(device)
     lot, n_photographs = _training_patches(scans, options, generator)
-    if n_photographs not in (0, len(scans)):
-        raise InputError(f"{len(scans) - n_photographs} of {len(scans)} good scans have no photograph, others have one")
+    check_photographs(len(scans) - n_photographs, len(scans))
     if len(lot) < 2:
         raise InputError(
             f"{len(lot)} patches of {options['patch_points']} points to learn from; more points are needed"

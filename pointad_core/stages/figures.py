@@ -112,8 +112,9 @@ def _open_parts(look: Mapping[str, Any], system: Mapping[str, Any], places: Plac
 
     from pointad_core.methods.interface import Settings
     from pointad_core.methods.registry import System, load
-    from pointad_core.methods.scoring import ask, restore, score_branches, score_views
+    from pointad_core.methods.scoring import restore, score_branches, score_views
     from pointad_core.stages.samples import open_samples
+    from pointad_core.stages.scores import ask_scan
 
     entry = System(**system["system"])
     module, settings, device = load(entry), Settings.of(system["options"], entry.losses), torch.device("cpu")
@@ -122,13 +123,11 @@ def _open_parts(look: Mapping[str, Any], system: Mapping[str, Any], places: Plac
     paths = {stage: [places[path] for path in found] for stage, found in look["stores"].items()}
     reader = stack.enter_context(open_samples(paths, entry))
     reader.check_dimensions(state, prompts or system["model"]["model"])
-    resolution, organised = int(reader.clouds.attributes["resolution"]), bool(reader.clouds.attributes["organised"])
+    resolution = int(reader.clouds.attributes["resolution"])
 
     def of_branches(scan: str) -> Mapping[str, np.ndarray]:
-        cloud = reader.clouds.load(scan, ["grid"] if organised else ["points", "nearest"])
-        photograph = reader.rgb(scan) if organised and entry.rgb else None
-        answers = ask(module, state, reader.sample(scan).on(device), resolution, settings, photograph)
-        return score_branches(answers, cloud, resolution, settings)
+        answers, cloud, size = ask_scan(reader, scan, module, state, settings, entry.rgb, device)
+        return score_branches(answers, cloud, size, settings)
 
     def of_views(scan: str) -> np.ndarray:
         return score_views(state, reader.sample(scan).on(device), resolution, settings)

@@ -64,7 +64,7 @@ class SampleReader:
 
     def cloud(self, scan: str) -> CloudSample:
         """The scan as an unsupervised system sees it."""
-        return CloudSamples(self.clouds, self.scans)[self.scans.index(scan)]
+        return CloudSamples(self.clouds, [scan])[0]
 
     def check_dimensions(self, state: Mapping[str, torch.Tensor], origin: object) -> None:
         """Refuse text embeddings that do not fit the features; origin: where they come from, for the message."""

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import Found, Settings
+from pointad_core.methods.interface import Found, Scoring, Settings, State
 from pointad_core.methods.parts import object_parts
 from pointad_core.methods.registry import System, load
-from pointad_core.methods.scoring import ask, restore, score_scan
+from pointad_core.methods.scoring import Answers, ask, restore, score_scan
 from pointad_core.stages.samples import SampleReader, open_samples
 from pointad_core.storage import jobs, stores
 from pointad_core.storage.prompt_files import read_prompts
@@ -50,17 +50,14 @@ def make_scores(
                 else:
                     state = state_of(category["display"])
                     reader.check_dimensions(state, prompts or (model or {})["model"])
-                organised = bool(reader.clouds.attributes["organised"])
-                resolution = int(reader.clouds.attributes["resolution"])
                 for scan in jobs.progress(reader.scans, f"scoring {name}"):
                     try:
                         if state_of is None:
                             arrays, objects = _score_by_expert(module, state, reader, scan, options)
                         else:
-                            cloud = reader.clouds.load(scan, ["grid"] if organised else ["points", "nearest"])
-                            sample = reader.sample(scan).on(device)
-                            photograph = reader.rgb(scan) if organised and entry.rgb else None
-                            answers = ask(module, state, sample, resolution, settings, photograph)
+                            answers, cloud, resolution = ask_scan(
+                                reader, scan, module, state, settings, entry.rgb, device
+                            )
                             arrays, objects = score_scan(answers, module, cloud, resolution, settings)
                             objects |= object_parts(answers, arrays, cloud, resolution, settings)
                     except InputError as error:
@@ -69,6 +66,26 @@ def make_scores(
                     defective = reader.clouds.scan_attributes(scan)["defective"]
                     about = {"category": name, "display": category["display"], "scan": scan, "defective": defective}
                     writer.add(f"{name}/{scan}", arrays, {**about, **objects})
+
+
+def ask_scan(
+    reader: SampleReader,
+    scan: str,
+    system: Scoring,
+    state: State,
+    settings: Settings,
+    rgb: bool,
+    device: torch.device,
+) -> tuple[Answers, dict[str, np.ndarray], int]:
+    """What a system says of a scan, and the cloud and its resolution as `scoring` puts scores together of them.
+
+    rgb: the system takes a photograph in, where there is one.
+    """
+    about = reader.clouds.attributes
+    organised, resolution = bool(about["organised"]), int(about["resolution"])
+    cloud = reader.clouds.load(scan, ["grid"] if organised else ["points", "nearest"])
+    photograph = reader.rgb(scan) if organised and rgb else None
+    return ask(system, state, reader.sample(scan).on(device), resolution, settings, photograph), cloud, resolution
 
 
 def restore_expert(
