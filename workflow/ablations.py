@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pointad_core.methods.registry import systems_of
-from workflow.plan import NONE, Config, Run, compared_methods, method_runs, metrics_of, pick, system_of, tested_with
+from workflow.plan import NONE, Run, compared_methods, method_runs, metrics_of, pick, system_of, tested_with
+from workflow.raw_scans import Config
 from workflow.tables import backbones_of, labels_of
 from workflow.variants import INHERITED, MARK, OWN, is_derived
 from workflow.words import refer

@@ -13,9 +13,10 @@ from typing import Any
 from pointad_core.methods.registry import SYSTEMS, plain
 from pointad_core.rendering.registry import RENDERERS
 from pointad_core.storage.fingerprints import fingerprint
-from workflow import plan
+from workflow import plan, raw_scans
 from workflow.ablations import rows_of, rows_of_figure, runs
-from workflow.plan import NONE, Config, Run
+from workflow.plan import NONE, Run
+from workflow.raw_scans import Config
 from workflow.tables import backbones_of, labels_of, picture_renders, picture_scores
 from workflow.unsupervised import EACH, train_of
 from workflow.variants import is_derived
@@ -82,14 +83,14 @@ def _scores(config: Config, run: Run, category: str) -> list[str]:
     folder, dataset = f"results/scores/{'/'.join(map(str, run))}", run[-1]
     if any(run in runs(config, name) for name in config["ablations"]) and not config["datasets"][dataset]["shard_size"]:
         return [f"{folder}.zarr.zip"]
-    return [f"{folder}/{shard}.zarr.zip" for shard in plan.shards_of(config, dataset, category)]
+    return [f"{folder}/{shard}.zarr.zip" for shard in raw_scans.shards_of(config, dataset, category)]
 
 
 def _renders(config: Config, method: str, dataset: str, category: str) -> list[str]:
     """Renders that a look shows: those that the method reads, or of one that reads no shaded ones those of pictures."""
     rendering = plan.rendering_of(config, config["methods"][method]["features"])
     if plan.system_of(config, method).stream and RENDERERS[config["renderings"][rendering]["renderer"]].shaded:
-        return plan.stores_of(config, method, dataset, plan.shards_of(config, dataset, category))["renders"]
+        return plan.stores_of(config, method, dataset, raw_scans.shards_of(config, dataset, category))["renders"]
     return picture_renders(config, dataset, category)
 
 
@@ -104,7 +105,7 @@ def _describe_look(
 ) -> dict[str, Any]:
     title, method, dataset = look
     run = _run(config, method, prompts, dataset)
-    shards = plan.shards_of(config, dataset, category)
+    shards = raw_scans.shards_of(config, dataset, category)
     stores = {"clouds": plan.clouds_of(config, dataset, category)}
     learnt = None
     if _computes(config, figure, method):
@@ -115,7 +116,7 @@ def _describe_look(
         "title": title,
         "method": method,
         "category": category,
-        "display": plan.display_of(config, dataset, category),
+        "display": raw_scans.display_of(config, dataset, category),
         "scores": _scores(config, run, category),
         "prompts": learnt,
         "stores": {**stores, "renders": _renders(config, method, dataset, category)},
@@ -130,11 +131,11 @@ def _describe_group(config: Config, name: str, group: Mapping[str, Any]) -> dict
     names, looks = categories_of(config, name, group), looks_of(config, name, group)
     categories = []
     for category in names:
-        display = plan.display_of(config, dataset, category)
+        display = raw_scans.display_of(config, dataset, category)
         about: dict[str, Any] = {"name": category, "dataset": label, "display": display}
         if "scans" in group:
             about["named"] = group["scans"][category]
-        elif among := plan.subset_of(config, dataset, [category]).get(category):
+        elif among := raw_scans.subset_of(config, dataset, [category]).get(category):
             about["among"] = among
         about["looks"] = [_describe_look(config, figure, look, prompts, category) for look in looks]
         categories.append(about)
@@ -145,7 +146,7 @@ def _describe_group(config: Config, name: str, group: Mapping[str, Any]) -> dict
         "categories": categories,
         "count": None if "scans" in group else group.get("count", len(names)),
         "rule": rule,
-        "learnt": f"{plan.display_of(config, source, auxiliary)} of {learnt_on} (seed {seed})",
+        "learnt": f"{raw_scans.display_of(config, source, auxiliary)} of {learnt_on} (seed {seed})",
     }
 
 

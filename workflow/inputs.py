@@ -18,9 +18,9 @@ from pointad_core.datasets.scans import TRAIN, hash_content
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import plain
 from pointad_core.storage.fingerprints import fingerprint
-from workflow import overhead, plan, tables, unsupervised
-from workflow.plan import Config
+from workflow import overhead, plan, raw_scans, tables, unsupervised
 from workflow.predictions import READERS
+from workflow.raw_scans import Config
 
 # Clouds, renders, features --------------------------------------------------------------------------------------------
 
@@ -30,7 +30,7 @@ def _tell_once(dataset: str, message: str) -> None:
     logger.warning(f"{message}\nWhat there is of {dataset}'s results is taken as it is.")
 
 
-def raw_scans(config: Config, wildcards: Any) -> list[str]:
+def raw_files(config: Config, wildcards: Any) -> list[str]:
     """Raw files that the workflow makes. A user's are looked for, but no input: their paths change with the folder's.
 
     Where they cannot be looked at, the reason stands in place of a file: a run that has the clouds goes on, and one
@@ -38,7 +38,7 @@ def raw_scans(config: Config, wildcards: Any) -> list[str]:
     """
     dataset = wildcards.dataset
     try:
-        files = plan.list_shard(config, dataset, wildcards.category, wildcards.shard[1:])
+        files = raw_scans.list_shard(config, dataset, wildcards.category, wildcards.shard[1:])
     except InputError as error:
         _tell_once(dataset, str(error))
         return [str(error)]
@@ -49,8 +49,8 @@ def content(config: Config, wildcards: Any) -> str | None:
     """What lies in the user's folder, so that a scan that is changed, added or deleted is noticed."""
     if "generated" in config["datasets"][wildcards.dataset]:
         return None
-    files = plan.list_shard(config, wildcards.dataset, wildcards.category, wildcards.shard[1:])
-    return hash_content(plan.root_of(config, wildcards.dataset), files)
+    files = raw_scans.list_shard(config, wildcards.dataset, wildcards.category, wildcards.shard[1:])
+    return hash_content(raw_scans.root_of(config, wildcards.dataset), files)
 
 
 def code_of_clouds(config: Config, wildcards: Any) -> str:
@@ -90,7 +90,7 @@ _has_label_files = cache(has_label_files)
 
 def check_labelled(config: Config, dataset: str, auxiliary: str) -> None:
     """Refuse to train on a category whose scans nobody labelled, where its folder can be looked at."""
-    settings, root = config["datasets"][dataset], plan.root_of(config, dataset)
+    settings, root = config["datasets"][dataset], raw_scans.root_of(config, dataset)
     try:
         labelled = "generated" in settings or _has_label_files(settings["layout"], root, auxiliary)
     except InputError:
@@ -105,7 +105,7 @@ def check_labelled(config: Config, dataset: str, auxiliary: str) -> None:
 def training_stores(config: Config, wildcards: Any) -> dict[str, list[str]]:
     plan.check_auxiliary(config, wildcards.dataset, wildcards.auxiliary)
     check_labelled(config, wildcards.dataset, wildcards.auxiliary)
-    shards = plan.shards_of(config, wildcards.dataset, wildcards.auxiliary)
+    shards = raw_scans.shards_of(config, wildcards.dataset, wildcards.auxiliary)
     return plan.stores_of(config, wildcards.method, wildcards.dataset, shards)
 
 
@@ -150,7 +150,7 @@ def model(config: Config, wildcards: Any) -> dict[str, Any] | None:
 def auxiliary_display(config: Config, wildcards: Any) -> str | None:
     """Name of the auxiliary class in prompts that name it."""
     if plan.system_of(config, wildcards.method).class_names:
-        return plan.display_of(config, wildcards.dataset, wildcards.auxiliary)
+        return raw_scans.display_of(config, wildcards.dataset, wildcards.auxiliary)
     return None
 
 
@@ -177,9 +177,9 @@ def good_stores(config: Config, wildcards: Any) -> list[str]:
     method, dataset = wildcards.method, wildcards.dataset
     if not plan.system_of(config, method).unsupervised:
         raise InputError(f"method {method!r} learns on auxiliary classes, and has prompts in place of experts")
-    if plan.split_of(config, dataset) != TRAIN:
+    if raw_scans.split_of(config, dataset) != TRAIN:
         raise InputError(f"{dataset} is a test split; {method!r} learns on {unsupervised.train_of(dataset)}")
-    plan.category_of(config, dataset, wildcards.category)
+    raw_scans.category_of(config, dataset, wildcards.category)
     return plan.clouds_of(config, dataset, wildcards.category)
 
 
@@ -218,7 +218,7 @@ def scored_names(config: Config, wildcards: Any) -> list[dict[str, str]]:
     if category:
         plan.check_tested(config, wildcards.source, wildcards.auxiliary, dataset, category)
     names = [category] if category else tested(config, wildcards)
-    return [{"name": name, "display": plan.display_of(config, dataset, name)} for name in names]
+    return [{"name": name, "display": raw_scans.display_of(config, dataset, name)} for name in names]
 
 
 def scored_stores(config: Config, wildcards: Any) -> dict[str, list[str]]:
@@ -230,7 +230,7 @@ def score_parts(config: Config, wildcards: Any) -> list[str]:
     """Scores of a run's categories, shard by shard."""
     folder = "results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}".format(**wildcards)
     categories = tested(config, wildcards)
-    shards = [shard for name in categories for shard in plan.shards_of(config, wildcards.dataset, name)]
+    shards = [shard for name in categories for shard in raw_scans.shards_of(config, wildcards.dataset, name)]
     return [f"{folder}/{shard}.zarr.zip" for shard in shards]
 
 
@@ -258,7 +258,7 @@ def categories_of_clouds(config: Config, wildcards: Any) -> list[str]:
 
 def counted_scans(config: Config, wildcards: Any) -> dict[str, list[str]]:
     """Scans that metrics count, of those categories that name some."""
-    return plan.subset_of(config, wildcards.dataset, tested(config, wildcards))
+    return raw_scans.subset_of(config, wildcards.dataset, tested(config, wildcards))
 
 
 def picture_renders(config: Config, wildcards: Any) -> list[str]:
@@ -274,7 +274,7 @@ def picture_scores(config: Config, wildcards: Any) -> list[str]:
 
 def drawn_scans(config: Config, wildcards: Any) -> list[str] | None:
     """Scans that a contact sheet or a page shows, where the category names some."""
-    category = plan.category_of(config, wildcards.dataset, wildcards.category)
+    category = raw_scans.category_of(config, wildcards.dataset, wildcards.category)
     return category.get("pictures") or category.get("scans")
 
 
@@ -293,7 +293,7 @@ def _whole(wildcards: Any) -> Any:
 
 
 def measured_scans(config: Config, wildcards: Any) -> list[str]:
-    return raw_scans(config, _whole(wildcards))
+    return raw_files(config, _whole(wildcards))
 
 
 def measured_content(config: Config, wildcards: Any) -> str | None:
@@ -332,7 +332,7 @@ def overhead_options(config: Config, wildcards: Any) -> dict[str, Any]:
 
 def measured_category(config: Config, wildcards: Any) -> dict[str, str]:
     name = wildcards.category
-    return {"name": name, "display": plan.display_of(config, wildcards.dataset, name)}
+    return {"name": name, "display": raw_scans.display_of(config, wildcards.dataset, name)}
 
 
 def measuring(config: Config, wildcards: Any) -> dict[str, Any]:
@@ -357,35 +357,35 @@ def code_of_overhead(config: Config, wildcards: Any) -> str:
 
 def scans_of_store(config: Config, wildcards: Any) -> int:
     """Scans of a category or a shard."""
-    return plan.count_scans(config, wildcards.dataset, wildcards.category, wildcards.shard[1:])
+    return raw_scans.count_scans(config, wildcards.dataset, wildcards.category, wildcards.shard[1:])
 
 
 def scans_of_category(config: Config, wildcards: Any) -> int:
-    return plan.count_scans(config, wildcards.dataset, wildcards.category)
+    return raw_scans.count_scans(config, wildcards.dataset, wildcards.category)
 
 
 def scans_in_memory(config: Config, wildcards: Any) -> int:
     """Scans that training keeps between epochs: 4 GB, some 30 MB each with the paper's backbone."""
-    return min(plan.count_scans(config, wildcards.dataset, wildcards.auxiliary), 140)
+    return min(raw_scans.count_scans(config, wildcards.dataset, wildcards.auxiliary), 140)
 
 
 def training_steps(config: Config, wildcards: Any) -> int:
     """How often a scan is trained on."""
     epochs: int = config["methods"][wildcards.method]["epochs"]
-    return plan.count_scans(config, wildcards.dataset, wildcards.auxiliary) * epochs
+    return raw_scans.count_scans(config, wildcards.dataset, wildcards.auxiliary) * epochs
 
 
 def scans_tested(config: Config, wildcards: Any) -> int:
-    return sum(plan.count_scans(config, wildcards.dataset, name) for name in tested(config, wildcards))
+    return sum(raw_scans.count_scans(config, wildcards.dataset, name) for name in tested(config, wildcards))
 
 
 def scans_scored(config: Config, wildcards: Any) -> int:
     category, _, shard = wildcards.part[1:].partition("/")
     if category:
-        return plan.count_scans(config, wildcards.dataset, category, shard)
+        return raw_scans.count_scans(config, wildcards.dataset, category, shard)
     return scans_tested(config, wildcards)
 
 
 def scans_of_largest_tested(config: Config, wildcards: Any) -> int:
     names = tested(config, wildcards)
-    return max((plan.count_scans(config, wildcards.dataset, name) for name in names), default=0)
+    return max((raw_scans.count_scans(config, wildcards.dataset, name) for name in names), default=0)

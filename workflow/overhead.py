@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pointad_core.errors import InputError
-from workflow import plan, tables, unsupervised
-from workflow.plan import Config, Run
+from workflow import plan, raw_scans, tables, unsupervised
+from workflow.plan import Run
+from workflow.raw_scans import Config
 
 MEASURING = ("scans", "warm_up", "repeats", "modality")
 
@@ -34,7 +35,7 @@ def check(config: Config) -> Iterator[str]:
     if category not in categories:
         yield f"{key}.category is {category!r}, expected one of datasets.{dataset}.categories: {', '.join(categories)}"
         return
-    there = plan.count_scans(config, dataset, category)
+    there = raw_scans.count_scans(config, dataset, category)
     if 0 < there < section["scans"]:
         yield f"{key}.scans is {section['scans']}, but {dataset}/{category} has {there} scans"
     if section["modality"] == "m3d" and "photographs" not in config["datasets"][dataset]:

@@ -15,8 +15,8 @@ from pointad_core.methods.registry import SYSTEMS, systems_of
 from pointad_core.predict.inputs import find_inputs
 from pointad_core.storage.fingerprints import PACKAGE, fingerprint
 from pointad_core.storage.shards import split
-from workflow import plan
-from workflow.plan import Config
+from workflow import plan, raw_scans
+from workflow.raw_scans import Config
 
 KEYS = ("unit", "facing", "background", "stray", "point_size", "rgb", "intrinsics", "name")
 """Keys of an entry that say how its scans are scored."""
@@ -101,7 +101,7 @@ def tables_of(config: Config, prediction: str) -> list[str]:
         shards = list(shards_of(config, prediction))
     except InputError:
         shards = [""]
-    return [f"results/predictions/{plan.place(prediction, shard)}/summary.csv" for shard in shards]
+    return [f"results/predictions/{raw_scans.place(prediction, shard)}/summary.csv" for shard in shards]
 
 
 def targets(config: Config) -> list[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from workflow import tables
-from workflow.plan import Config, pairs_of, runs_of, system_of
+from workflow.plan import pairs_of, runs_of, system_of
+from workflow.raw_scans import Config
 
 TITLES = {
     "table1": "Table 1: one-vs-rest, 3-D",

@@ -10,24 +10,21 @@ from pointad_core.rendering.registry import RENDERERS
 from pointad_core.storage.fingerprints import PACKAGE
 from workflow.plan import (
     NONE,
-    Config,
     Run,
-    category_of,
     clouds_of,
     compared_methods,
-    display_of,
     metrics_of,
     pairs_of,
     pick,
     rendering_of,
     runs_of,
-    shards_of,
     sources_of,
     store_of,
     system_of,
     tested_by,
     tested_with,
 )
+from workflow.raw_scans import Config, category_of, display_of, shards_of
 from workflow.variants import is_derived
 
 SETTINGS = {1: "one_vs_rest", 2: "one_vs_rest", 3: "cross_dataset", 4: "cross_dataset"}

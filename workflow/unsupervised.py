@@ -12,7 +12,8 @@ from typing import Any
 from pointad_core.datasets.scans import TEST, TRAIN
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import systems_of
-from workflow.plan import Config, Run, files_of, model_of, system_of
+from workflow.plan import Run, files_of, model_of, system_of
+from workflow.raw_scans import Config
 from workflow.variants import OWN, is_derived
 
 EACH = "each"

@@ -9,7 +9,7 @@ import yaml
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.ablations import paper_ablations
-from workflow import ablations, checks, plan, tables
+from workflow import ablations, checks, plan, raw_scans, tables
 from workflow.variants import is_derived
 
 REPOSITORY = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ def test_a_changed_data_set_is_tested_with_prompts_of_the_one_that_it_is_of() ->
     }
     # The points are the same.
     assert plan.clouds_of(found, variant, "bagel") == ["results/clouds/parts/bagel.zarr.zip"]
-    assert plan.root_of(found, variant) == "results/generated/parts"
+    assert raw_scans.root_of(found, variant) == "results/generated/parts"
     # Asked for by its path, a page of it has every method, with the same prompts.
     page = tables.viewer_stores(found, variant, "carrot")
     assert page["clouds"] == ["results/clouds/parts/carrot.zarr.zip"]

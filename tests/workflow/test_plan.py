@@ -9,7 +9,7 @@ import pytest
 from snakemake.utils import validate
 
 from pointad_core.errors import InputError
-from workflow import inputs, plan, tables, variants
+from workflow import inputs, plan, raw_scans, tables, variants
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -59,8 +59,8 @@ def test_a_variant_has_the_keys_of_its_original_but_its_own() -> None:
     assert (coarse["point_size"], coarse["auxiliary"]) == (20, [])
     assert variants.original_of(config, "coarse") == "parts"
     for name in ("parts", "strict", "coarse"):
-        assert plan.root_of(config, name) == "results/generated/parts"
-        assert plan.list_raw(config, name, "bagel") == plan.list_raw(config, "parts", "bagel")
+        assert raw_scans.root_of(config, name) == "results/generated/parts"
+        assert raw_scans.list_raw(config, name, "bagel") == raw_scans.list_raw(config, "parts", "bagel")
     options = [plan.render_options(config, "standard", name, "bagel") for name in ("parts", "strict", "coarse")]
     assert [found["visibility"] for found in options] == ["soft", "strict", "strict"]
     # What a category says of itself is nearer than what its data set says.
@@ -276,28 +276,28 @@ def test_shards_and_what_cannot_be_looked_at(tmp_path: Path) -> None:
     config = small(far=far)
     config["datasets"]["parts"]["shard_size"] = 1
     config = complete(config)
-    shards = plan.shards_of(config, "parts", "bagel")
+    shards = raw_scans.shards_of(config, "parts", "bagel")
     assert len(shards) == 4
     assert all(shard.startswith("bagel/") for shard in shards)
-    files = [plan.list_shard(config, "parts", "bagel", shard.partition("/")[2]) for shard in shards]
-    assert sorted(file for part in files for file in part) == plan.list_shard(config, "parts", "bagel", "")
-    assert plan.count_scans(config, "parts", "bagel") == 4
-    assert plan.count_scans(config, "parts", "bagel", shards[0].partition("/")[2]) == 1
-    generated = [plan.generated_by(config, "parts", "bagel", shard.partition("/")[2]) for shard in shards]
+    files = [raw_scans.list_shard(config, "parts", "bagel", shard.partition("/")[2]) for shard in shards]
+    assert sorted(file for part in files for file in part) == raw_scans.list_shard(config, "parts", "bagel", "")
+    assert raw_scans.count_scans(config, "parts", "bagel") == 4
+    assert raw_scans.count_scans(config, "parts", "bagel", shards[0].partition("/")[2]) == 1
+    generated = [raw_scans.generated_by(config, "parts", "bagel", shard.partition("/")[2]) for shard in shards]
     assert sorted(number for part in generated for number in part["numbers"]) == [0, 1, 2, 3]
     with pytest.raises(InputError, match=r"parts/bagel has no shard '11111111'"):
-        plan.list_shard(config, "parts", "bagel", "11111111")
+        raw_scans.list_shard(config, "parts", "bagel", "11111111")
     with pytest.raises(InputError, match=rf"datasets\.far: {tmp_path}/nowhere: no such folder"):
-        plan.list_raw(config, "far", "a")
-    assert plan.count_scans(config, "far", "a") == 0
-    assert plan.shards_of(config, "far", "a") == ["a"]
+        raw_scans.list_raw(config, "far", "a")
+    assert raw_scans.count_scans(config, "far", "a") == 0
+    assert raw_scans.shards_of(config, "far", "a") == ["a"]
 
 
 def test_a_subset_is_of_the_categories_that_name_one() -> None:
     config = small()
     config["datasets"]["parts"]["categories"]["bagel"]["scans"] = ["dent/000", "good/001"]
     config = complete(config)
-    assert plan.subset_of(config, "parts", ["bagel", "carrot"]) == {"bagel": ["dent/000", "good/001"]}
+    assert raw_scans.subset_of(config, "parts", ["bagel", "carrot"]) == {"bagel": ["dent/000", "good/001"]}
     assert plan.cloud_options(config, "parts") == plan.cloud_options(complete(small()), "parts")
 
 
@@ -311,7 +311,7 @@ def test_pictures_show_the_scans_that_the_category_names_for_them() -> None:
     bagel["pictures"] = ["hole/002"]
     config = complete(config)
     assert inputs.drawn_scans(config, place) == ["hole/002"]
-    assert plan.subset_of(config, "parts", ["bagel"]) == {"bagel": ["dent/000", "good/001"]}
+    assert raw_scans.subset_of(config, "parts", ["bagel"]) == {"bagel": ["dent/000", "good/001"]}
 
 
 def test_labels_tell_methods_of_one_system_apart() -> None:
@@ -341,7 +341,7 @@ def test_heat_maps_take_the_scores_that_are_needed_anyway_else_the_categorys_own
     assert scores("parts", "parts") == [".zarr.zip"]
     assert scores("other", "parts") == ["/bagel.zarr.zip"]
     assert scores("parts", "other") == ["/bagel.zarr.zip"]
-    shards = plan.shards_of(config, "split", "bagel")
+    shards = raw_scans.shards_of(config, "split", "bagel")
     assert len(shards) > 1
     assert scores("parts", "split") == [f"/{shard}.zarr.zip" for shard in shards]
     assert tables.picture_scores(config, ("fixed", "none", "none", 0, "other"), "bagel")[0].endswith("/bagel.zarr.zip")

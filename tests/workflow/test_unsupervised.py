@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pointad_core.errors import InputError
-from workflow import checks, inputs, plan, tables, unsupervised
+from workflow import checks, inputs, plan, raw_scans, tables, unsupervised
 
 
 def complete(**changes: Any) -> dict[str, Any]:
@@ -77,18 +77,20 @@ def test_a_data_set_with_the_name_of_a_train_split_is_refused() -> None:
 
 def test_train_scans_are_other_files_of_the_same_folder() -> None:
     config = complete()
-    assert [plan.root_of(config, name) for name in ("parts.train", "coarse.train")] == ["results/generated/parts"] * 2
-    scans = plan.list_raw(config, "parts.train", "bagel")[""]
+    assert [raw_scans.root_of(config, name) for name in ("parts.train", "coarse.train")] == [
+        "results/generated/parts"
+    ] * 2
+    scans = raw_scans.list_raw(config, "parts.train", "bagel")[""]
     assert list(scans) == ["good/000", "good/001", "good/002"]
-    tested = plan.list_shard(config, "parts", "bagel", "")
-    learnt = plan.list_shard(config, "parts.train", "bagel", "")
+    tested = raw_scans.list_shard(config, "parts", "bagel", "")
+    learnt = raw_scans.list_shard(config, "parts.train", "bagel", "")
     assert not set(learnt) & set(tested)
-    assert plan.generated_by(config, "parts.train", "bagel", "")["files"] == learnt
+    assert raw_scans.generated_by(config, "parts.train", "bagel", "")["files"] == learnt
     # A prototype comes with the test scans.
-    prototypes = plan.list_shard(config, "toys.train", "diamond", "")
-    made = plan.generated_by(config, "toys.train", "diamond", "")["files"]
+    prototypes = raw_scans.list_shard(config, "toys.train", "diamond", "")
+    made = raw_scans.generated_by(config, "toys.train", "diamond", "")["files"]
     assert set(prototypes) - set(made) == {"results/generated/toys/diamond/train/000_template.pcd"}
-    assert set(prototypes) - set(made) <= set(plan.generated_by(config, "toys", "diamond", "")["files"])
+    assert set(prototypes) - set(made) <= set(raw_scans.generated_by(config, "toys", "diamond", "")["files"])
     assert unsupervised.generated_sets(config) == ["parts", "toys", "parts.train", "toys.train"]
 
 
@@ -99,8 +101,8 @@ def test_a_users_train_scans_are_found_in_their_place(tmp_path: Path) -> None:
     config = complete(
         datasets={"own": {"layout": "mvtec3d", "root": str(tmp_path), "categories": {"bolt": None}}}, experiments={}
     )
-    assert list(plan.list_raw(config, "own", "bolt")[""]) == ["good/test"]
-    assert list(plan.list_raw(config, "own.train", "bolt")[""]) == ["good/train"]
+    assert list(raw_scans.list_raw(config, "own", "bolt")[""]) == ["good/test"]
+    assert list(raw_scans.list_raw(config, "own.train", "bolt")[""]) == ["good/train"]
     assert "split" not in plan.layout_of(config, "own")
     assert plan.layout_of(config, "own.train")["split"] == "train"
 
@@ -149,7 +151,7 @@ def test_an_expert_learns_from_all_shards(tmp_path: Path) -> None:
     own = {"layout": "mvtec3d", "root": str(tmp_path), "categories": {"bolt": None}, "shard_size": 2}
     config = complete(datasets={"own": own}, experiments={})
     wildcards = job(method="btf", dataset="own.train", category="bolt", seed="1")
-    shards = plan.shards_of(config, "own.train", "bolt")
+    shards = raw_scans.shards_of(config, "own.train", "bolt")
     assert len(shards) > 2
     assert inputs.good_stores(config, wildcards) == [f"results/clouds/own.train/{shard}.zarr.zip" for shard in shards]
     assert inputs.scans_of_category(config, wildcards) == 5

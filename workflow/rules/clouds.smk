@@ -4,7 +4,7 @@ from pathlib import Path
 rule clouds:
     """Read a category's raw scans, remove the background, and bring all to one resolution."""
     input:
-        raw=of_config(inputs.raw_scans),
+        raw=of_config(inputs.raw_files),
     output:
         clouds="results/clouds/{dataset}/{category}{shard}.zarr.zip",
     log:
@@ -19,7 +19,7 @@ rule clouds:
         runtime=grows(15, 0.3),
     params:
         # A Path, which change detection passes over: what counts is what lies there, and not where it lies.
-        root=lambda wildcards: Path(plan.root_of(config, wildcards.dataset)),
+        root=lambda wildcards: Path(raw_scans.root_of(config, wildcards.dataset)),
         content=of_config(inputs.content),
         layout=lambda wildcards: plan.layout_of(config, wildcards.dataset),
         options=lambda wildcards: plan.cloud_options(config, wildcards.dataset),

@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 
 from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
-from workflow import ablations, figures, inputs, overhead, plan, reporting, tables, unsupervised, variants
+from workflow import ablations, figures, inputs, overhead, plan, raw_scans, reporting, tables, unsupervised, variants
 from workflow import predictions as own
 from workflow.checks import complete
 from workflow.folder import enter_folder, hold_folder

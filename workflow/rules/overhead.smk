@@ -24,7 +24,7 @@ rule overhead:
         gpu=GPUS,
     params:
         # A Path, which change detection passes over: what counts is what lies there, and not where it lies.
-        root=lambda wildcards: Path(plan.root_of(config, wildcards.dataset)),
+        root=lambda wildcards: Path(raw_scans.root_of(config, wildcards.dataset)),
         content=of_config(inputs.measured_content),
         layout=lambda wildcards: plan.layout_of(config, wildcards.dataset),
         system=of_config(inputs.system),
