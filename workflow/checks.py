@@ -107,6 +107,7 @@ INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
     *("deep_length", "deep_blocks", "published", "side", "patch_points", "width", "training_patches"),
+    *("neighbourhoods", "references"),
     *("groups", "group_points", "count", "repeats", "warm_up"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
@@ -282,6 +283,8 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
                 f"config: systems.{name}.unsupervised is true: it learns on no auxiliary class and reads clouds alone, "
                 "expected `trained: false` and `stream: null`"
             )
+        if system.batch and system.stream is None:
+            yield f"config: systems.{name}.batch is true: it compares features, expected `stream: vv` or `plain`"
     names = {"datasets": [dataset.get("label", name) for name, dataset in datasets.items()]}
     if all(method["system"] in systems_of(config) for method in config["methods"].values()):
         names["methods"] = list(labels_of(config).values())

@@ -132,6 +132,7 @@ def training_options(config: Config, method: str) -> dict[str, Any]:
 def scoring_options(config: Config, method: str) -> dict[str, Any]:
     entry = config["methods"][method]
     own = unusual(entry, smoothing_over="pixels", rgb_map="points", deep_precision="single")
+    own |= pick(entry, "neighbourhoods", "lowest_share", "compared_views", "references")
     return pick(entry, "temperature", "smoothing_sigma") | own | files_of(config, method, "word_vectors")
 
 

@@ -71,8 +71,18 @@ def ask(
         points.cpu().numpy(),
         {name: part.cpu().numpy() for name, part in branches.items()},
         float(system.global_score(state, sample, settings)),
-        None if photograph is None else score_rgb(photograph, state["rendering"], settings.temperature, resolution),
+        None if photograph is None else _score_photograph(system, state, photograph, resolution, settings),
     )
+
+
+def _score_photograph(
+    system: Scoring, state: State, photograph: tuple[torch.Tensor, torch.Tensor], resolution: int, settings: Settings
+) -> tuple[float, np.ndarray]:
+    """`score_rgb`, or what a system says of a photograph that has a function of its own for it."""
+    if (own := getattr(system, "photograph_scores", None)) is None:
+        return score_rgb(photograph, state["rendering"], settings.temperature, resolution)
+    probability, scores = own(state, photograph, settings)
+    return float(probability), upsample(scores[None], resolution)[0].cpu().numpy()
 
 
 def score_scan(
@@ -143,13 +153,19 @@ def score_branches(
 
 
 @torch.no_grad()
-def score_views(state: State, sample: Sample | PointSample, resolution: int, settings: Settings) -> np.ndarray:
-    """The map of each view (Eq. 2), float32 [K, S, S]: what the rendering prompts say of its pixels, before it goes to
-    the points. None, [0, S, S], of a system without such prompts."""
-    if "rendering" not in state or not isinstance(sample, Sample):
+def score_views(
+    system: Scoring, state: State, sample: Sample | PointSample, resolution: int, settings: Settings
+) -> np.ndarray:
+    """The map of each view (Eq. 2), float32 [K, S, S]: what the rendering prompts say of its pixels, or the system's
+    own `view_scores`, before it goes to the points. None, [0, S, S], of a system without either."""
+    own = getattr(system, "view_scores", None)
+    if not isinstance(sample, Sample) or (own is None and "rendering" not in state):
         return np.zeros((0, resolution, resolution), np.float32)
-    logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
-    maps: np.ndarray = upsample(torch.sigmoid(logits), resolution).cpu().numpy()
+    if own is None:
+        scores = torch.sigmoid(anomaly_logits(sample.patches, state["rendering"], settings.temperature))
+    else:
+        scores = own(state, sample, settings)
+    maps: np.ndarray = upsample(scores, resolution).cpu().numpy()
     return maps
 
 
