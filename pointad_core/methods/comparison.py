@@ -71,7 +71,7 @@ def mean_lowest(distances: torch.Tensor, share: float) -> torch.Tensor:
     return distances.sort(dim=0).values[:count].mean(0)
 
 
-def draw(names: Sequence[str], count: int | None) -> list[str]:
+def compared_scans(names: Sequence[str], count: int | None) -> list[str]:
     """That many of a category's scans, chosen by their names alone, in the order in which more would follow them; None
     for all."""
     return sorted(names, key=bits)[:count]
@@ -96,7 +96,7 @@ def mutual_scores(
         raise InputError("it is scored by other scans of its category, of which there are none; expected 2 or more")
     place = {name: number for number, name in enumerate(sorted(names))}
     count = len(names) - 1 if references is None else references
-    drawn = draw(names, count + 1)  # one more, for a scan that is among them and is not compared with itself
+    drawn = compared_scans(names, count + 1)  # one more, for a scan that is among them and is not compared with itself
     waiting = list(wanted)
     while waiting:
         first = load(waiting[0])

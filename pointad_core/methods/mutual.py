@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pointad_core.errors import InputError
-from pointad_core.methods.comparison import Parts, draw, mutual_scores, neighbourhoods, to_range
+from pointad_core.methods.comparison import Parts, compared_scans, mutual_scores, neighbourhoods, to_range
 from pointad_core.methods.interface import Encoded, Restore, Settings, State
 from pointad_core.methods.segmentation import Sample, implicit_scores
 
@@ -48,7 +48,7 @@ def compare_ranged(
     target_of: of a scan and its mutual scores the values whose range a part is brought to. Ranges are those of RANGED
     scans together, which follow from the names of all, so that whoever asks for one scan gets what all get.
     """
-    drawn = draw(list(scans), RANGED)
+    drawn = compared_scans(list(scans), RANGED)
     known = dict(zip(drawn, compare_patches(scans, drawn, settings, device), strict=True))
     targets = [target_of(scans[name], found) for name, found in known.items()]
 
@@ -61,7 +61,9 @@ def compare_ranged(
     for name in wanted:
         found = known[name] if name in known else next(rest)
         if lacking := sorted(found.keys() - own.keys()):
-            raise InputError(f"scan {name!r} has a {lacking[0]}, and none of {len(drawn)} others that give its range")
+            raise InputError(
+                f"scan {name!r} has a {lacking[0]}, and none of the {len(drawn)} scans that give its range"
+            )
         ranged = {part: to_range(found[part], own[part], target[part]) for part in found.keys() & target.keys()}
         yield found | ranged
 

@@ -1,15 +1,15 @@
 """Mutual scores against a double loop over patches in float64, and what may not change them."""
 
-import math
 import random
 
 import numpy as np
 import pytest
 import torch
+from mutual_oracle import naive
 
 from pointad_core.errors import InputError
 from pointad_core.methods import comparison
-from pointad_core.methods.comparison import draw, mutual_scores, nearest, neighbourhoods, to_range
+from pointad_core.methods.comparison import compared_scans, mutual_scores, nearest, neighbourhoods, to_range
 
 GRID, DIM, VIEWS = 4, 6, 2
 
@@ -24,41 +24,6 @@ def category(seed, n=6, photographs=True):
 
     names = [f"{kind}/{number}" for number in range(n) for kind in ("bent", "good")][:n]
     return {name: {"views": draw_features(VIEWS), "photograph": draw_features(1)} for name in names}
-
-
-def naive_neighbourhood(features, size):
-    """[K, P, d] -> [K, P, d]: the mean over those neighbours that there are, of length 1."""
-    features, reach = features.double().numpy(), size // 2
-    found = np.zeros_like(features)
-    for k in range(len(features)):
-        for place in range(GRID * GRID):
-            row, column = divmod(place, GRID)
-            around = [
-                features[k, r * GRID + c]
-                for r in range(row - reach, row + reach + 1)
-                for c in range(column - reach, column + reach + 1)
-                if 0 <= r < GRID and 0 <= c < GRID
-            ]
-            mean = np.mean(around, axis=0)
-            found[k, place] = mean / np.linalg.norm(mean)
-    return found
-
-
-def naive(scans, name, others, sizes, share, part, every_view):
-    """Scores [K, P] of a scan: for each patch the lowest share of its distances to the other scans."""
-    scores = np.zeros(scans[name][part].shape[:2])
-    for size in sizes:
-        own = naive_neighbourhood(scans[name][part], size)
-        there = {other: naive_neighbourhood(scans[other][part], size) for other in others}
-        for k in range(len(own)):
-            for place, patch in enumerate(own[k]):
-                distances = []
-                for other in others:
-                    views = range(len(own)) if every_view else [k]
-                    distances.append(min(np.linalg.norm(patch - p) / 2 for v in views for p in there[other][v]))
-                kept = sorted(distances)[: max(1, math.floor(share * len(distances)))]
-                scores[k, place] += np.mean(kept) / len(sizes)
-    return scores
 
 
 def score(scans, wanted=None, sizes=(1,), share=0.3, references=None, every_view=False, **how):
@@ -131,8 +96,8 @@ def test_long_products_are_taken_in_parts(monkeypatch):
 
 def test_a_scan_is_compared_with_those_drawn():
     scans = category(5, 9)
-    drawn = draw(list(scans), 4)
-    assert drawn == draw(list(reversed(scans)), 4) == draw(list(scans), 5)[:4]
+    drawn = compared_scans(list(scans), 4)
+    assert drawn == compared_scans(list(reversed(scans)), 4) == compared_scans(list(scans), 5)[:4]
     found = score(scans, share=0.5, references=3)
     for name in scans:
         others = [other for other in drawn if other != name][:3]
