@@ -143,7 +143,7 @@ def score_branches(
 ) -> dict[str, np.ndarray]:
     """What the scores are made of, smoothed alike: by the branch's name [S, S] of an organised scan, else [n].
 
-    "implicit" and "explicit" of a system that has both layers (its module's `branches`), and "rgb" with a photograph;
+    those of its module's `branches`, such as "implicit" and "explicit" of PointAD+, and "rgb" with a photograph;
     none of a system without. cloud: as of `score_scan`.
     """
     smoothed = {name: smooth(part, cloud, resolution, settings) for name, part in answers.branches.items()}

@@ -60,7 +60,7 @@ def features_of(toy):
 
 
 def ranged(values, own, target):
-    """Each of `values`, which are among `own`, as the quantile of the target that it is there. Two patches that are each
+    """Each of `values`, which are among `own`, as the quantile of the target that it is there; patches that are each
     other's nearest have equal scores, and the middle of their ranks."""
     own, target = np.sort(np.ravel(own)), np.sort(np.ravel(target))
     rank = np.mean([np.searchsorted(own, values, "left"), np.searchsorted(own, values, "right") - 1], axis=0)
