@@ -26,6 +26,8 @@ from torch.nn import functional as F
 from pointad_core.clip.models_index import check_deep_blocks
 
 STREAMS = ("vv", "plain")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Of the matrix products in the vision tower's blocks, by the names of the config."""
 
 
 @dataclass(eq=False)
@@ -38,6 +40,7 @@ class Clip:
     vv_blocks: int
     mean: torch.Tensor
     std: torch.Tensor
+    precision: torch.dtype = torch.float32  # of the matrix products in the vision tower's blocks
 
     def __post_init__(self) -> None:
         self.visual = self.model.visual
@@ -80,12 +83,15 @@ class Clip:
         y = z
         blocks = self.visual.transformer.resblocks
         first = len(blocks) - self.vv_blocks
-        for index, block in enumerate(blocks[start:], start):
-            if index == first:
-                y = z
-            z, vv = _vision_block(block, z, with_vv="vv" in streams and index >= first)
-            if vv is not None:
-                y = y + vv
+        # Of a lower precision are the products alone: the sums of the residual streams, and the normalisations of what
+        # is summed up, stay in float32, as the embedding of the patches and the last projection do.
+        with torch.autocast(z.device.type, self.precision, enabled=self.precision != torch.float32):
+            for index, block in enumerate(blocks[start:], start):
+                if index == first:
+                    y = z
+                z, vv = _vision_block(block, z, with_vv="vv" in streams and index >= first)
+                if vv is not None:
+                    y = y + vv
         features = {"global": self._project(z[:, 0])}
         if "vv" in streams:
             features["patches_vv"] = self._project(y[:, 1:])

@@ -58,6 +58,7 @@ def make_aggregation(
                     raise InputError(f"{features}: scan {scan!r} has {told}")
                 try:
                     there = torch.from_numpy(patches).to(device)
-                    writer.add(scan, prepare(points, pixels, visible, there, resolution, options))
+                    prepared = prepare(points, pixels, visible, there, resolution, options)
+                    writer.add(scan, {name: part.cpu().numpy() for name, part in prepared.items()})
                 except InputError as error:
                     raise InputError(f"{clouds}: scan {scan!r}: {error}") from error
