@@ -118,7 +118,7 @@ def load_clip(
         _fill(network, tensors, model, origin)
     network.eval().requires_grad_(False).to(device)
     if kind != torch.float32:
-        for module in network.visual.transformer.resblocks.modules():
+        for module in network.get_submodule("visual.transformer.resblocks").modules():
             if isinstance(module, nn.Linear | nn.MultiheadAttention):
                 module.to(kind)
     merges = MODELS / f"{model}.bpe.gz"
@@ -144,7 +144,8 @@ def _check_precision(precision: str, device: torch.device) -> torch.dtype:
         values = torch.ones(1, 2, 8, device=device)
         try:
             with torch.autocast(device.type, kind):
-                found = functional.scaled_dot_product_attention(*[functional.linear(values, values[0])] * 3)
+                values = functional.linear(values, torch.ones(8, 8, device=device))
+                found = functional.scaled_dot_product_attention(values, values, values)
         except RuntimeError as error:
             reason = str(error).split("\n")[0]
             raise InputError(

@@ -10,7 +10,7 @@ Shapes: K views, P patches a view, n points, d feature dimensions, S pixels a si
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,14 +23,25 @@ from pointad_core.methods.aggregation import patch_indices
 from pointad_core.methods.interface import Settings, State
 
 
-def move(part: Any, device: torch.device) -> Any:
-    """A tensor, or a dataclass with tensors anywhere in it, on a device; anything else as it is."""
+def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], part: Any) -> Any:
+    """A tensor, or a dataclass with tensors anywhere in it, with a function's results in their place; anything else as
+    it is."""
     if isinstance(part, torch.Tensor):
-        # Nothing waits for what goes to a GPU; what comes from one is to be read at once.
-        return part.to(device, non_blocking=device.type == "cuda")
+        return function(part)
     if not hasattr(part, "__dataclass_fields__"):
         return part
-    return replace(part, **{name: move(value, device) for name, value in vars(part).items()})
+    return replace(part, **{name: map_tensors(function, value) for name, value in vars(part).items()})
+
+
+def move(part: Any, device: torch.device) -> Any:
+    """Tensors, as of `map_tensors`, on a device."""
+    # Nothing waits for what goes to a GPU; what comes from one is to be read at once.
+    return map_tensors(lambda tensor: tensor.to(device, non_blocking=device.type == "cuda"), part)
+
+
+def pin(part: Any) -> Any:
+    """Tensors on the CPU, as of `map_tensors`, in memory that a GPU fetches from while the CPU goes on."""
+    return map_tensors(torch.Tensor.pin_memory, part)
 
 
 @dataclass(frozen=True)
