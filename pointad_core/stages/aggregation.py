@@ -45,7 +45,7 @@ def make_aggregation(
                 raise InputError(f"{store.path}: its scans are not those of {clouds}; make it again")
         resolution = int(render_store.attributes["resolution"])
 
-        def load(scan: str) -> list[np.ndarray]:
+        def load(scan: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
             points = cloud_store.load(scan, ["points"])["points"]
             pixels, visible = render_store.load(scan, ["pixels", "visible"]).values()
             patches = feature_store.load(scan, ["patches_vv"])["patches_vv"]
@@ -56,7 +56,7 @@ def make_aggregation(
             if len(patches) != n_views:
                 told = f"features of {len(patches)} renders, {renders} has {n_views}; make the features again"
                 raise InputError(f"{features}: scan {scan!r} has {told}")
-            return [points, pixels, visible, patches]
+            return points, pixels, visible, patches
 
         made = {**provenance, "device": device.type}
         with stores.write(output, "aggregation", made, {"alpha": options["alpha"]}) as writer:
@@ -66,9 +66,11 @@ def make_aggregation(
 
             shown = jobs.progress(cloud_store.scans, f"aggregation {Path(output).name}")
             with jobs.behind(add) as hand_over:
-                for scan, (*places, patches) in zip(shown, jobs.ahead(load, cloud_store.scans), strict=True):
+                for scan, (points, pixels, visible, patches) in zip(
+                    shown, jobs.ahead(load, cloud_store.scans), strict=True
+                ):
                     try:
                         there = torch.from_numpy(patches).to(device)
-                        hand_over(scan, prepare(*places, there, resolution, options))
+                        hand_over(scan, prepare(points, pixels, visible, there, resolution, options))
                     except InputError as error:
                         raise InputError(f"{clouds}: scan {scan!r}: {error}") from error
