@@ -85,7 +85,7 @@ def scan_states(
     system compares the scans of a category. Raises InputError for a category with too few of them."""
     if not entry.batch:
         return repeat(state)
-    found: Iterator[State] = torch.no_grad()(module.compare)(state, reader.encoded(), scans, settings, device)
+    found: Iterator[State] = module.compare(state, reader.encoded(), scans, settings, device)
     return found
 
 
