@@ -47,6 +47,8 @@ LAYOUTS = {
     "mvtec3d": Layout("datasets.mvtec3d", scene="plane"),
     "eyecandies": Layout("datasets.eyecandies", scene="ground", extents=(0.05, 50)),
     "real3d": Layout("datasets.real3d", scene=None, unit="mm", extents=(5, 1000)),
+    "anomaly_shapenet": Layout("datasets.real3d", scene=None, unit="mm", extents=(5, 1000)),
+    "mulsen_ad": Layout("datasets.mulsen_ad", scene=None, unit="mm", extents=(5, 1000)),
     "folder": Layout("datasets.folder", scene=None, unit="mm", extents=(5, 1000)),
     "folder_organised": Layout("datasets.folder_organised", scene="plane"),
 }

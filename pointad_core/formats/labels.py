@@ -2,7 +2,7 @@
 
 The label's column is the one that is named so, by a line above the rows or a remark (`//X Y Z label`). Without names
 it is the fourth of four; of more, the only one after the third whose numbers are 0 and one other above it. A file of
-one column has the label alone, of the points in their order.
+one column has the label alone, of the points in their order. A list of the defective points alone has rows `x y z`.
 """
 
 import os
@@ -10,6 +10,7 @@ import os
 import numpy as np
 
 from pointad_core.errors import InputError
+from pointad_core.formats.rows import lines_of
 from pointad_core.formats.text import Table, read_table
 
 
@@ -21,9 +22,31 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, np.nda
     """
     table = read_table(path)
     labels = table.labels(find_column(table))
-    if table.values.shape[1] == 1:
-        return None, labels
-    columns = [0, 1, 2]
+    return None if table.values.shape[1] == 1 else find_places(table), labels
+
+
+def read_places(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Places f8[M,3] of the defective points that a list names, a row `x y z` each, and the line i8[M] of each.
+
+    Where rows have a label, the fourth of four columns or one that is named so, those whose label is 0 name none; other
+    columns are passed over. Raises InputError as `read_labels`, and where no row names a point.
+    """
+    table = read_table(path)
+    width, named = table.values.shape[1], table.names is not None and "label" in table.names
+    if width < 3:
+        raise InputError(f"{path}: line {table.line(0)}: {width} columns, expected rows `x y z`")
+    places, lines = find_places(table), lines_of(table.text, table.first_line)
+    if named or (width == 4 and table.names is None):
+        defective = table.labels(find_column(table))
+        if not defective.any():
+            raise InputError(f"{path}: lists no defective point; all labels are 0")
+        places, lines = places[defective], lines[defective]
+    return places, lines
+
+
+def find_places(table: Table) -> np.ndarray:
+    """Places f8[M,3] of a table's rows; InputError for names without one of them, and for one that is no number."""
+    path, columns = table.path, [0, 1, 2]
     if table.names is not None:
         if missing := [name for name in "xyz" if name not in table.names]:
             raise InputError(f"{path}: columns are named {', '.join(table.names)}, and none is {missing[0]}")
@@ -34,7 +57,7 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, np.nda
         row = int(np.argmax(bad))
         column = columns[int(np.argmin(np.isfinite(places[row])))] + 1
         raise InputError(f"{path}: line {table.line(row)}, column {column}: NaN or infinite, expected a coordinate")
-    return places, labels
+    return places
 
 
 def find_column(table: Table) -> int:
