@@ -140,7 +140,7 @@ def generated_by(config: Config, dataset: str, category: str, shard: str) -> dic
     return {
         "files": [f"{root_of(config, dataset)}/{file}" for file in files],
         "numbers": numbers,
-        "tables": {"count": scans} if (layout, split) == ("mulsen_ad", TEST) and 0 in numbers else {},
+        "tables": {"n_scans": scans} if (layout, split) == ("mulsen_ad", TEST) and 0 in numbers else {},
     }
 
 

@@ -1,7 +1,8 @@
 """Real3D-AD and Anomaly-ShapeNet: point clouds as pcd, labels as text with a row `x y z label` a point.
 
     <category>/test/NUMBER_<good or defect>[_SUFFIX].pcd, <category>/gt/<same stem>.txt for defects
-    <category>/test/<category>_<positive or defect>NUMBER.pcd, <category>/GT/<same stem>.txt in Anomaly-ShapeNet
+    <category>/test/<category>_<positive or defect>NUMBER.pcd, <category>/GT/<same stem>.txt in Anomaly-ShapeNet, where
+    rows are `x,y,z,label`
     <category>/train/*.pcd, good ones: in Real3D-AD four prototypes, closed clouds of the object from all sides, while
     its test scans show one. They are taken whole: what systems learn of the other sides is good all the same.
 
