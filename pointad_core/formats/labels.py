@@ -25,6 +25,50 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, np.nda
     return None if table.values.shape[1] == 1 else find_places(table), labels
 
 
+def label_points(
+    path: str | os.PathLike[str], points: np.ndarray, valid: np.ndarray, cloud: str | os.PathLike[str]
+) -> np.ndarray:
+    """Labels bool [N] or [H,W] of the points f8 [N,3] or [H,W,3] of a cloud, by the file at `path`: by their places, or
+    of a file without places in their order; valid: bool, those that are not missing.
+
+    Raises InputError for a label file that cannot be read, or is not of this cloud.
+    """
+    places, marked = read_labels(path)
+    if places is not None:
+        labels = np.zeros(valid.shape, bool)
+        labels[valid] = match_labels(points[valid], places, marked, path, cloud)
+        return labels
+    if len(marked) != valid.size:
+        raise InputError(f"{path}: {len(marked)} labels without coordinates, but {cloud} has {valid.size} points")
+    return marked.reshape(valid.shape)
+
+
+def match_labels(
+    points: np.ndarray,
+    places: np.ndarray,
+    labels: np.ndarray,
+    path: str | os.PathLike[str],
+    cloud: str | os.PathLike[str],
+) -> np.ndarray:
+    """Label bool[N] of each point [N,3]: that of the row, among places [M,3] with labels [M], nearest to it.
+
+    Raises InputError where more than a few points have no row near them: it is then another cloud's label file.
+    """
+    from scipy.spatial import KDTree
+
+    distances, rows = KDTree(places).query(points)
+    # Far below the spacing of scanned points, far above what a text file's rounding moves them.
+    tolerance = 1e-3 * np.linalg.norm(np.ptp(points, axis=0))
+    matched = float(np.mean(distances <= tolerance))
+    # The rest covers what was cut or doubled after labelling.
+    if matched < 0.95:
+        raise InputError(
+            f"{path}: does not match {cloud}; of its {len(points)} points {matched:.1%} lie at one of the "
+            f"{len(places)} rows, at least 95% must"
+        )
+    return labels[rows]
+
+
 def read_places(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     """Places f8[M,3] of the defective points that a list names, a row `x y z` each, and the line i8[M] of each.
 
