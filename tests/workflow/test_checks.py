@@ -211,6 +211,21 @@ def test_paper_is_the_papers_experiment() -> None:
         assert (config["methods"][name]["epochs"], config["methods"][name]["context_length"]) == (15, 12)
 
 
+def test_beyond_shares_the_defaults_results() -> None:
+    """What both configs have by name is the same, so that neither makes the other's files again."""
+    default, beyond = (
+        complete(yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text())) for name in ("config", "beyond")
+    )
+    for name, dataset in written(beyond).items():
+        of_both = {key: value for key, value in dataset.items() if key != "auxiliary"}
+        assert of_both == {key: value for key, value in default["datasets"][name].items() if key != "auxiliary"}
+        assert set(dataset["auxiliary"]) <= set(default["datasets"][name]["auxiliary"])
+    for section in ("features", "methods", "renderings", "aggregations"):
+        for name in beyond[section].keys() & default[section].keys():
+            assert beyond[section][name] == default[section][name]
+    assert {"pointad", "pointad_plus"} <= beyond["methods"].keys() & default["methods"].keys()
+
+
 def test_paper_does_as_the_published_code() -> None:
     config = complete(yaml.safe_load((REPOSITORY / "config/paper.yaml").read_text()))
     pictures = {"photographs": "bicubic", "masks": "bilinear"}
