@@ -42,43 +42,54 @@ COLUMNS = ("object", "pointcloud")
 
 def find(root: str | os.PathLike[str], category: str, shard: str = WHOLE, split: str = TEST) -> list[Scan]:
     """Scans of a category. Whether one without a label file is good stands in a table, which `find_scans` reads."""
-    own = category_folder(root, category)
-    folder = next(iter(subfolders(own, "pointcloud")), own / "Pointcloud")
+    folder = clouds_folder(root, category)
     if split == TRAIN:
         good = {f"{GOOD}/{stem}": path for stem, path in by_stem([folder / TRAIN], (".stl",)).items()}
         kept = [Scan(name, GOOD, {"stl": path}) for name, path in good.items() if holds(shard, name)]
         return some(kept, folder / TRAIN, "*.stl")
     test = folder / TEST
-    defects = [defect for defect in list_folder(test) if (test / defect).is_dir()]
-    places = subfolders(folder, "gt")
-    labels = {
-        defect: by_stem([place / defect for place in places if (place / defect).is_dir()], (".txt",))
-        for defect in defects
-    }
-    labelled = any(labels.values())
+    labels = find_labels(folder)
     scans = []
-    for defect in defects:
-        table = own / "RGB" / "GT" / defect / "data.csv"
+    for defect in [defect for defect in list_folder(test) if (test / defect).is_dir()]:
+        table = folder.parent / "RGB" / "GT" / defect / "data.csv"
         for stem, path in by_stem([test / defect], (".stl",)).items():
             name, files = f"{defect}/{stem}", {"stl": path}
             if not holds(shard, name):
                 continue
-            if stem in labels[defect]:
-                files["gt"] = labels[defect][stem]
+            if label := labels.get(defect, {}).get(stem):
+                files["gt"] = label
             if defect.lower() != GOOD and table.exists():
                 files["table"] = table
-            if labelled and defect.lower() != GOOD and len(files) == 1:
+            if labels and defect.lower() != GOOD and len(files) == 1:
                 raise InputError(f"{table}: missing; {path} has no label file, and it says whether its points are good")
             scans.append(Scan(name, GOOD if defect.lower() == GOOD else defect, files))
     return some(scans, test, "<good or defect>/*.stl")
 
 
+def clouds_folder(root: str | os.PathLike[str], category: str) -> Path:
+    """Where a category's point clouds are, beside the images."""
+    own = category_folder(root, category)
+    return next(iter(subfolders(own, "pointcloud")), own / "Pointcloud")
+
+
+def find_labels(folder: Path) -> dict[str, dict[str, Path]]:
+    """Label files of a category by the folder of their defect and their stem, of folders that have some."""
+    places = subfolders(folder, "gt")
+    defects = sorted({defect for place in places for defect in list_folder(place)})
+    found = {
+        defect: by_stem([place / defect for place in places if (place / defect).is_dir()], (".txt",))
+        for defect in defects
+    }
+    return {defect: labels for defect, labels in found.items() if labels}
+
+
 def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE, split: str = TEST) -> list[Scan]:
     """Scans of a category, those good whose points the table of their folder says to be so. InputError for a table that
-    cannot be read, and for a scan without a label file that it calls defective, unless none of the folder has one."""
+    cannot be read, and for a scan without a label file that it calls defective, unless none of the category has one."""
     scans = find(root, category, shard, split)
     tables = {path: read_table(path) for path in {scan.files["table"] for scan in scans if "table" in scan.files}}
-    labelled = {scan.path.parent for scan in scans if "gt" in scan.files}
+    folder = clouds_folder(root, category)
+    labelled = bool(find_labels(folder))
     told = []
     for scan in scans:
         if "table" not in scan.files:
@@ -88,9 +99,8 @@ def find_scans(root: str | os.PathLike[str], category: str, shard: str = WHOLE, 
         defective = tables[table].get(number)
         if defective is None and "gt" not in scan.files:
             raise InputError(f"{table}: has no row of the object {number}, and {scan.path} has no label file")
-        if defective and "gt" not in scan.files and scan.path.parent in labelled:
-            place = scan.path.parents[2] / "GT" / scan.path.parent.name / f"{number}.txt"
-            raise missing(place, (".txt",), scan.path)
+        if defective and "gt" not in scan.files and labelled:
+            raise missing(folder / "GT" / scan.path.parent.name / f"{number}.txt", (".txt",), scan.path)
         # Without any label file it is known that a scan is defective, and not where.
         known = bool(defective) and "gt" not in scan.files
         told.append(Scan(scan.name, GOOD if defective is False else scan.defect, scan.files, known))
@@ -117,7 +127,9 @@ def read_table(path: Path) -> dict[str, bool]:
             raise InputError(f"{path}: line {line}: {len(row)} columns, expected {len(head)}")
         if row[mark].strip() not in ("0", "1"):
             raise InputError(f"{path}: line {line}: pointcloud is {shorten(row[mark])}, expected 0 or 1")
-        table[Path(row[at].strip()).stem] = row[mark].strip() == "1"
+        number, defective = Path(row[at].strip()).stem, row[mark].strip() == "1"
+        if table.setdefault(number, defective) != defective:
+            raise InputError(f"{path}: line {line}: says of the object {number} otherwise than a line above")
     return table
 
 

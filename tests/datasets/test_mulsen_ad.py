@@ -139,6 +139,10 @@ def test_a_scan_of_which_nothing_says_whether_it_is_good_is_refused(tmp_path):
         ("object,RGB,infrared\n0,1,1\n", "its first line names no column pointcloud"),
         ("object,RGB,infrared,pointcloud\n0,1,1,1\n1,1,1\n", "line 3: 3 columns, expected 4"),
         ("object,RGB,infrared,pointcloud\n0,1,1,yes\n", "line 2: pointcloud is 'yes', expected 0 or 1"),
+        (
+            "object,RGB,infrared,pointcloud\n0,1,1,0\n0,1,1,1\n",
+            "line 3: says of the object 0 otherwise than a line above",
+        ),
         (b"\xff\xfe\0a", "not a table that can be read"),
     ],
 )
@@ -147,6 +151,15 @@ def test_a_table_that_does_not_say_it_is_refused(tmp_path, content, told):
     write(tmp_path / "nut/RGB/GT/hole/data.csv", content)
     with pytest.raises(InputError, match=rf"hole/data.csv: {told}"):
         find(tmp_path)
+
+
+def test_what_a_scan_lacks_is_told_whatever_else_its_shard_holds(tmp_path):
+    write_scan(tmp_path, "hole/0", right)
+    write_scan(tmp_path, "crack/0")
+    write_table(tmp_path, "crack", ["0,1,1,1"])
+    with pytest.raises(InputError, match=r"GT/crack/0.txt: missing, it belongs to"):
+        find(tmp_path, shard=bits("crack/0")[:20])
+    assert list(find(tmp_path, shard=bits("hole/0")[:20])) == ["hole/0"]
 
 
 def test_a_category_without_labels(tmp_path):
@@ -216,7 +229,7 @@ def test_folders_in_any_case_and_those_that_lack(tmp_path):
     with pytest.raises(InputError, match="no such category"):
         find(tmp_path)
     (tmp_path / "nut/RGB/test").mkdir(parents=True)
-    with pytest.raises(InputError, match="nut/Pointcloud/test: no such folder"):
+    with pytest.raises(InputError, match="nut/Pointcloud: no such folder"):
         find(tmp_path)
     write_scan(tmp_path, "Good/0")
     write_scan(tmp_path, "hole/0", right)
