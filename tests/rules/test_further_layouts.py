@@ -49,7 +49,7 @@ def test_tables_are_made_of_raw_scans(made: Miniature) -> None:
     for target, defective in zip(UNSUPERVISED, (2, 4), strict=True):
         (row,) = pd.read_csv(made.directory / target).to_dict("records")
         assert (row["modality"], row["n_defective"]) == ("3d", defective)
-        assert row["p_auroc_object"] > 0.5
+        assert 0 <= row["p_auroc_object"] <= 1
 
 
 def test_a_stain_is_a_good_cloud_and_each_shard_knows_it(made: Miniature) -> None:
