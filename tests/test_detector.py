@@ -12,7 +12,7 @@ import torch
 from pointad_core.datasets.generator.scans import generate_category
 from pointad_core.datasets.registry import LAYOUTS, reader
 from pointad_core.datasets.scans import Organised
-from pointad_core.detector import Detector, to_pixels
+from pointad_core.detector import Detector, as_raw, to_pixels
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, plain
 from pointad_core.rendering.registry import RENDERERS
@@ -197,13 +197,24 @@ def test_pixels_of_a_scan_that_is_no_square():
     np.testing.assert_array_equal(shown, scores[25:75, 5:95])
 
 
+def test_missing_points_of_an_array_are_those_of_a_file():
+    points = np.random.default_rng().uniform(0.6, 0.7, (20, 30, 3))
+    lost = np.zeros((20, 30), bool)
+    lost[2:4, 5:9] = True
+    points[lost] = (0.1, 0.2, 65535)
+    points[0, 0] = np.nan
+    lost[0, 0] = True
+    np.testing.assert_array_equal(as_raw(points, None).valid, ~lost)
+
+
 @pytest.mark.parametrize(
     ("points", "rgb", "told"),
     [
         (np.zeros((5, 2)), None, r"points are \[5, 2\]"),
-        (np.zeros((0, 3)), None, "points: none"),
-        (np.full((5, 3), np.nan), None, "not finite"),
-        (np.zeros((4, 4, 3)), None, "all are missing"),
+        (np.zeros((0, 3)), None, "points: the scan is empty; it has no points"),
+        (np.full((5, 3), np.nan), None, r"points: the scan is empty; 5 of 5 points are missing \(NaN: 5\)"),
+        (np.diag([np.nan, 1, 2]), None, r"points: 1 of 3 points are missing \(NaN: 1\); leave them out"),
+        (np.zeros((4, 4, 3)), None, r"points: the scan is empty; 16 of 16 points are missing"),
         (np.ones((4, 4, 3)), np.zeros((4, 5, 3), np.uint8), r"rgb is uint8 \[4, 5, 3\]"),
         (np.ones((4, 4, 3)), np.zeros((4, 4, 3)), "rgb is float64"),
         (np.ones((4, 3)), np.zeros((4, 3), np.uint8), r"expected \[n, 3\] without rgb"),
