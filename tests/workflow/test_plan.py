@@ -119,7 +119,7 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
     assert "masks" not in plan.render_options(config, "depth", "own", "bagel")
     learnt = {"dice": "pixels", "deep_precision": "half", "global_3d": "mixed_logit_mean"}
-    scored = {"rgb_map": "pixels", "smoothing_over": "points"}
+    scored = {"rgb_map": "pixels", "smoothing_over": "points", "object_share": 0.01, "view_weights": "coverage"}
     config = complete(small() | {"methods": {"usual": PLUS, "published": {**PLUS, **learnt, **scored}}})
     usual, published = (plan.training_options(config, name) for name in ("usual", "published"))
     assert published == usual | learnt
