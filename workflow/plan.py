@@ -133,6 +133,12 @@ def training_options(config: Config, method: str) -> dict[str, Any]:
     return pick(config["methods"][method], *LEARNING) | own | files_of(config, method, "word_vectors", "pointnet")
 
 
+def scoring_modules(config: Config, method: str) -> list[str]:
+    """Modules that scoring loads by their names: the method's system, and what weighs its views."""
+    weights = config["methods"][method].get("view_weights")
+    return [system_of(config, method).module, *(["rendering.incidence"] if weights == "incidence" else [])]
+
+
 def scoring_options(config: Config, method: str) -> dict[str, Any]:
     entry = config["methods"][method]
     own = unusual(entry, smoothing_over="pixels", rgb_map="points", deep_precision="single", **FURTHER)

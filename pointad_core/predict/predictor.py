@@ -27,6 +27,7 @@ from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.detector import Detector, Seen
 from pointad_core.errors import InputError
 from pointad_core.evaluation.viewer import find_range
+from pointad_core.methods.interface import Settings
 from pointad_core.methods.shipped import ORGANISED, POINTS, REFERENCES
 from pointad_core.predict.calibration import Calibration, check_made_by, decide, misfit, read_calibration
 from pointad_core.predict.orientation import Facing, face
@@ -163,14 +164,15 @@ class Predictor:
     ) -> Predictor:
         """threshold: a file of `pointad calibrate`; settings: as `Detector.load` takes them.
 
-        Raises InputError for files that cannot be read, for a threshold that was made otherwise, and for a size of
-        points that cannot be drawn."""
+        Raises InputError for files that cannot be read, for a threshold that was made otherwise, for a size of points
+        that cannot be drawn, and for settings that cannot be."""
         predictor = cls(wanted or Wanted(), prompts, device, name, settings=settings or {})
         size = predictor.wanted.point_size
         if size is not None and not 1 <= size <= LARGEST_POINT:
             raise InputError(f"point_size is {size}, expected 1 to {LARGEST_POINT} pixels")
+        # Here, and not scan by scan.
+        Settings.of(predictor.settings)
         if prompts is not None:
-            # Here, and not scan by scan.
             read_provenance(prompts)
         if threshold is not None:
             predictor.calibration = read_calibration(threshold)

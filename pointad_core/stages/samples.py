@@ -1,5 +1,6 @@
 """Scans as the systems read them: one after the other from the stores of a category (Sec. 3.3)."""
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from pointad_core.errors import InputError
 from pointad_core.methods.interface import CloudSample, Settings
 from pointad_core.methods.registry import System
 from pointad_core.methods.segmentation import PointSample, Sample, make_sample
-from pointad_core.rendering.incidence import incidence
 from pointad_core.storage import stores
 from pointad_core.storage.stores import Paths, StoreReader
 
@@ -60,8 +60,11 @@ class SampleReader:
         return make_sample(views, patches, pixels, visible, resolution, prepared, alpha, angles)
 
     def _incidence(self, scan: str) -> np.ndarray:
+        # By its name, like a system's: what is scored otherwise does not depend on its code.
+        module = importlib.import_module("pointad_core.rendering.incidence")
         about, cloud = self.stores["renders"].attributes, self.clouds.load(scan, ["points", "normals"])
-        return incidence(cloud["points"], cloud["normals"], about["views"], str(about["renderer"]))
+        cosines: np.ndarray = module.incidence(cloud["points"], cloud["normals"], about["views"], about["renderer"])
+        return cosines
 
     def rgb(self, scan: str) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Global [d] and patch features [P, d] of the scan's photograph, or None for a scan without one."""
