@@ -35,6 +35,7 @@ from pointad_core.methods.scoring import Answers, ask, restore, score_branches, 
 from pointad_core.methods.segmentation import PointSample, Sample, make_sample
 from pointad_core.methods.shipped import ORGANISED
 from pointad_core.rendering import registry as renderers
+from pointad_core.rendering.incidence import incidence
 from pointad_core.rendering.views import Renders
 from pointad_core.storage.prompt_files import read_provenance
 
@@ -228,7 +229,13 @@ class Detector:
                 prepared = prepare(cloud["points"], pixels, visible, patches, resolution, self.aggregation)
             alpha = float(self.aggregation["alpha"])
         with self.watch("scores"):
-            return views, make_sample(whole, patches, pixels, visible, resolution, prepared, alpha)
+            angles = self._incidence(cloud) if self.settings.view_weights == "incidence" else None
+            return views, make_sample(whole, patches, pixels, visible, resolution, prepared, alpha, angles)
+
+    def _incidence(self, cloud: Mapping[str, np.ndarray]) -> np.ndarray:
+        renderer = self.renders["renderer"]
+        angles = renderers.load(renderer["module"]).angles(self.renders["views"])
+        return incidence(cloud["points"], cloud["normals"], angles, renderer["name"])
 
 
 @lru_cache(maxsize=1)

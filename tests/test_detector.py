@@ -85,6 +85,17 @@ class Chain:
                 name = f"{self.category}/{scan.name}"
                 yield module.read(scan), store.load(name, store.arrays(name)), store.scan_attributes(name)
 
+    def score(self, options):
+        """Object scores and arrays of each scan with these settings of the scores, as the scores stage keeps them."""
+        stages = ("clouds", "renders", "features", "aggregation")
+        inputs = {stage: self.folder / f"{stage}.zarr.zip" for stage in stages}
+        output = self.folder / "other.zarr.zip"
+        category = {"name": self.category, "display": "other name", **inputs}
+        make_scores(plain(self.entry), self.prompts, [category], output, options, MODEL, {})
+        with stores.read(output, "scores") as store:
+            for name in store.scans:
+                yield store.scan_attributes(name), store.load(name, store.arrays(name))
+
 
 CASES = [
     ("mvtec3d", "pointad_plus", "splat"),
@@ -138,6 +149,21 @@ def test_it_gives_what_the_stages_give_bit_for_bit(chain):
                 if not attributes["defective"]:
                     np.testing.assert_array_equal(one.arrays[name], arrays[name])
                 np.testing.assert_allclose(one.arrays[name], arrays[name], atol=0.02)
+
+
+@pytest.mark.parametrize("how", ["incidence", "coverage", "sharpness"])
+def test_other_settings_of_the_scores_do_the_same_to_both(plus, how):
+    settings = {"view_weights": how, "object_share": 0.05}
+    detector = Detector.load(plus.prompts, device="cpu", settings=settings)
+    for (raw, usual, _), (attributes, arrays) in zip(plus.scans(), plus.score(settings), strict=True):
+        seen = detector.look(raw)
+        found = detector.judge(seen, "other name")
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found.arrays[name], array)
+            assert np.abs(array - usual[name]).max() > 1e-4
+        told = found.objects | detector.score_parts(seen, found)
+        assert told == {name: attributes[name] for name in told}
+        assert attributes["object_3d"] == pytest.approx(0.5 * told["global_3d"] + 0.5 * told["highest_3d"])
 
 
 def test_another_preparation_can_be_asked_for(plus):

@@ -203,7 +203,7 @@ def figure_code(config: Config, name: str) -> str:
     for method in {method for group in figure["scans"] for _, method, _ in looks_of(config, name, group)}:
         if _computes(config, figure, method):
             features = config["methods"][method]["features"]
-            modules |= {plan.system_of(config, method).module, *plan.bundled_files(config, features)}
+            modules |= {*plan.scoring_modules(config, method), *plan.bundled_files(config, features)}
     return fingerprint("stages.figures", *sorted(modules))
 
 

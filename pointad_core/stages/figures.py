@@ -120,7 +120,7 @@ def _open_parts(look: Mapping[str, Any], system: Mapping[str, Any], places: Plac
     prompts = places[look["prompts"]] if look["prompts"] else None
     state = restore(entry, prompts, settings, system["model"], device)(look["display"])
     paths = {stage: [places[path] for path in found] for stage, found in look["stores"].items()}
-    reader = stack.enter_context(open_samples(paths, entry))
+    reader = stack.enter_context(open_samples(paths, entry, settings))
     reader.check_dimensions(state, prompts or system["model"]["model"])
     resolution = int(reader.clouds.attributes["resolution"])
 

@@ -119,7 +119,7 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
     assert "masks" not in plan.render_options(config, "depth", "own", "bagel")
     learnt = {"dice": "pixels", "deep_precision": "half", "global_3d": "mixed_logit_mean"}
-    scored = {"rgb_map": "pixels", "smoothing_over": "points"}
+    scored = {"rgb_map": "pixels", "smoothing_over": "points", "object_share": 0.01, "view_weights": "coverage"}
     config = complete(small() | {"methods": {"usual": PLUS, "published": {**PLUS, **learnt, **scored}}})
     usual, published = (plan.training_options(config, name) for name in ("usual", "published"))
     assert published == usual | learnt
@@ -127,6 +127,18 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     usual, published = (plan.scoring_options(config, name) for name in ("usual", "published"))
     assert published == usual | scored | {"deep_precision": "half"}
     assert usual == {"temperature": 0.07, "smoothing_sigma": 4}
+
+
+def test_scores_that_weigh_views_by_angles_depend_on_the_code_of_angles(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(inputs, "fingerprint", lambda *names: asked.append(names) or "x")
+    weighed = {how: {**PLUS, "view_weights": how} for how in ("mean", "coverage", "incidence")}
+    config = complete(small() | {"methods": weighed})
+    for how in weighed:
+        inputs.code_of_scores(config, SimpleNamespace(method=how))
+        inputs.code_of_prompts(config, SimpleNamespace(method=how))
+    assert [names for names in asked if "rendering.incidence" in names] == [asked[4]]
+    assert asked[4][0] == "stages.scores"
 
 
 def test_completing_twice_changes_nothing() -> None:
