@@ -16,7 +16,7 @@ import torch
 from pointad_core.errors import InputError
 from pointad_core.methods.comparison import Parts, compared_scans, mutual_scores, neighbourhoods, to_range
 from pointad_core.methods.interface import Encoded, Restore, Settings, State
-from pointad_core.methods.segmentation import Sample, implicit_scores
+from pointad_core.methods.segmentation import Sample, weighted_scores
 
 RANGED = 16
 """Scans of a category, drawn, by whose scores ranges are brought to each other."""
@@ -93,8 +93,8 @@ def compare_patches(
 
 
 def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
-    """Mean over the views that see a point, as S_a of Eq. 3."""
-    return implicit_scores(state["views"], sample.pixels, sample.visible, sample.resolution)
+    """Mean over the views that see a point, weighed as the method says, as S_a of Eq. 3."""
+    return weighted_scores(state["views"], sample, settings)
 
 
 def global_score(state: State, sample: Sample, settings: Settings) -> torch.Tensor:

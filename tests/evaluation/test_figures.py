@@ -164,6 +164,7 @@ def test_a_caption_says_the_colours_the_prompts_the_rule_and_the_data() -> None:
     assert "zero-shot" not in text
     several = {**figure, "methods": {**figure["methods"], "other": {"features": "small", "batch": True}}}
     assert caption_of(several).count("Batch zero-shot: Other. They score a scan by the other test scans") == 1
+    assert "Prompts" not in caption_of({**figure, "groups": [{**group, "learnt": None}]})
     rules = ("first", "median", "named")
     for rule, said in zip(rules, ("first defective", "median P-AUROC (the mean", "named in"), strict=True):
         assert said in caption_of({**figure, "groups": [{**group, "rule": {"pick": rule}}]})
