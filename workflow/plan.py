@@ -86,6 +86,7 @@ def model_of(config: Config, features: str) -> dict[str, Any]:
     """The CLIP behind features, as every stage that needs it gets it."""
     entry = config["features"][features]
     model = pick(entry, "model", "pretrained", "checkpoint", "random_seed", "quick_gelu", "vv_blocks")
+    model |= unusual(entry, precision="float32")
     if "checkpoint" in model:
         model["checkpoint"] = os.path.expanduser(model["checkpoint"])
     return {"resolution": config["resolution"], **model}
@@ -124,14 +125,24 @@ LEARNING = (
 )
 
 
+FURTHER = {"object_share": 0, "view_weights": "mean"}
+"""Keys of scoring that are not the paper's, with the paper's values; prompts of any are scored by any other."""
+
+
 def training_options(config: Config, method: str) -> dict[str, Any]:
     own = unusual(config["methods"][method], dice="points", deep_precision="single")
     return pick(config["methods"][method], *LEARNING) | own | files_of(config, method, "word_vectors", "pointnet")
 
 
+def scoring_modules(config: Config, method: str) -> list[str]:
+    """Modules that scoring loads by their names: the method's system, and what weighs its views."""
+    weights = config["methods"][method].get("view_weights")
+    return [system_of(config, method).module, *(["rendering.incidence"] if weights == "incidence" else [])]
+
+
 def scoring_options(config: Config, method: str) -> dict[str, Any]:
     entry = config["methods"][method]
-    own = unusual(entry, smoothing_over="pixels", rgb_map="points", deep_precision="single")
+    own = unusual(entry, smoothing_over="pixels", rgb_map="points", deep_precision="single", **FURTHER)
     return pick(entry, "temperature", "smoothing_sigma") | own | files_of(config, method, "word_vectors")
 
 

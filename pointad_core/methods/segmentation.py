@@ -10,7 +10,7 @@ Shapes: K views, P patches a view, n points, d feature dimensions, S pixels a si
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,15 +21,28 @@ from torch.nn import functional as F
 from pointad_core.errors import InputError
 from pointad_core.methods.aggregation import patch_indices
 from pointad_core.methods.interface import Settings, State
+from pointad_core.methods.view_weights import view_shares
+
+
+def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], part: Any) -> Any:
+    """A tensor, or a dataclass with tensors anywhere in it, with a function's results in their place; anything else as
+    it is."""
+    if isinstance(part, torch.Tensor):
+        return function(part)
+    if not hasattr(part, "__dataclass_fields__"):
+        return part
+    return replace(part, **{name: map_tensors(function, value) for name, value in vars(part).items()})
 
 
 def move(part: Any, device: torch.device) -> Any:
-    """A tensor, or a dataclass with tensors anywhere in it, on a device; anything else as it is."""
-    if isinstance(part, torch.Tensor):
-        return part.to(device)
-    if not hasattr(part, "__dataclass_fields__"):
-        return part
-    return replace(part, **{name: move(value, device) for name, value in vars(part).items()})
+    """Tensors, as of `map_tensors`, on a device."""
+    # Nothing waits for what goes to a GPU; what comes from one is to be read at once.
+    return map_tensors(lambda tensor: tensor.to(device, non_blocking=device.type == "cuda"), part)
+
+
+def pin(part: Any) -> Any:
+    """Tensors on the CPU, as of `map_tensors`, in memory that a GPU fetches from while the CPU goes on."""
+    return map_tensors(torch.Tensor.pin_memory, part)
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,7 @@ class Sample:
     resolution: int  # S
     aggregation: Aggregation | None  # None for methods without an explicit branch
     mixed: torch.Tensor | None = None  # [K, d], renders' global features in the global 3-D loss where not its own
+    incidence: torch.Tensor | None = None  # float32 [K, n], `rendering.incidence` of the points; None if not asked for
 
     def on(self, device: torch.device) -> Sample:
         """The same scan on a device, its features in float32: what the functions here take."""
@@ -63,23 +77,29 @@ class Sample:
         return replace(moved, views=moved.views.float(), patches=moved.patches.float(), mixed=mixed)
 
 
+Values = np.ndarray | torch.Tensor
+
+
 def make_sample(
-    views: np.ndarray,
-    patches: np.ndarray,
-    pixels: np.ndarray,
-    visible: np.ndarray,
+    views: Values,
+    patches: Values,
+    pixels: Values,
+    visible: Values,
     resolution: int,
-    prepared: Mapping[str, np.ndarray] | None,
+    prepared: Mapping[str, Values] | None,
     alpha: float,
+    incidence: Values | None = None,
 ) -> Sample:
-    """A `Sample` on the CPU from arrays; prepared: what `aggregation.prepare` gives, if the system aggregates."""
-    whole, parts, places, seen = map(torch.from_numpy, (views, patches, pixels, visible))
+    """A `Sample` from arrays, and from tensors wherever they are: `Sample.on` brings its parts together. prepared:
+    what `aggregation.prepare` gives, if the system aggregates."""
+    whole, parts, places, seen = map(torch.as_tensor, (views, patches, pixels, visible))
     aggregation = None
     if prepared is not None:
         index = patch_indices(places, resolution, math.isqrt(patches.shape[1])).int()
-        constants = {name: torch.from_numpy(prepared[name]) for name in ("neighbours", "weights", "norms")}
+        constants = {name: torch.as_tensor(prepared[name]) for name in ("neighbours", "weights", "norms")}
         aggregation = Aggregation(index, alpha=alpha, **constants)
-    return Sample(whole, parts, places, seen, resolution, aggregation)
+    angles = None if incidence is None else torch.as_tensor(incidence)
+    return Sample(whole, parts, places, seen, resolution, aggregation, incidence=angles)
 
 
 @dataclass(frozen=True)
@@ -118,16 +138,31 @@ def implicit_scores(
     not over K: hidden views would count as normal otherwise. Linear in `probabilities`. Returns float [n]; 0 for a
     point that no view sees (the renders stage leaves none of these).
     """
+    return _mean_over_views(_look_up(probabilities, pixels, resolution), visible)
+
+
+def weighted_scores(probabilities: torch.Tensor, sample: Sample, settings: Settings) -> torch.Tensor:
+    """`implicit_scores` of a scan, with the views weighed as the method's `view_weights` says."""
+    values = _look_up(probabilities, sample.pixels, sample.resolution)
+    return _mean_over_views(values, view_shares(values, sample, settings))
+
+
+def _look_up(probabilities: torch.Tensor, pixels: torch.Tensor, resolution: int) -> torch.Tensor:
+    """What each view's upsampled map says at the points' pixels, float [K, n]."""
     maps = upsample(probabilities, resolution).flatten(1)
-    values = maps.gather(1, pixels[..., 1].long() * resolution + pixels[..., 0])
-    seen = visible.to(values.dtype)
+    return maps.gather(1, pixels[..., 1].long() * resolution + pixels[..., 0])
+
+
+def _mean_over_views(values: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """Mean float [n] of values [K, n] over the views that see a point: bool [K, n], or float, a point's sum 1."""
+    seen = shares.to(values.dtype)
     return (values * seen).sum(0) / seen.sum(0).clamp(min=1)
 
 
 def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """S_a of Eq. 3, the score of systems that have rendering prompts alone."""
     logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
-    return implicit_scores(torch.sigmoid(logits), sample.pixels, sample.visible, sample.resolution)
+    return weighted_scores(torch.sigmoid(logits), sample, settings)
 
 
 def global_score(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
