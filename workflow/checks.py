@@ -106,6 +106,7 @@ number can hold."""
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
+    *("defect_features", "prototypes"),
     *("deep_length", "deep_blocks", "published", "side", "patch_points", "width", "training_patches"),
     *("groups", "group_points", "count", "repeats", "warm_up"),
 }
