@@ -31,13 +31,13 @@ ROUNDS = 50
 """Of the clustering at most; it mostly stands still before."""
 
 
-def shown(sample: Sample) -> torch.Tensor:
-    """Features float [m, d] of the patches that show a point, view by view, row by row."""
-    index = patch_indices(sample.pixels, sample.resolution, math.isqrt(sample.patches.shape[1]))
-    seen = torch.zeros(sample.patches.shape[:2], dtype=torch.bool, device=sample.patches.device)
-    views = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
-    seen[views[sample.visible], index[sample.visible]] = True
-    return sample.patches[seen]
+def find_shown(sample: Sample) -> torch.Tensor:
+    """Which patches show a point, bool [K, P]."""
+    shape = sample.patches.shape[:2]
+    index = patch_indices(sample.pixels, sample.resolution, math.isqrt(shape[1]))
+    # Counted, so that nobody waits for a GPU to tell how many there are.
+    counts = torch.zeros(shape, device=sample.patches.device)
+    return counts.scatter_add_(1, index, sample.visible.float()) > 0
 
 
 def find_prototypes(features: torch.Tensor, count: int) -> torch.Tensor:
@@ -67,13 +67,19 @@ def find_prototypes(features: torch.Tensor, count: int) -> torch.Tensor:
     return centres
 
 
-def farthest(features: torch.Tensor, prototypes: torch.Tensor, count: int) -> torch.Tensor:
-    """The features [<= count, d] of [m, d] with the greatest distance to their nearest prototype of [c, d]."""
+def find_direction(features: torch.Tensor, shown: torch.Tensor, prototypes: torch.Tensor, count: int) -> torch.Tensor:
+    """Mean direction, float [d], L2-normalised, of the `count` features with the greatest distance to their nearest
+    prototype, or of all where there are fewer.
+
+    features: float [m, d], L2-normalised; shown: bool [m], of which of them; prototypes: float [c, d]. Raises
+    InputError where both are not of one width.
+    """
     if features.shape[1] != prototypes.shape[1]:
         told = f"the prompts' prototypes have {prototypes.shape[1]} dimensions"
         raise InputError(f"{told}, the features have {features.shape[1]}; train the prompts again")
-    cosines = (features @ prototypes.T).amax(dim=1)
-    return features[cosines.argsort(stable=True)[:count]]
+    cosines = (features @ prototypes.T).amax(dim=1).masked_fill(~shown, math.inf)
+    places = cosines.argsort(stable=True)[:count]
+    return F.normalize((features[places] * shown[places, None]).sum(0), dim=0)
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,8 @@ class DefectToken:
     def learn(self, good: Iterable[Sample], n_prototypes: int) -> DefectToken:
         """The same with prototypes of good scans, which are looked at one after the other."""
         parts = []
-        for features in map(shown, good):
+        for sample in good:
+            features = sample.patches[find_shown(sample)]
             parts.append(features[:: math.ceil(len(features) / MOST)])
         if not parts:
             raise InputError("defect_features: no good scan, from which prototypes could be learnt")
@@ -104,6 +111,6 @@ class DefectToken:
 
     def of(self, sample: Sample) -> dict[str, torch.Tensor]:
         """The tokens of a scan by layer, float32 [dt], differentiable in the maps."""
-        found = farthest(shown(sample), self.prototypes, self.count).mean(0)
-        direction = F.normalize(found, dim=0)
+        shown = find_shown(sample).flatten()
+        direction = find_direction(sample.patches.flatten(0, 1), shown, self.prototypes, self.count)
         return {layer: values @ direction for layer, values in self.maps.items()}

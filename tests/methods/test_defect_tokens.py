@@ -10,10 +10,16 @@ from toy import GRID, SIZE, unit
 
 from pointad_core.errors import InputError
 from pointad_core.methods import pointad_plus
-from pointad_core.methods.defect_tokens import DefectToken, farthest, find_prototypes, shown
+from pointad_core.methods.defect_tokens import DefectToken, find_direction, find_prototypes, find_shown
 from pointad_core.methods.interface import Settings, state_for
 from pointad_core.methods.registry import SYSTEMS
 from pointad_core.methods.training import train, train_step
+
+
+def shown(sample):
+    """Features of the patches that show a point."""
+    return sample.patches[find_shown(sample)]
+
 
 SETTINGS = Settings.of({"deep_blocks": 3, "defect_features": 5, "prototypes": 3}, SYSTEMS["pointad_plus"].losses)
 
@@ -97,14 +103,15 @@ def test_more_prototypes_than_features_are_refused():
 
 def test_the_farthest_features_are_those_with_the_farthest_nearest_prototype():
     rng = np.random.default_rng(2)
-    features, prototypes = unit(rng.normal(size=(40, 5))), unit(rng.normal(size=(4, 5)))
-    distance = [min(np.linalg.norm(f - p) for p in prototypes) for f in features]
-    order = sorted(range(40), key=lambda place: -distance[place])
-    found = farthest(torch.from_numpy(features), torch.from_numpy(prototypes), 6)
-    np.testing.assert_array_equal(found, features[order[:6]])
-    assert len(farthest(torch.eye(3), torch.eye(3), 6)) == 3
+    features, prototypes, seen = unit(rng.normal(size=(40, 5))), unit(rng.normal(size=(4, 5))), rng.random(40) < 0.6
+    distance = {place: min(np.linalg.norm(features[place] - p) for p in prototypes) for place in np.flatnonzero(seen)}
+    order = sorted(distance, key=lambda place: -distance[place])
+    given = [torch.from_numpy(array) for array in (features, seen, prototypes)]
+    for count in (1, 6, 40):
+        wanted = unit(features[order[:count]].mean(0))
+        np.testing.assert_allclose(find_direction(*given, count), wanted, atol=1e-12)
     with pytest.raises(InputError, match="prototypes have 4 dimensions, the features have 5; train the prompts again"):
-        farthest(torch.from_numpy(features), torch.eye(4), 6)
+        find_direction(*given[:2], torch.eye(4), 6)
 
 
 def test_a_token_is_the_map_of_the_farthest_features_mean_direction():
