@@ -125,15 +125,26 @@ LEARNING = (
 )
 
 
+FURTHER = {"object_share": 0, "view_weights": "mean"}
+"""Keys of scoring that are not the paper's, with the paper's values; prompts of any are scored by any other."""
+
+
 def training_options(config: Config, method: str) -> dict[str, Any]:
     entry = config["methods"][method]
     own = unusual(entry, dice="points", deep_precision="single", defect_features=0, prototypes=32)
     return pick(entry, *LEARNING) | own | files_of(config, method, "word_vectors", "pointnet")
 
 
+def scoring_modules(config: Config, method: str) -> list[str]:
+    """Modules that scoring loads by their names: the method's system, and what weighs its views."""
+    weights = config["methods"][method].get("view_weights")
+    return [system_of(config, method).module, *(["rendering.incidence"] if weights == "incidence" else [])]
+
+
 def scoring_options(config: Config, method: str) -> dict[str, Any]:
     entry = config["methods"][method]
-    own = unusual(entry, smoothing_over="pixels", rgb_map="points", deep_precision="single", defect_features=0)
+    usual = {"smoothing_over": "pixels", "rgb_map": "points", "deep_precision": "single", "defect_features": 0}
+    own = unusual(entry, **usual, **FURTHER)
     return pick(entry, "temperature", "smoothing_sigma") | own | files_of(config, method, "word_vectors")
 
 
