@@ -1,6 +1,7 @@
 """The layouts by their names in the config; light, for the workflow reads it while it is parsed.
 
-A layout is its entry here and a module of this room, its reader, which imports what decodes a file where one is read.
+A layout is its entry here and a module of this room, its reader, which imports what decodes a file where one is read;
+two that differ in names alone have one reader.
 The test split is what PointAD trains on, of one category, and is tested on, of others; `train`, good scans alone, is
 for systems that learn the tested category itself. A reader has
 
