@@ -40,7 +40,11 @@ def make_scores(
     settings = Settings.of(options, entry.losses)
     device = jobs.pick_device()
     state_of = None if entry.unsupervised else restore(entry, prompts, settings, model or {}, device)
-    with stores.write(output, "scores", {**provenance, "device": device.type}, {"system": entry.module}) as writer:
+    made = {**provenance, "device": device.type}
+    with (
+        stores.write(output, "scores", made, {"system": entry.module}) as writer,
+        jobs.behind(writer.add) as hand_over,
+    ):
         # Sorted by what their scans' names begin with, so that a store that is put together has the same order.
         for category in sorted(categories, key=lambda category: category["name"] + "/"):
             name = category["name"]
@@ -65,7 +69,7 @@ def make_scores(
                         raise InputError(f"{read.path}: scan {scan!r}: {error}") from error
                     defective = reader.clouds.scan_attributes(scan)["defective"]
                     about = {"category": name, "display": category["display"], "scan": scan, "defective": defective}
-                    writer.add(f"{name}/{scan}", arrays, {**about, **objects})
+                    hand_over(f"{name}/{scan}", arrays, {**about, **objects})
 
 
 def ask_scan(
