@@ -106,9 +106,8 @@ number can hold."""
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
-    *("defect_features", "prototypes"),
+    *("defect_features", "prototypes", "neighbourhoods", "references"),
     *("deep_length", "deep_blocks", "published", "side", "patch_points", "width", "training_patches"),
-    *("neighbourhoods", "references"),
     *("groups", "group_points", "count", "repeats", "warm_up"),
 }
 """Keys whose values are whole numbers: to JSON schema 1.0 is one as well, to a path or a generator it is not."""
