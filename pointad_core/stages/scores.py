@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import Found, Scoring, Settings, State
+from pointad_core.methods.interface import Found, OfScan, Scoring, Settings, State
 from pointad_core.methods.parts import object_parts
 from pointad_core.methods.registry import System, load
 from pointad_core.methods.scoring import Answers, ask, restore, score_scan
@@ -76,7 +76,7 @@ def ask_scan(
     reader: SampleReader,
     scan: str,
     system: Scoring,
-    state: State,
+    state: State | OfScan,
     settings: Settings,
     rgb: bool,
     device: torch.device,
