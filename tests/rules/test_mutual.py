@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from miniature import CONFIG, Miniature, snakemake
+from miniature import CONFIG, snakemake
 
 METHODS = {
     "pointad_plus_mutual": {
@@ -35,7 +35,7 @@ def with_mutual(**changes: Any) -> dict[str, Any]:
     return config
 
 
-def test_a_category_is_compared_whole_or_in_shards(miniature: Miniature, tmp_path: Path) -> None:
+def test_a_category_is_compared_whole_or_in_shards(snakefile: Path, tmp_path: Path) -> None:
     """Shards give the same scores and figures; captions say the setting."""
     targets = ["all_tables", "all_figures", "results/heatmaps/mutual/none/none/0/mvtec3d/bagel.png"]
     stores = [
@@ -47,7 +47,7 @@ def test_a_category_is_compared_whole_or_in_shards(miniature: Miniature, tmp_pat
         directory.mkdir()
         path = directory / "config.yaml"
         path.write_text(yaml.safe_dump(with_mutual(**changes)))
-        result = snakemake(*targets, "--configfile", path, snakefile=miniature.snakefile, directory=directory, cores=2)
+        result = snakemake(*targets, "--configfile", path, snakefile=snakefile, directory=directory, cores=2)
         assert result.code == 0, result.text
         assert ("scores_joined" in result.jobs) == (name == "shards")
         files = [*stores, "figures/parts.csv", "figures/views.csv", "tables/table1.csv", "tables/table1.tex"]
@@ -63,12 +63,12 @@ def test_a_category_is_compared_whole_or_in_shards(miniature: Miniature, tmp_pat
     assert set(table["method"]) == {"pointad_plus", *METHODS}
 
 
-def test_a_category_of_one_scan_is_refused_before_anything_runs(miniature: Miniature, tmp_path: Path) -> None:
+def test_a_category_of_one_scan_is_refused_before_anything_runs(snakefile: Path, tmp_path: Path) -> None:
     config = with_mutual(generated={"scans": 1, "seed": 1})
     config["experiments"] = {"one_vs_rest": ["mvtec3d"]}
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    result = snakemake("all_tables", "-n", "--configfile", path, snakefile=miniature.snakefile, directory=tmp_path)
+    result = snakemake("all_tables", "-n", "--configfile", path, snakefile=snakefile, directory=tmp_path)
     assert result.code != 0
     assert "mvtec3d/bagel has one scan, and method" in result.text
     assert "expected 2 or more" in result.text
