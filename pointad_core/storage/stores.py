@@ -27,11 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.buffer import cpu
-from zarr.storage import MemoryStore
 
 from pointad_core.errors import InputError
+from pointad_core.storage import arrays as coding
 from pointad_core.storage import files
 
 SCHEMA = 2
@@ -44,7 +42,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 def package_versions() -> dict[str, str]:
     """Versions of the packages that results depend on, without importing them."""
     versions = {}
-    for package in ("pointad_core", "numpy", "torch", "open_clip_torch", "open3d-cpu", "scipy", "zarr"):
+    for package in ("pointad_core", "numpy", "torch", "open_clip_torch", "open3d-cpu", "scipy", "numcodecs"):
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions
@@ -65,18 +63,14 @@ class StoreWriter:
         self._scans[scan] = None
 
     def _put(self, group: str, attributes: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        entries: dict[str, Any] = {}
-        memory = MemoryStore(entries)
-        zarr.create_group(memory, attributes=attributes)
+        entries = {"zarr.json": coding.encode_group(attributes)}
         for name, array in arrays.items():
-            array = np.ascontiguousarray(array)
-            # An empty axis has no chunk of its own length; any positive length will do.
-            zarr.create_array(memory, name=name, data=array, chunks=tuple(max(1, n) for n in array.shape))
+            entries |= {f"{name}/{key}": content for key, content in coding.encode_array(array).items()}
         # In a fixed order and of a fixed date, 1980: the same content gives the same bytes.
         for key in sorted(entries):
             info = zipfile.ZipInfo(group + key)
             info.external_attr = 0o644 << 16
-            self._archive.writestr(info, entries[key].to_bytes())
+            self._archive.writestr(info, entries[key])
 
 
 @contextmanager
@@ -136,7 +130,7 @@ class _Archive:
                 raise InputError(f"{path}: {key} is {found!r}, expected {wanted!r}; make it again")
         self._read("scans/zarr.json")  # says nothing, and must be as it was written all the same
 
-    def _read(self, entry: str) -> cpu.Buffer:
+    def _read(self, entry: str) -> bytes:
         info, written = self._directory[entry], zipfile.ZipInfo(entry)
         written.CRC, written.file_size, written.compress_size = info.CRC, info.file_size, info.compress_size
         # zipfile's own rule, when it writes, for content too large for a plain header.
@@ -150,14 +144,13 @@ class _Archive:
             raise InputError(
                 f"{self.path}: the store is damaged ({entry}: {error}); delete it and run again"
             ) from error
-        return cpu.Buffer.from_bytes(content)
+        return content
 
     def read_attributes(self, group: str) -> dict[str, Any]:
-        return dict(zarr.open_group(MemoryStore({"zarr.json": self._read(group + "zarr.json")}), mode="r").attrs)
+        return coding.decode_group(self._read(group + "zarr.json"))
 
     def read_array(self, number: str, array: str) -> np.ndarray:
-        content: dict[str, Any] = {entry.split("/", 2)[2]: self._read(entry) for entry in self.entries[number][array]}
-        return np.asarray(zarr.open_array(MemoryStore(content), path=array, mode="r")[...])
+        return coding.decode_array({entry.split("/", 3)[3]: self._read(entry) for entry in self.entries[number][array]})
 
 
 class StoreReader:

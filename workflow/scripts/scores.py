@@ -16,9 +16,10 @@ with jobs.logged(snakemake.log[0]):
         for path in snakemake.input[stage]:
             stores.check(path, stage)
 
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
+
     from pointad_core.stages.scores import make_scores
 
-    jobs.use(snakemake.threads, snakemake.resources.gpu)
     (prompts,) = snakemake.input.prompts or (None,)  # a system that is not trained has none
     inputs = zip(*(snakemake.input[stage] for stage in stages), strict=True)
     experts = snakemake.input.experts or [None] * len(snakemake.params.categories)
