@@ -103,8 +103,8 @@ class Detector:
 
         device: a GPU where there is one, by default. changes: keys of `settings`, `model`, `clouds`, `renders` or
         `aggregation` that shall be others than the file says, such as clouds={"background": "none"} or
-        settings={"smoothing_sigma": 2}, which is not part of what is learnt. Raises InputError for a file that is no
-        prompts file, and for a key that does not exist.
+        settings={"smoothing_sigma": 2}, which is not part of what is learnt, or model={"precision": "bfloat16"}.
+        Raises InputError for a file that is no prompts file, and for a key that does not exist.
         """
         made = read_provenance(prompts)
         if made.get("system", {}).get("unsupervised"):
@@ -126,8 +126,10 @@ class Detector:
         for part, values in changes.items():
             if part not in parts:
                 raise InputError(f"a detector has no {part}; known are {', '.join(sorted(parts))}")
-            if unknown := ", ".join(sorted(values.keys() - parts[part].keys())):
-                raise InputError(f"a detector has no {part}: {unknown}; known are {', '.join(sorted(parts[part]))}")
+            # A file says it of a model in another precision alone.
+            known = parts[part].keys() | ({"precision"} if part == "model" else set())
+            if unknown := ", ".join(sorted(values.keys() - known)):
+                raise InputError(f"a detector has no {part}: {unknown}; known are {', '.join(sorted(known))}")
             parts[part] = {**parts[part], **values}
         extent = float(inputs.get("extent", EXTENTS[inputs["layout"]["scene"]]))
         settings = Settings.of(parts.pop("settings"), entry.losses)
@@ -225,8 +227,7 @@ class Detector:
                 prepared = prepare(cloud["points"], pixels, visible, patches, resolution, self.aggregation)
             alpha = float(self.aggregation["alpha"])
         with self.watch("scores"):
-            features = whole.cpu().numpy(), patches.cpu().numpy()
-            return views, make_sample(*features, pixels, visible, resolution, prepared, alpha)
+            return views, make_sample(whole, patches, pixels, visible, resolution, prepared, alpha)
 
 
 @lru_cache(maxsize=1)

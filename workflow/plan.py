@@ -86,6 +86,7 @@ def model_of(config: Config, features: str) -> dict[str, Any]:
     """The CLIP behind features, as every stage that needs it gets it."""
     entry = config["features"][features]
     model = pick(entry, "model", "pretrained", "checkpoint", "random_seed", "quick_gelu", "vv_blocks")
+    model |= unusual(entry, precision="float32")
     if "checkpoint" in model:
         model["checkpoint"] = os.path.expanduser(model["checkpoint"])
     return {"resolution": config["resolution"], **model}

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from pointad_core.clip.checkpoints import read_checkpoint
@@ -23,7 +24,7 @@ from pointad_core.clip.models_index import (
     quick_gelu_of,
 )
 from pointad_core.clip.open_clip_import import import_open_clip
-from pointad_core.clip.tower import Clip
+from pointad_core.clip.tower import PRECISIONS, Clip
 from pointad_core.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def load_clip(
     random_seed: int | None = None,
     quick_gelu: bool | None = None,
     resolution: int | None = None,
+    precision: str = "float32",
     device: str | torch.device = "cpu",
 ) -> Clip:
     """Build a CLIP by its open_clip name, with weights from exactly one of three sources, in float32.
@@ -61,15 +63,18 @@ def load_clip(
     blocks with V-V attention, 1 <= vv_blocks < depth (the paper's code: 19 of 24). pretrained: a tag of open_clip,
     whose weights are downloaded once, or of this package ("shapes" of "pointad-pocket"). checkpoint: a local file, see
     `checkpoints`. random_seed: of weights drawn by the model's own initialisation; no global generator is moved.
-    resolution: where given, must be the model's image size.
+    resolution: where given, must be the model's image size. precision: one of `PRECISIONS`, of the products in the
+    vision tower's blocks, whose weights are kept in it; the text tower stays in float32.
 
     quick_gelu: whether the weights need QuickGELU, as OpenAI's do. It is known of weights with a tag, of an archive of
     OpenAI's own and of files that say so (`models_index.quick_gelu_of`), and said by a model's name that ends in
     "-quickgelu"; of any other file of a model that exists both ways, it must be given.
 
     Raises InputError for a model, tag or file that does not exist, a failing download, a checkpoint that does not
-    fit, one of which it is not known whether it needs QuickGELU, and a model whose towers are not CLIP's transformers.
+    fit, one of which it is not known whether it needs QuickGELU, a model whose towers are not CLIP's transformers, and
+    a precision in which the device does not compute.
     """
+    kind = _check_precision(precision, torch.device(device))
     open_clip = import_open_clip()
     sources = {"pretrained": pretrained, "checkpoint": checkpoint, "random_seed": random_seed}
     given = [key for key, value in sources.items() if value is not None]
@@ -112,17 +117,44 @@ def load_clip(
             tensors = open_clip.model.convert_to_custom_text_state_dict(tensors)
         _fill(network, tensors, model, origin)
     network.eval().requires_grad_(False).to(device)
+    if kind != torch.float32:
+        for module in network.get_submodule("visual.transformer.resblocks").modules():
+            if isinstance(module, nn.Linear | nn.MultiheadAttention):
+                module.to(kind)
     merges = MODELS / f"{model}.bpe.gz"
     with _quiet():
         tokenizer = open_clip.SimpleTokenizer(str(merges)) if merges.exists() else open_clip.get_tokenizer(model)
     mean, std = torch.tensor(list(constants.values()), dtype=torch.float32, device=device)[..., None, None]
-    return Clip(model, network, tokenizer, vv_blocks, mean, std)
+    return Clip(model, network, tokenizer, vv_blocks, mean, std, kind)
 
 
 def load_model(model: Mapping[str, Any], device: str | torch.device) -> Clip:
     """The CLIP that an entry of the config's `features` names; with the key `resolution`, of that image size."""
     options = {key: model.get(key) for key in ("pretrained", "checkpoint", "random_seed", "quick_gelu", "resolution")}
-    return load_clip(model["model"], model["vv_blocks"], **options, device=device)
+    precision = model.get("precision", "float32")
+    return load_clip(model["model"], model["vv_blocks"], **options, precision=precision, device=device)
+
+
+def _check_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The type of numbers by its name, where this device computes with them; InputError where it does not."""
+    if precision not in PRECISIONS:
+        raise InputError(f"precision is {precision!r}, allowed are {', '.join(PRECISIONS)}")
+    kind = PRECISIONS[precision]
+    if kind != torch.float32:
+        values = torch.ones(1, 2, 8, device=device)
+        try:
+            with torch.autocast(device.type, kind):
+                values = functional.linear(values, torch.ones(8, 8, device=device))
+                found = functional.scaled_dot_product_attention(values, values, values)
+        except RuntimeError as error:
+            reason = str(error).split("\n")[0]
+            raise InputError(
+                f"precision is {precision!r}, in which this {device.type} does not compute: {reason}"
+            ) from error
+        # Where it is not known, autocast only warns, and computes on in float32.
+        if found.dtype != kind:
+            raise InputError(f"precision is {precision!r}, in which this {device.type} does not compute")
+    return kind
 
 
 def _close_names(name: str, known: Collection[str]) -> str:

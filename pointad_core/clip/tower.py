@@ -14,7 +14,8 @@ Text side. `encode_prompts` is CLIP's text tower on token embeddings, with the d
 at the input of blocks 2, 3, ... the tokens after the start token are overwritten.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ from torch.nn import functional as F
 from pointad_core.clip.models_index import check_deep_blocks
 
 STREAMS = ("vv", "plain")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Of the matrix products in the vision tower's blocks, by the names of the config."""
 
 
 @dataclass(eq=False)
@@ -38,6 +41,7 @@ class Clip:
     vv_blocks: int
     mean: torch.Tensor
     std: torch.Tensor
+    precision: torch.dtype = torch.float32  # of the matrix products in the vision tower's blocks
 
     def __post_init__(self) -> None:
         self.visual = self.model.visual
@@ -80,12 +84,15 @@ class Clip:
         y = z
         blocks = self.visual.transformer.resblocks
         first = len(blocks) - self.vv_blocks
-        for index, block in enumerate(blocks[start:], start):
-            if index == first:
-                y = z
-            z, vv = _vision_block(block, z, with_vv="vv" in streams and index >= first)
-            if vv is not None:
-                y = y + vv
+        # Of a lower precision are the products alone: the sums of the residual streams, and the normalisations of what
+        # is summed up, stay in float32, as the embedding of the patches and the last projection do.
+        with torch.autocast(z.device.type, self.precision, enabled=self.precision != torch.float32):
+            for index, block in enumerate(blocks[start:], start):
+                if index == first:
+                    y = z
+                z, vv = _vision_block(block, z, with_vv="vv" in streams and index >= first)
+                if vv is not None:
+                    y = y + vv
         features = {"global": self._project(z[:, 0])}
         if "vv" in streams:
             features["patches_vv"] = self._project(y[:, 1:])
@@ -184,17 +191,52 @@ def batch_size(clip: Clip, free_bytes: int | None = None) -> int:
     return int(min(max(free_bytes // 2 // (4 * floats), 1), 64))
 
 
-@torch.inference_mode()
 def encode(clip: Clip, images: np.ndarray, streams: Sequence[str], batch: int) -> dict[str, torch.Tensor]:
     """Features of 8-bit images, as the store keeps them.
 
     images: uint8 [B, S, S] (grey) or [B, S, S, 3] (RGB). Returns float16 on the model's device, L2-normalised:
     "global" [B, d], "patches_<stream>" [B, P, d].
     """
-    parts: dict[str, list[torch.Tensor]] = {}
-    for start in range(0, len(images), batch):
-        part = torch.from_numpy(images[start : start + batch]).to(clip.device).float() / 255
-        part = part.permute(0, 3, 1, 2) if part.ndim == 4 else part[:, None].expand(-1, 3, -1, -1)
-        for name, feature in clip.encode_images(part, streams).items():
-            parts.setdefault(name, []).append(feature.half())
-    return {name: torch.cat(features) for name, features in parts.items()}
+    return next(encode_each(clip, [images], streams, batch))
+
+
+@torch.inference_mode()
+def encode_each(
+    clip: Clip, arrays: Iterable[np.ndarray], streams: Sequence[str], batch: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """What `encode` gives of each of some arrays of images, in their order; a batch is filled with images of several.
+
+    An array is asked for when a batch has room for it, and its features come as soon as its last image is through.
+    """
+    due: deque[int] = deque()  # images of the arrays whose features are still to come
+    parts: list[dict[str, torch.Tensor]] = []  # features that are there, of the first of them
+    for images in _fill_batches(clip.device, arrays, due, batch):
+        parts.append({name: feature.half() for name, feature in clip.encode_images(images, streams).items()})
+        while due and sum(len(part["global"]) for part in parts) >= due[0]:
+            count = due.popleft()
+            found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            yield {name: feature[:count] for name, feature in found.items()}
+            parts = [{name: feature[count:] for name, feature in found.items()}]
+
+
+def _fill_batches(
+    device: torch.device, arrays: Iterable[np.ndarray], due: deque[int], batch: int
+) -> Iterator[torch.Tensor]:
+    """Images float32 [b <= batch, 3, S, S] in 0..1 on a device, of one array after the other, whose lengths go to
+    `due`; only the last batch is not full."""
+    held: list[torch.Tensor] = []
+    room = batch
+    for array in arrays:
+        due.append(len(array))
+        # From memory that stays in place a GPU fetches by itself, while what went before is computed.
+        images = torch.from_numpy(array)
+        images = images.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else images
+        while len(images):
+            part = images[:room].float() / 255
+            held.append(part.permute(0, 3, 1, 2) if part.ndim == 4 else part[:, None].expand(-1, 3, -1, -1))
+            images, room = images[room:], room - len(part)
+            if not room:
+                yield torch.cat(held) if len(held) > 1 else held[0]
+                held, room = [], batch
+    if held:
+        yield torch.cat(held) if len(held) > 1 else held[0]

@@ -8,7 +8,7 @@ def random_subset(n: int, count: int) -> torch.Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:count].sort().values
 
 
-def nearest(queries: torch.Tensor, points: torch.Tensor, chunk: int = 1 << 28) -> torch.Tensor:
+def nearest(queries: torch.Tensor, points: torch.Tensor, chunk: int = 1 << 26) -> torch.Tensor:
     """Index i8[m] of the point [n,3] nearest to each query [m,3].
 
     A closed object leaves half its points unseen: all distances to them are quick on a GPU, where `chunk` of them

@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from pointad_core.errors import InputError
+from pointad_core.methods.neighbours import find_in_cells, find_neighbours
 
 
 def patch_indices(pixels: torch.Tensor, resolution: int, grid: int) -> torch.Tensor:
@@ -36,42 +37,27 @@ def patch_indices(pixels: torch.Tensor, resolution: int, grid: int) -> torch.Ten
     return cells[..., 1] * grid + cells[..., 0]
 
 
-def find_neighbours(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest other points of every point, nearest first (N(x) of Sec. 3.4).
-
-    points: float [n, 3]. Returns indices int32 [n, k] and distances float64 [n, k] in the points' units. A point
-    is never its own neighbour, also where others coincide with it. Raises ValueError unless 1 <= k <= n - 1.
-    """
-    from scipy.spatial import KDTree
-
-    n, places = len(points), points.astype(np.float64)
-    if not 1 <= k <= n - 1:
-        raise ValueError(f"{k} neighbours asked for, {n} points allow 1 to {n - 1}")
-    distances, indices = KDTree(places).query(places, k=k + 1)
-    keep = indices != np.arange(n)[:, None]
-    # Among many coinciding points a point may not find itself: then its farthest find is one too many.
-    keep[keep.all(axis=1), k] = False
-    return indices[keep].reshape(n, k).astype(np.int32), distances[keep].reshape(n, k)
-
-
-def kernel_weights(distances: np.ndarray, sigma: float, units: str = "data") -> np.ndarray:
+def kernel_weights(distances: Any, sigma: float, units: str = "data") -> Any:
     """Normalised Gaussian kernel K~ of Sec. 3.4: exp(-d^2 / 2 sigma^2), divided by its sum over the neighbours.
 
-    distances: float [n, k], in the data's units. sigma: in the data's units where `units` is "data" (the paper's
-    reading); in multiples of the cloud's mean distance to its k neighbours where it is "spacing".
-    Returns float32 [n, k], rows sum to 1. Raises InputError for any other `units` and for sigma <= 0.
+    distances: float [n, k], in the data's units, an array or a tensor, whose kind the result is of. sigma: in the
+    data's units where `units` is "data" (the paper's reading); in multiples of the cloud's mean distance to its k
+    neighbours where it is "spacing". Returns float32 [n, k], rows sum to 1. Raises InputError for any other `units` and
+    for sigma <= 0.
     """
     if units not in ("data", "spacing"):
         raise InputError(f"kernel_units is {units!r}, allowed are 'data' and 'spacing'")
     if not sigma > 0:
         raise InputError(f"kernel_sigma is {sigma}, it must be above 0")
-    squared = np.asarray(distances, dtype=np.float64) ** 2
-    scale = sigma * (float(np.mean(distances)) if units == "spacing" else 1.0)
+    # The same words in both; bytes of a CPU's results are numpy's.
+    library: Any = torch if isinstance(distances, torch.Tensor) else np
+    squared = library.asarray(distances, dtype=library.float64) ** 2
+    scale = sigma * (float(library.mean(distances)) if units == "spacing" else 1.0)
     if scale == 0.0:  # all neighbours coincide: the kernel is 1 for each
-        return np.full(squared.shape, 1 / squared.shape[1], dtype=np.float32)
+        return library.full_like(squared, 1 / squared.shape[1], dtype=library.float32)
     # A common factor drops out of the quotient; taking the nearest's keeps a narrow kernel from vanishing.
-    weights = np.exp(-(squared - squared.min(axis=1, keepdims=True)) / (2 * scale**2))
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights = library.exp(-(squared - library.amin(squared, axis=1, keepdims=True)) / (2 * scale**2))
+    return library.asarray(weights / library.sum(weights, axis=1, keepdims=True), dtype=library.float32)
 
 
 class _GatherSum(torch.autograd.Function):
@@ -139,14 +125,16 @@ def fused_norms(
     neighbours: torch.Tensor,
     weights: torch.Tensor,
     alpha: float,
-    block: int = 16,
+    block: int | None = None,
 ) -> torch.Tensor:
     """||q^|| of every point, float32 [n].
 
     patches: float16 or float32 [K, P, d], the other arguments as in `aggregate_scalars`. `block` feature dimensions
-    are held at a time, n x block floats; 16 are rows of 64 bytes, whole cache lines of a table that fits. The result
-    does not depend on it but for rounding.
+    are held at a time, n x block floats, of which a few arrays: 16 on a CPU, rows of 64 bytes, whole cache lines of a
+    table that fits; 128 on a GPU, which few large steps suit. The result does not depend on it but for rounding.
     """
+    if block is None:
+        block = 16 if patches.device.type == "cpu" else 128
     index, shares = _view_bags(patch_index, visible, patches.shape[1])
     squares = torch.zeros(patch_index.shape[1], dtype=torch.float64, device=patches.device)
     for part in patches.split(block, dim=2):
@@ -162,20 +150,27 @@ def prepare(
     patches: torch.Tensor,
     resolution: int,
     options: Mapping[str, Any],
-) -> dict[str, np.ndarray]:
+) -> dict[str, torch.Tensor]:
     """What G-aggregation needs of a cloud: neighbours int32 [n, k], weights float32 [n, k], norms float32 [n].
 
     points: float [n, 3]; pixels: integer [K, n, 2] in renders of `resolution` pixels a side; visible: bool [K, n];
-    patches: float16 [K, P, d] of the V-V stream, on the device to compute on; options: neighbours, kernel_sigma,
-    kernel_units, alpha. Raises InputError for a cloud with too few points.
+    patches: float16 [K, P, d] of the V-V stream, on the device to compute on, where the result is; options: neighbours,
+    kernel_sigma, kernel_units, alpha. Raises InputError for a cloud with too few points.
     """
     if options["neighbours"] >= len(points):
         raise InputError(f"neighbours is {options['neighbours']}, but the cloud has only {len(points)} points")
-    neighbours, distances = find_neighbours(points, options["neighbours"])
-    weights = kernel_weights(distances, options["kernel_sigma"], options["kernel_units"])
-    places, seen, near, shares = (
-        torch.from_numpy(array).to(patches.device) for array in (pixels, visible, neighbours, weights)
-    )
+    k, kernel = options["neighbours"], (options["kernel_sigma"], options["kernel_units"])
+    neighbours, weights = find_kernel(torch.from_numpy(points).to(patches.device), k, *kernel)
+    places, seen = (torch.from_numpy(array).to(patches.device, non_blocking=True) for array in (pixels, visible))
     index = patch_indices(places, resolution, math.isqrt(patches.shape[1]))
-    norms = fused_norms(patches, index, seen, near, shares, options["alpha"])
-    return {"neighbours": neighbours, "weights": weights, "norms": norms.cpu().numpy()}
+    norms = fused_norms(patches, index, seen, neighbours, weights, options["alpha"])
+    return {"neighbours": neighbours, "weights": weights, "norms": norms}
+
+
+def find_kernel(points: torch.Tensor, k: int, sigma: float, units: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each point's k neighbours int32 [n, k] and their weights float32 [n, k], on the points' device."""
+    if points.device.type == "cpu":
+        neighbours, distances = find_neighbours(points.numpy(), k)
+        return torch.from_numpy(neighbours), torch.from_numpy(kernel_weights(distances, sigma, units))
+    found, apart = find_in_cells(points, k)
+    return found, kernel_weights(apart, sigma, units)

@@ -10,7 +10,7 @@ Shapes: K views, P patches a view, n points, d feature dimensions, S pixels a si
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,13 +23,25 @@ from pointad_core.methods.aggregation import patch_indices
 from pointad_core.methods.interface import Settings, State
 
 
-def move(part: Any, device: torch.device) -> Any:
-    """A tensor, or a dataclass with tensors anywhere in it, on a device; anything else as it is."""
+def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], part: Any) -> Any:
+    """A tensor, or a dataclass with tensors anywhere in it, with a function's results in their place; anything else as
+    it is."""
     if isinstance(part, torch.Tensor):
-        return part.to(device)
+        return function(part)
     if not hasattr(part, "__dataclass_fields__"):
         return part
-    return replace(part, **{name: move(value, device) for name, value in vars(part).items()})
+    return replace(part, **{name: map_tensors(function, value) for name, value in vars(part).items()})
+
+
+def move(part: Any, device: torch.device) -> Any:
+    """Tensors, as of `map_tensors`, on a device."""
+    # Nothing waits for what goes to a GPU; what comes from one is to be read at once.
+    return map_tensors(lambda tensor: tensor.to(device, non_blocking=device.type == "cuda"), part)
+
+
+def pin(part: Any) -> Any:
+    """Tensors on the CPU, as of `map_tensors`, in memory that a GPU fetches from while the CPU goes on."""
+    return map_tensors(torch.Tensor.pin_memory, part)
 
 
 @dataclass(frozen=True)
@@ -63,21 +75,25 @@ class Sample:
         return replace(moved, views=moved.views.float(), patches=moved.patches.float(), mixed=mixed)
 
 
+Values = np.ndarray | torch.Tensor
+
+
 def make_sample(
-    views: np.ndarray,
-    patches: np.ndarray,
-    pixels: np.ndarray,
-    visible: np.ndarray,
+    views: Values,
+    patches: Values,
+    pixels: Values,
+    visible: Values,
     resolution: int,
-    prepared: Mapping[str, np.ndarray] | None,
+    prepared: Mapping[str, Values] | None,
     alpha: float,
 ) -> Sample:
-    """A `Sample` on the CPU from arrays; prepared: what `aggregation.prepare` gives, if the system aggregates."""
-    whole, parts, places, seen = map(torch.from_numpy, (views, patches, pixels, visible))
+    """A `Sample` from arrays, and from tensors wherever they are: `Sample.on` brings its parts together. prepared:
+    what `aggregation.prepare` gives, if the system aggregates."""
+    whole, parts, places, seen = map(torch.as_tensor, (views, patches, pixels, visible))
     aggregation = None
     if prepared is not None:
         index = patch_indices(places, resolution, math.isqrt(patches.shape[1])).int()
-        constants = {name: torch.from_numpy(prepared[name]) for name in ("neighbours", "weights", "norms")}
+        constants = {name: torch.as_tensor(prepared[name]) for name in ("neighbours", "weights", "norms")}
         aggregation = Aggregation(index, alpha=alpha, **constants)
     return Sample(whole, parts, places, seen, resolution, aggregation)
 

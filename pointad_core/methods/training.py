@@ -17,7 +17,7 @@ from torch.optim.adam import adam
 
 from pointad_core.errors import InputError
 from pointad_core.methods.interface import Learner, Learning, Settings
-from pointad_core.methods.segmentation import PointSample, Sample, move
+from pointad_core.methods.segmentation import PointSample, Sample, move, pin
 from pointad_core.methods.targets import PointTargets, Targets
 
 Example = tuple[Sample, Targets] | tuple[PointSample, PointTargets]  # a scan as it is trained on
@@ -101,7 +101,8 @@ def train_step(
     weights = {name: weight for name, weight in settings.loss_weights.items() if weight}
     state = learner.state()
     leaves = {name: part.detach().requires_grad_(part.requires_grad) for name, part in state.items()}
-    row: dict[str, float] = {}
+    losses: list[torch.Tensor] = []
+    names = [*weights, "total"]
     if settings.global_3d == "mixed_logit_mean" and "global_3d" in weights:
         examples = mix_views(list(examples))
     for sample, targets in examples:
@@ -112,8 +113,12 @@ def train_step(
         terms["total"] = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
         if terms["total"].requires_grad:
             (terms["total"] / n_examples).backward()
-        for name, term in terms.items():
-            row[name] = row.get(name, 0.0) + term.item() / n_examples
+        losses.append(torch.stack([terms[name].detach().reshape(()) for name in names]))
+    # Read once a step: whoever reads a GPU's number waits until all that was asked of it is done.
+    row = dict.fromkeys(names, 0.0)
+    for values in torch.stack(losses).tolist():
+        for name, value in zip(names, values, strict=True):
+            row[name] += value / n_examples
     if math.isfinite(row["total"]):
         optimizer.zero_grad()
         reached = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
@@ -167,9 +172,10 @@ def n_bytes(part: Any) -> int:
     return sum(map(n_bytes, vars(part).values())) if hasattr(part, "__dataclass_fields__") else 0
 
 
-def cached(load: Load, budget: int = 4 << 30) -> Load:
+def cached(load: Load, device: torch.device, budget: int = 4 << 30) -> Load:
     """Keep what `load` gives in memory, first come first kept, up to so many bytes. Nothing is evicted: each epoch
-    visits every scan once, where the least recently used is the next to be needed."""
+    visits every scan once, where the least recently used is the next to be needed. device: what is trained on; where
+    it is a GPU, it fetches what is kept by itself."""
     kept: dict[int, Example] = {}
     used = 0
 
@@ -177,6 +183,8 @@ def cached(load: Load, budget: int = 4 << 30) -> Load:
         nonlocal used
         item = kept.get(index) or load(index)
         if index not in kept and used + (size := sum(map(n_bytes, item))) <= budget:
+            if device.type == "cuda":
+                item = pin(item[0]), pin(item[1])
             kept[index] = item
             used += size
         return item

@@ -8,8 +8,8 @@ done.summaries, done.failures
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from pointad_core.predict import outputs
 from pointad_core.predict.inputs import OVERVIEW, PAGE, Input
 from pointad_core.predict.predictor import Prediction, Predictor, Ready
 from pointad_core.predict.scan import read_scan
-from pointad_core.storage import files
+from pointad_core.storage import files, jobs
 
 if TYPE_CHECKING:
     from pointad_core.evaluation.viewer import Shown
@@ -40,26 +40,7 @@ class Done:
 
 def predict_file(predictor: Predictor, path: Path, photograph: Path | None = None) -> Prediction:
     """A file's scores, in memory; InputError, which names the file, where it cannot be read or scored."""
-    return predictor.score(_read(predictor, path, photograph))
-
-
-def _read(predictor: Predictor, path: Path, photograph: Path | None) -> Ready:
-    return predictor.prepare(read_scan(path, photograph, predictor.wanted))
-
-
-def _read_ahead(predictor: Predictor, inputs: Sequence[Input]) -> Iterator[Future[Ready]]:
-    """What comes of reading each scan: each is read while the one before it is scored, and not earlier, so that no more
-    than two are in memory."""
-    with ThreadPoolExecutor(1) as reader:
-        following: Future[Ready] | None = None
-        for number, scan in enumerate(inputs):
-            current = following or reader.submit(_read, predictor, scan.path, scan.photograph)
-            wait([current])
-            following = None
-            if number + 1 < len(inputs):
-                after = inputs[number + 1]
-                following = reader.submit(_read, predictor, after.path, after.photograph)
-            yield current
+    return predictor(read_scan(path, photograph, predictor.wanted))
 
 
 def predict_files(
@@ -89,13 +70,21 @@ def predict_files(
         if overview and len(shown) < MOST_SCANS_OF_PAGE:
             shown.append(outputs.to_shown(found, summary, most))
 
+    def read(scan: Input) -> Ready | Exception:
+        try:
+            return predictor.prepare(read_scan(scan.path, scan.photograph, predictor.wanted))
+        except (InputError, MemoryError) as error:
+            return error
+
     # While a scan is scored the next one is read, and the files of the one before it are written.
-    with ThreadPoolExecutor(1) as writer, closing(_read_ahead(predictor, inputs)) as read:
+    with ThreadPoolExecutor(1) as writer, closing(jobs.ahead(read, inputs)) as coming:
         last: tuple[Input, Prediction, Future[dict[str, Any]]] | None = None
-        for scan, ready in zip(watch(inputs), read, strict=True):
+        for scan, ready in zip(watch(inputs), coming, strict=True):
             found, reason = None, ""
             try:
-                found = predictor.score(ready.result())
+                if isinstance(ready, Exception):
+                    raise ready
+                found = predictor.score(ready)
             except (InputError, MemoryError) as error:
                 reason = str(error) or "not enough memory"
             if last is not None:

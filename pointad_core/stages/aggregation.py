@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pointad_core.errors import InputError
@@ -43,21 +44,33 @@ def make_aggregation(
             if store.scans != cloud_store.scans:
                 raise InputError(f"{store.path}: its scans are not those of {clouds}; make it again")
         resolution = int(render_store.attributes["resolution"])
+
+        def load(scan: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+            points = cloud_store.load(scan, ["points"])["points"]
+            pixels, visible = render_store.load(scan, ["pixels", "visible"]).values()
+            patches = feature_store.load(scan, ["patches_vv"])["patches_vv"]
+            n_views, n = visible.shape
+            if len(points) != n:
+                told = f"{len(points)} points in the cloud, {n} in its renders; redo both"
+                raise InputError(f"{renders}: scan {scan!r}: {told}")
+            if len(patches) != n_views:
+                told = f"features of {len(patches)} renders, {renders} has {n_views}; make the features again"
+                raise InputError(f"{features}: scan {scan!r} has {told}")
+            return points, pixels, visible, patches
+
         made = {**provenance, "device": device.type}
         with stores.write(output, "aggregation", made, {"alpha": options["alpha"]}) as writer:
-            for scan in jobs.progress(cloud_store.scans, f"aggregation {Path(output).name}"):
-                points = cloud_store.load(scan, ["points"])["points"]
-                pixels, visible = render_store.load(scan, ["pixels", "visible"]).values()
-                patches = feature_store.load(scan, ["patches_vv"])["patches_vv"]
-                n_views, n = visible.shape
-                if len(points) != n:
-                    told = f"{len(points)} points in the cloud, {n} in its renders; redo both"
-                    raise InputError(f"{renders}: scan {scan!r}: {told}")
-                if len(patches) != n_views:
-                    told = f"features of {len(patches)} renders, {renders} has {n_views}; make the features again"
-                    raise InputError(f"{features}: scan {scan!r} has {told}")
-                try:
-                    there = torch.from_numpy(patches).to(device)
-                    writer.add(scan, prepare(points, pixels, visible, there, resolution, options))
-                except InputError as error:
-                    raise InputError(f"{clouds}: scan {scan!r}: {error}") from error
+
+            def add(scan: str, prepared: Mapping[str, torch.Tensor]) -> None:
+                writer.add(scan, {name: part.cpu().numpy() for name, part in prepared.items()})
+
+            shown = jobs.progress(cloud_store.scans, f"aggregation {Path(output).name}")
+            with jobs.behind(add) as hand_over:
+                for scan, (points, pixels, visible, patches) in zip(
+                    shown, jobs.ahead(load, cloud_store.scans), strict=True
+                ):
+                    try:
+                        there = torch.from_numpy(patches).to(device)
+                        hand_over(scan, prepare(points, pixels, visible, there, resolution, options))
+                    except InputError as error:
+                        raise InputError(f"{clouds}: scan {scan!r}: {error}") from error

@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pointad_core.clip.loading import load_model
-from pointad_core.clip.tower import STREAMS, batch_size, encode
+from pointad_core.clip.tower import STREAMS, batch_size, encode_each
 from pointad_core.errors import InputError
 from pointad_core.storage import jobs, stores
 
@@ -36,7 +38,7 @@ def make_features(
     options: Mapping[str, Any],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Encode the renders of one category and write its features store, scan by scan.
+    """Encode the renders of one category and write its features store, a scan at a time in memory, and a few on a GPU.
 
     clouds, renders: stores of the same scans. options: an entry of the config's `features` (model; one of pretrained,
     checkpoint, random_seed; vv_blocks; streams, the patch features to keep, "vv", "plain" or both) and `resolution`.
@@ -56,17 +58,24 @@ def make_features(
         logger.info("model %s on %s, %d image(s) at a time", clip.name, clip.device, batch)
         attributes = {"model": clip.name, "dim": clip.dim, "grid": clip.grid, "streams": streams}
         with stores.write(output, "features", {**provenance, "device": clip.device.type}, attributes) as writer:
-            for scan in jobs.progress(cloud_store.scans, f"features {Path(output).name}"):
+
+            def load(scan: str) -> list[np.ndarray]:
                 names = [name for name in ("points", "rgb") if name in cloud_store.arrays(scan)]
-                cloud = cloud_store.load(scan, names)
-                rendered = render_store.load(scan, ["images", "visible"])
+                cloud, rendered = cloud_store.load(scan, names), render_store.load(scan, ["images", "visible"])
                 try:
                     _check_scan(cloud, rendered, clip.resolution)
                 except InputError as error:
                     raise InputError(f"{renders}: scan {scan!r}: {error}") from error
-                features = encode(clip, rendered["images"], streams, batch)
-                arrays = {name: feature.cpu().numpy() for name, feature in features.items()}
-                if "rgb" in cloud:
-                    rgb = encode(clip, cloud["rgb"][None], streams, batch)
-                    arrays |= {f"rgb_{name}": feature[0].cpu().numpy() for name, feature in rgb.items()}
-                writer.add(scan, arrays)
+                return [rendered["images"], *([cloud["rgb"][None]] if "rgb" in cloud else [])]
+
+            def add(scan: str, found: list[dict[str, torch.Tensor]]) -> None:
+                whole, *photographs = ({name: part.cpu().numpy() for name, part in parts.items()} for parts in found)
+                writer.add(scan, whole | {f"rgb_{name}": part[0] for rgb in photographs for name, part in rgb.items()})
+
+            # Scans are read and written in threads while others are encoded, and share batches where these are large.
+            images = chain.from_iterable(jobs.ahead(load, cloud_store.scans))
+            encoded = encode_each(clip, images, streams, batch)
+            with jobs.behind(add) as hand_over:
+                for scan in jobs.progress(cloud_store.scans, f"features {Path(output).name}"):
+                    arrays = 2 if "rgb" in cloud_store.arrays(scan) else 1
+                    hand_over(scan, list(islice(encoded, arrays)))

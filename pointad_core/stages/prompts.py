@@ -85,7 +85,7 @@ def make_prompts(
         if entry.stream is not None:  # a network's state counts its batches
             reader.check_dimensions(learner.state(), f"model {model['model']!r}")
         watch = partial(jobs.progress, label=f"training on {category}", unit="step")
-        rows = train(module, learner, cached(example), len(scans), settings, generator, device, watch)
+        rows = train(module, learner, cached(example, device), len(scans), settings, generator, device, watch)
         # How the scans were prepared that were learnt on: what it takes to prepare one more like them.
         made = {stage: store.attributes["provenance"].get("options") for stage, store in reader.stores.items()}
         made["layout"] = clouds.attributes["provenance"].get("layout")

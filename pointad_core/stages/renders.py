@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pointad_core.errors import InputError
 from pointad_core.rendering.registry import load
 from pointad_core.storage import jobs, stores
@@ -33,13 +35,20 @@ def make_renders(
             "renderer": renderer["name"],
             **{key: options[key] for key in (*renderer["options"], "light", "masks") if key in options},
         }
-        with stores.write(output, "renders", {**provenance, "device": device.type}, attributes) as writer:
-            for scan in jobs.progress(reader.scans, f"renders {attributes['category']}"):
-                cloud = reader.load(scan, [name for name in reader.arrays(scan) if name in wanted])
+
+        def read(scan: str) -> dict[str, np.ndarray]:
+            return reader.load(scan, [name for name in reader.arrays(scan) if name in wanted])
+
+        # Scans are read and written in threads while others are rendered.
+        shown = jobs.progress(reader.scans, f"renders {attributes['category']}")
+        with (
+            stores.write(output, "renders", {**provenance, "device": device.type}, attributes) as writer,
+            jobs.behind(writer.add) as hand_over,
+        ):
+            for scan, cloud in zip(shown, jobs.ahead(read, reader.scans), strict=True):
                 try:
                     renders = module.render(cloud, options, device)
                 except InputError as error:
                     raise InputError(f"{clouds}: scan {scan}: {error}") from error
                 names = ["images", "pixels", "visible", *(["masks"] if "labels" in cloud else [])]
-                arrays = {name: getattr(renders, name) for name in names}
-                writer.add(scan, arrays, {"unseen": renders.unseen})
+                hand_over(scan, {name: getattr(renders, name) for name in names}, {"unseen": renders.unseen})

@@ -9,7 +9,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 logger = logging.getLogger("pointad_core")
 
@@ -75,6 +78,42 @@ def progress(items: Collection[T], label: str, unit: str = "scan") -> Iterator[T
         start = time.perf_counter()
         yield item
         logger.info("%s: %s %d/%d, %.2f s", label, unit, number, len(items), time.perf_counter() - start)
+
+
+def ahead(load: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+    """What `load` gives of each item, in a thread of its own: the next one's while the one before is worked on.
+
+    An error comes where the item that it belongs to would.
+    """
+    with ThreadPoolExecutor(1) as reader:
+        coming: deque[Future[R]] = deque()
+        for item in items:
+            coming.append(reader.submit(load, item))
+            if len(coming) > 1:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+@contextmanager
+def behind(work: Callable[..., object]) -> Iterator[Callable[..., None]]:
+    """`work` done in a thread of its own, call by call: the last one's while the next one is made ready.
+
+    A call waits until the one before is done, and raises its error; so does the end of the block.
+    """
+    with ThreadPoolExecutor(1) as worker:
+        last: list[Future[object]] = []
+
+        def hand_over(*given: object) -> None:
+            finish()
+            last.append(worker.submit(work, *given))
+
+        def finish() -> None:
+            if last:
+                last.pop().result()
+
+        yield hand_over
+        finish()
 
 
 def use(threads: int, gpus: int) -> None:

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ class _Archive:
     """The open file of a store, every byte of which is held against its directory, and this against its seal."""
 
     def __init__(self, path: Path, kind: str, stack: ExitStack) -> None:
-        self.path = path
+        self.path, self._reading = path, Lock()
         if not path.is_file():
             raise InputError(f"{path}: no such store")
         try:
@@ -136,8 +137,9 @@ class _Archive:
         # zipfile's own rule, when it writes, for content too large for a plain header.
         header = written.FileHeader(zip64=info.file_size * 1.05 > zipfile.ZIP64_LIMIT)
         try:
-            self._file.seek(info.header_offset)
-            found, content = self._file.read(len(header)), self._file.read(info.file_size)
+            with self._reading:  # the file has one place at which it is read, whoever reads
+                self._file.seek(info.header_offset)
+                found, content = self._file.read(len(header)), self._file.read(info.file_size)
             if found != header or len(content) != info.file_size or zlib.crc32(content) != info.CRC:
                 raise OSError("not as it was written")
         except OSError as error:

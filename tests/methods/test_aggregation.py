@@ -3,19 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from aggregation_oracle import naive_fused, naive_neighbours
+from aggregation_oracle import naive_fused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointad_core.errors import InputError
+from pointad_core.methods import aggregation
 from pointad_core.methods.aggregation import (
     aggregate,
     aggregate_scalars,
-    find_neighbours,
     fused_norms,
     kernel_weights,
     patch_indices,
+    prepare,
 )
+from pointad_core.methods.neighbours import find_in_cells
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -122,35 +124,6 @@ def test_patch_of_a_pixel():
     assert patch_indices(torch.tensor([335, 334], dtype=torch.int16), 336, 100).item() == 99 * 100 + 99
 
 
-def test_neighbours_are_the_nearest_others():
-    points = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
-    indices, distances = find_neighbours(points, 7)
-    expected_indices, expected_distances = naive_neighbours(points, 7)
-    assert indices.dtype == np.int32
-    np.testing.assert_array_equal(indices, expected_indices)
-    np.testing.assert_allclose(distances, expected_distances, rtol=1e-12)
-
-
-@pytest.mark.parametrize("k", [1, 3, 8])
-def test_a_point_is_never_its_own_neighbour_even_among_duplicates(k):
-    rng = np.random.default_rng(2)
-    points = rng.normal(size=(30, 3)).astype(np.float32)
-    points[5:17] = points[5]  # more coinciding points than neighbours
-    points[20:22] = points[20]
-    indices, distances = find_neighbours(points, k)
-    assert (indices != np.arange(30)[:, None]).all()
-    assert all(len(set(row)) == k for row in indices.tolist())
-    _, expected = naive_neighbours(points, k)
-    np.testing.assert_allclose(distances, expected, atol=1e-12)
-
-
-def test_more_neighbours_than_points_are_refused():
-    with pytest.raises(ValueError, match="5 neighbours asked for, 5 points allow 1 to 4"):
-        find_neighbours(np.zeros((5, 3)), 5)
-    with pytest.raises(ValueError, match="0 neighbours"):
-        find_neighbours(np.zeros((5, 3)), 0)
-
-
 @settings(deadline=None)
 @given(
     seed=SEEDS,
@@ -174,6 +147,39 @@ def test_kernel_is_the_papers():
         np.testing.assert_allclose(kernel_weights(distances, 0.7, units), expected, rtol=1e-6)
     # sigma of 1 on a scan in metres is a uniform mean, as in the paper's setting.
     np.testing.assert_allclose(kernel_weights(distances * 1e-3, 1.0), 1 / 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("units", ["data", "spacing"])
+def test_kernel_of_tensors_is_that_of_arrays(units):
+    distances = np.random.default_rng(2).random((500, 10))
+    found = kernel_weights(torch.from_numpy(distances), 0.7, units)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, kernel_weights(distances, 0.7, units), rtol=2e-7)
+    assert kernel_weights(torch.zeros(2, 4), 1.0, units).tolist() == [[0.25] * 4] * 2
+
+
+def test_what_a_gpu_computes_is_what_a_cpu_does(monkeypatch):
+    """Neighbours by cells, the kernel of tensors and norms in larger blocks, here with tensors on the CPU."""
+    rng = np.random.default_rng(6)
+    places = rng.integers(84, size=(3, 400, 2)).astype(np.int16)
+    patches = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(3, 36, 200))), dim=-1).half()
+    visible = rng.random((3, 400)) < 0.6
+    visible[0] = True
+    options = {"neighbours": 6, "kernel_sigma": 0.8, "kernel_units": "spacing", "alpha": 0.4}
+    arguments = rng.normal(size=(400, 3)).astype(np.float32), places, visible, patches, 84, options
+    expected = prepare(*arguments)
+    own = aggregation.fused_norms
+    monkeypatch.setattr(aggregation, "fused_norms", lambda *given: own(*given, block=128))
+
+    def on_device(points, k, *kernel):
+        neighbours, distances = find_in_cells(points, k)
+        return neighbours, kernel_weights(distances, *kernel)
+
+    monkeypatch.setattr(aggregation, "find_kernel", on_device)
+    found = prepare(*arguments)
+    assert torch.equal(found["neighbours"], expected["neighbours"])
+    torch.testing.assert_close(found["weights"], expected["weights"], rtol=3e-7, atol=0)
+    torch.testing.assert_close(found["norms"], expected["norms"], rtol=1e-6, atol=0)
 
 
 def test_kernel_of_coinciding_points_is_uniform():

@@ -300,7 +300,7 @@ def test_the_cache_keeps_to_its_budget():
         reads[index] += 1
         return item
 
-    get = cached(load, budget=2 * size + size // 2)
+    get = cached(load, torch.device("cpu"), budget=2 * size + size // 2)
     for _ in range(3):
         for index in range(4):
             assert get(index) is item

@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,62 @@ def test_the_log_is_closed_after_the_job(tmp_path):
     jobs.logger.error("too late")
     assert log.read_text() == before
     assert not any(isinstance(handler, logging.FileHandler) for handler in jobs.logger.handlers)
+
+
+def test_the_next_item_is_loaded_while_one_is_worked_on():
+    started, loaded = [threading.Event() for _ in range(3)], []
+
+    def load(item):
+        started[item].set()
+        loaded.append(item)
+        return item * 10
+
+    found = jobs.ahead(load, iter(range(3)))
+    assert not started[0].wait(0.05)  # nothing before it is asked for
+    assert next(found) == 0
+    assert started[1].wait(10)
+    assert not started[2].wait(0.05)  # one ahead and no more
+    assert list(found) == [10, 20]
+    assert loaded == [0, 1, 2]
+    assert list(jobs.ahead(load, [])) == []
+
+
+def test_what_cannot_be_loaded_fails_where_it_is_due():
+    def load(item):
+        if item == 1:
+            raise InputError("scan 1: damaged")
+        return item
+
+    found = jobs.ahead(load, range(3))
+    assert next(found) == 0
+    with pytest.raises(InputError, match="scan 1: damaged"):
+        next(found)
+
+
+def test_work_is_done_behind_one_call_at_a_time():
+    done, go = [], threading.Event()
+
+    def work(item):
+        assert go.wait(10)
+        done.append(item)
+
+    with jobs.behind(work) as hand_over:
+        hand_over("a")
+        assert done == []  # not waited for
+        go.set()
+        hand_over("b")
+        assert done[0] == "a"
+    assert done == ["a", "b"]
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_work_that_fails_behind_fails_the_job(calls):
+    def fail(item):
+        raise OSError(28, f"No space left for {item}")
+
+    with pytest.raises(OSError, match="No space left for 0"), jobs.behind(fail) as hand_over:
+        for item in range(calls):
+            hand_over(item)
 
 
 def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch):

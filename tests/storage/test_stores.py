@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,15 @@ def write_example(path: Path, seed: int = 0, scans: int = 3) -> dict[str, dict[s
         for scan, arrays in content.items():
             store.add(scan, arrays, {"defective": True})
     return content
+
+
+def test_several_threads_read_one_store(tmp_path):
+    content = write_example(tmp_path / "toy.zarr.zip", scans=6)
+    with stores.read(tmp_path / "toy.zarr.zip", "clouds") as store, ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda scan: (scan, store.load(scan, store.arrays(scan))), list(content) * 20)
+        for scan, arrays in found:
+            for name, array in content[scan].items():
+                np.testing.assert_array_equal(arrays[name], array)
 
 
 def test_a_store_gives_back_what_was_written(tmp_path):

@@ -226,6 +226,21 @@ def test_options_hold_what_their_stage_depends_on_and_no_more() -> None:
         assert options(changed, "learnt") == options(config, "learnt")
 
 
+def test_a_precision_is_told_where_it_is_not_the_usual_one() -> None:
+    config = complete(small())
+    assert config["features"]["standard"]["precision"] == "float32"
+    assert "precision" not in plan.feature_options(config, "standard")
+    changed = small()
+    changed["features"]["standard"]["precision"] = "bfloat16"
+    changed = complete(changed)
+    assert plan.feature_options(changed, "standard") == {
+        **plan.feature_options(config, "standard"),
+        "precision": "bfloat16",
+    }
+    # Prompts keep it in their file, so that a scan is encoded as those were that they have learnt on.
+    assert plan.model_of(changed, "standard")["precision"] == "bfloat16"
+
+
 def test_a_number_of_views_counts_where_it_changes_the_view_set() -> None:
     config = small(wide={"variant_of": "parts", "rendering": {"n_views": 11}})
     config["renderings"] = {"few": {"n_views": 3}, "nine": {"n_views": 9}}
