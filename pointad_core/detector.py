@@ -26,6 +26,7 @@ from pointad_core.clouds.background import own_pixels
 from pointad_core.clouds.cloud import make_cloud
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
+from pointad_core.formats.missing import check_missing
 from pointad_core.methods.aggregation import prepare
 from pointad_core.methods.interface import Restore, Settings
 from pointad_core.methods.parts import object_parts
@@ -34,6 +35,7 @@ from pointad_core.methods.scoring import Answers, ask, restore, score_branches, 
 from pointad_core.methods.segmentation import PointSample, Sample, make_sample
 from pointad_core.methods.shipped import ORGANISED
 from pointad_core.rendering import registry as renderers
+from pointad_core.rendering.incidence import incidence
 from pointad_core.rendering.views import Renders
 from pointad_core.storage.prompt_files import read_provenance
 
@@ -145,10 +147,10 @@ class Detector:
     def __call__(self, points: np.ndarray, rgb: np.ndarray | None = None, name: str = "object") -> Detection:
         """Score a scan.
 
-        points: float [n, 3], or [H, W, 3] of an organised scan, whose missing points are NaN or (0, 0, 0), in the units
-        and the orientation of the scans that were learnt on; rgb: uint8 [H, W, 3], a photograph of the same pixels;
-        name: what the scan is of, for systems whose prompts name it. Raises InputError for arrays of other shapes and
-        for a scan that cannot be used.
+        points: float [n, 3], none of them missing, or [H, W, 3] of an organised scan, whose missing points are told by
+        `formats.missing`: NaN, (0, 0, 0) and the like; in the units and the orientation of the scans that were learnt
+        on; rgb: uint8 [H, W, 3], a photograph of the same pixels; name: what the scan is of, for systems whose prompts
+        name it. Raises InputError for arrays of other shapes and for a scan that cannot be used.
         """
         return self.score(as_raw(points, rgb), name)
 
@@ -227,7 +229,13 @@ class Detector:
                 prepared = prepare(cloud["points"], pixels, visible, patches, resolution, self.aggregation)
             alpha = float(self.aggregation["alpha"])
         with self.watch("scores"):
-            return views, make_sample(whole, patches, pixels, visible, resolution, prepared, alpha)
+            angles = self._incidence(cloud) if self.settings.view_weights == "incidence" else None
+            return views, make_sample(whole, patches, pixels, visible, resolution, prepared, alpha, angles)
+
+    def _incidence(self, cloud: Mapping[str, np.ndarray]) -> np.ndarray:
+        renderer = self.renders["renderer"]
+        angles = renderers.load(renderer["module"]).angles(self.renders["views"])
+        return incidence(cloud["points"], cloud["normals"], angles, renderer["name"])
 
 
 @lru_cache(maxsize=1)
@@ -240,16 +248,14 @@ def as_raw(points: np.ndarray, rgb: np.ndarray | None) -> Organised | Unorganise
     """A raw scan of arrays as `Detector` takes them, without labels; InputError for arrays of other shapes."""
     points = np.asarray(points, dtype=np.float64)
     if points.ndim == 2 and points.shape[1] == 3 and rgb is None:
-        if not len(points) or not np.isfinite(points).all():
-            raise InputError("points: none, or some that are not finite")
+        if lost := check_missing("points", points).notes:
+            raise InputError(f"points: {lost[0]}; leave them out, or give a raw scan to `score`")
         return Unorganised(points, labels=None)
     if points.ndim != 3 or points.shape[2] != 3:
         raise InputError(f"points are {list(points.shape)}, expected [n, 3] without rgb, or [H, W, 3]")
     if rgb is not None and (rgb.shape != points.shape or rgb.dtype != np.uint8):
         raise InputError(f"rgb is {rgb.dtype} {list(rgb.shape)}, expected uint8 {list(points.shape)}")
-    valid = np.isfinite(points).all(axis=2) & (points != 0).any(axis=2)
-    if not valid.any():
-        raise InputError("points: all are missing")
+    valid = check_missing("points", points).valid
     return Organised(np.where(valid[..., None], points, 0), valid, rgb, mask=None)
 
 

@@ -19,7 +19,8 @@ from scipy.ndimage import grey_erosion
 from pointad_core.clouds.background import index_map, upright
 from pointad_core.clouds.normals import estimate_normals
 from pointad_core.datasets.eyecandies import unproject
-from pointad_core.datasets.generator.camera import Camera, Picture, take_picture
+from pointad_core.datasets.generator.camera import Camera, Picture, sample_surface, take_picture
+from pointad_core.datasets.generator.point_clouds import REAL3D_UNIT, small_turn
 from pointad_core.datasets.generator.scans import (
     EYECANDIES_DISTANCE,
     EYECANDIES_FOCAL,
@@ -29,10 +30,7 @@ from pointad_core.datasets.generator.scans import (
     MVTEC_DISTANCE,
     MVTEC_FOCAL,
     MVTEC_SIDE,
-    REAL3D_UNIT,
     missing,
-    sample_surface,
-    small_turn,
 )
 from pointad_core.datasets.generator.shapes import Shape, waves
 from pointad_core.datasets.scans import GOOD

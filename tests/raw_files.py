@@ -1,4 +1,4 @@
-"""Raw files of the three layouts, written byte by byte: with no library that the readers use."""
+"""Raw files of the layouts, written byte by byte: with no library that the readers use."""
 
 from __future__ import annotations
 
@@ -76,6 +76,12 @@ def pcd(points: np.ndarray, kind: str = "ascii") -> bytes:
     if kind == "ascii":
         body = "".join(f"{x:.7g} {y:.7g} {z:.7g}\n" for x, y, z in points.tolist()).encode()
     return header.encode() + body
+
+
+def stl(corners: np.ndarray) -> bytes:
+    """A binary stl of triangles, by their corners [T,3,3]; no normals."""
+    body = b"".join(struct.pack("<12fH", 0, 0, 0, *triangle.ravel().tolist(), 0) for triangle in corners)
+    return b"a mesh".ljust(80) + struct.pack("<I", len(corners)) + body
 
 
 def rows(points: np.ndarray, labels: np.ndarray, separator: str = " ") -> str:

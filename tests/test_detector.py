@@ -12,7 +12,7 @@ import torch
 from pointad_core.datasets.generator.scans import generate_category
 from pointad_core.datasets.registry import LAYOUTS, reader
 from pointad_core.datasets.scans import Organised
-from pointad_core.detector import Detector, to_pixels
+from pointad_core.detector import Detector, as_raw, to_pixels
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import SYSTEMS, plain
 from pointad_core.rendering.registry import RENDERERS
@@ -85,6 +85,17 @@ class Chain:
                 name = f"{self.category}/{scan.name}"
                 yield module.read(scan), store.load(name, store.arrays(name)), store.scan_attributes(name)
 
+    def score(self, options):
+        """Object scores and arrays of each scan with these settings of the scores, as the scores stage keeps them."""
+        stages = ("clouds", "renders", "features", "aggregation")
+        inputs = {stage: self.folder / f"{stage}.zarr.zip" for stage in stages}
+        output = self.folder / "other.zarr.zip"
+        category = {"name": self.category, "display": "other name", **inputs}
+        make_scores(plain(self.entry), self.prompts, [category], output, options, MODEL, {})
+        with stores.read(output, "scores") as store:
+            for name in store.scans:
+                yield store.scan_attributes(name), store.load(name, store.arrays(name))
+
 
 CASES = [
     ("mvtec3d", "pointad_plus", "splat"),
@@ -138,6 +149,21 @@ def test_it_gives_what_the_stages_give_bit_for_bit(chain):
                 if not attributes["defective"]:
                     np.testing.assert_array_equal(one.arrays[name], arrays[name])
                 np.testing.assert_allclose(one.arrays[name], arrays[name], atol=0.02)
+
+
+@pytest.mark.parametrize("how", ["incidence", "coverage", "sharpness"])
+def test_other_settings_of_the_scores_do_the_same_to_both(plus, how):
+    settings = {"view_weights": how, "object_share": 0.05}
+    detector = Detector.load(plus.prompts, device="cpu", settings=settings)
+    for (raw, usual, _), (attributes, arrays) in zip(plus.scans(), plus.score(settings), strict=True):
+        seen = detector.look(raw)
+        found = detector.judge(seen, "other name")
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found.arrays[name], array)
+            assert np.abs(array - usual[name]).max() > 1e-4
+        told = found.objects | detector.score_parts(seen, found)
+        assert told == {name: attributes[name] for name in told}
+        assert attributes["object_3d"] == pytest.approx(0.5 * told["global_3d"] + 0.5 * told["highest_3d"])
 
 
 def test_another_preparation_can_be_asked_for(plus):
@@ -197,13 +223,24 @@ def test_pixels_of_a_scan_that_is_no_square():
     np.testing.assert_array_equal(shown, scores[25:75, 5:95])
 
 
+def test_missing_points_of_an_array_are_those_of_a_file():
+    points = np.random.default_rng().uniform(0.6, 0.7, (20, 30, 3))
+    lost = np.zeros((20, 30), bool)
+    lost[2:4, 5:9] = True
+    points[lost] = (0.1, 0.2, 65535)
+    points[0, 0] = np.nan
+    lost[0, 0] = True
+    np.testing.assert_array_equal(as_raw(points, None).valid, ~lost)
+
+
 @pytest.mark.parametrize(
     ("points", "rgb", "told"),
     [
         (np.zeros((5, 2)), None, r"points are \[5, 2\]"),
-        (np.zeros((0, 3)), None, "points: none"),
-        (np.full((5, 3), np.nan), None, "not finite"),
-        (np.zeros((4, 4, 3)), None, "all are missing"),
+        (np.zeros((0, 3)), None, "points: the scan is empty; it has no points"),
+        (np.full((5, 3), np.nan), None, r"points: the scan is empty; 5 of 5 points are missing \(NaN: 5\)"),
+        (np.diag([np.nan, 1, 2]), None, r"points: 1 of 3 points are missing \(NaN: 1\); leave them out"),
+        (np.zeros((4, 4, 3)), None, r"points: the scan is empty; 16 of 16 points are missing"),
         (np.ones((4, 4, 3)), np.zeros((4, 5, 3), np.uint8), r"rgb is uint8 \[4, 5, 3\]"),
         (np.ones((4, 4, 3)), np.zeros((4, 4, 3)), "rgb is float64"),
         (np.ones((4, 3)), np.zeros((4, 3), np.uint8), r"expected \[n, 3\] without rgb"),

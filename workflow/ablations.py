@@ -259,6 +259,11 @@ def check(config: Config) -> Iterator[str]:
     for section in SECTIONS.values():
         for name in filter(is_derived, config[section]):
             yield f"config: {section}.{name} has {MARK!r} in its name, which only what ablations make has"
+    tables: dict[int, str] = {}
+    for name, ablation in config["ablations"].items():
+        if "published" in ablation and (other := tables.setdefault(ablation["published"], name)) != name:
+            told = f"as ablations.{other}.published is, expected a table of the paper for one of them"
+            yield f"config: ablations.{name}.published is {ablation['published']}, {told}"
     for place, settings in _places(config).items():
         problems = list(_check_place(config, place, settings))
         yield from problems

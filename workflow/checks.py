@@ -234,6 +234,7 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
                     f"config: aggregations.{aggregation}.neighbours is {neighbours}, but clouds of "
                     f"datasets.{dataset} have {left:g} points (n_points and density)"
                 )
+    yield from _check_scoring(key, method, system, rendering)
     given = method.get("loss_weights", {})
     for loss in given:
         what = f"a loss of system {method['system']!r}"
@@ -245,6 +246,28 @@ def _check_method(name: str, method: Mapping[str, Any], config: Mapping[str, Any
                 f"{key}.loss_weights leaves {what} at their start, though they score: give a weight to "
                 f"{' or '.join(losses)}{_ADVICE.get(what, '')}"
             )
+
+
+def _check_scoring(
+    key: str, method: Mapping[str, Any], system: System, rendering: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """Whether what a method says of its scores means anything for its system; rendering: that of its features."""
+    share, weights = method.get("object_share", 0), method.get("view_weights", "mean")
+    if share and (system.unsupervised or method["system"] == "anomalyclip"):
+        told = "of its own" if system.unsupervised else "that is its global probability alone"
+        yield f"{key}.object_share is {share}, but system {method['system']!r} has an object score {told}; leave it out"
+    if weights == "mean":
+        return
+    renderer = RENDERERS[rendering["renderer"]] if rendering and system.stream else None
+    if system.stream is None:
+        why = "reads clouds alone, and no views"
+    elif renderer is not None and rendering is not None and rendering["renderer"] == "depth":
+        why = "reads a single view of each scan"
+    elif renderer is not None and weights == "incidence" and not renderer.shaded:
+        why = "does not read shaded views, whose angles these are; take coverage or sharpness"
+    else:
+        return
+    yield f"{key}.view_weights is {weights!r}, but system {method['system']!r} {why}"
 
 
 def _check(config: Mapping[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pointad_core.methods.registry import SYSTEMS, plain
+from pointad_core.methods.registry import STORED, SYSTEMS, plain, systems_of
 from pointad_core.rendering.registry import RENDERERS
 from pointad_core.storage.fingerprints import fingerprint
 from workflow import plan, raw_scans
@@ -22,8 +22,6 @@ from workflow.unsupervised import EACH, train_of
 from workflow.variants import is_derived
 from workflow.words import refer
 
-STORED = ("3d", "m3d")
-"""Maps that the scores stage has written; others are computed for a figure."""
 OF_PHOTOGRAPHS = ("m3d", "rgb")
 """Maps that there are of a scan with a photograph alone."""
 NETWORKS = ("features", "word_vectors", "pointnet", "network", "point_mae", "fusion")
@@ -140,13 +138,16 @@ def _describe_group(config: Config, name: str, group: Mapping[str, Any]) -> dict
         about["looks"] = [_describe_look(config, figure, look, prompts, category) for look in looks]
         categories.append(about)
     rule = plan.pick(group, "better", "than") or {"pick": "named" if "scans" in group else group["pick"]}
-    learnt_on = config["datasets"].get(source, {}).get("label", source)
+    learnt = None
+    if auxiliary != NONE:
+        learnt_on = config["datasets"].get(source, {}).get("label", source)
+        learnt = f"{raw_scans.display_of(config, source, auxiliary)} of {learnt_on} (seed {seed})"
     return {
         "label": group.get("label", label),
         "categories": categories,
         "count": None if "scans" in group else group.get("count", len(names)),
         "rule": rule,
-        "learnt": f"{raw_scans.display_of(config, source, auxiliary)} of {learnt_on} (seed {seed})",
+        "learnt": learnt,
     }
 
 
@@ -202,7 +203,7 @@ def figure_code(config: Config, name: str) -> str:
     for method in {method for group in figure["scans"] for _, method, _ in looks_of(config, name, group)}:
         if _computes(config, figure, method):
             features = config["methods"][method]["features"]
-            modules |= {plan.system_of(config, method).module, *plan.bundled_files(config, features)}
+            modules |= {*plan.scoring_modules(config, method), *plan.bundled_files(config, features)}
     return fingerprint("stages.figures", *sorted(modules))
 
 
@@ -258,8 +259,19 @@ def _check_names(config: Config, key: str, figure: Mapping[str, Any]) -> Iterato
                 for category in group.get(word, ()):
                     what = f"a category of {dataset}"
                     yield from refer(f"{where}.{word}", category, settings["categories"], what)
-            if not settings["auxiliary"] and not ({"prompts"} & (figure.keys() | group.keys())):
+            given = {"prompts"} & (figure.keys() | group.keys())
+            if not settings["auxiliary"] and not given and _learns(config, figure):
                 yield f"config: {where} has no prompts, and datasets.{dataset} no auxiliary class to learn them on"
+
+
+def _learns(config: Config, figure: Mapping[str, Any]) -> bool:
+    """Whether a figure shows a method that prompts are learnt for; names that refer to nothing are no such methods."""
+    table = config["ablations"].get(figure.get("ablation"), figure)
+    bases = [table.get("base"), *(row.get("base") for row in table.get("rows", {}).values() if row)]
+    shown = bases if "rows" in table else figure.get("methods", config["methods"])
+    known = [name for name in shown if name in config["methods"]]
+    known = [name for name in known if config["methods"][name]["system"] in systems_of(config)]
+    return any(plan.system_of(config, name).trained for name in known)
 
 
 def _check_shown(config: Config, key: str, name: str) -> Iterator[str]:

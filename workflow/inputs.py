@@ -154,19 +154,19 @@ def auxiliary_display(config: Config, wildcards: Any) -> str | None:
     return None
 
 
-def _code(stage: str, config: Config, wildcards: Any) -> str:
+def _code(config: Config, wildcards: Any, stage: str, *modules: str) -> str:
     """A stage with a method's system and model: an edit in one system leaves the others' results alone."""
     entry = plan.system_of(config, wildcards.method)
     bundled = plan.bundled_files(config, _features(config, wildcards)) if model(config, wildcards) else []
-    return fingerprint(stage, entry.module, *bundled)
+    return fingerprint(stage, entry.module, *modules, *bundled)
 
 
 def code_of_prompts(config: Config, wildcards: Any) -> str:
-    return _code("stages.prompts", config, wildcards)
+    return _code(config, wildcards, "stages.prompts")
 
 
 def code_of_scores(config: Config, wildcards: Any) -> str:
-    return _code("stages.scores", config, wildcards)
+    return _code(config, wildcards, "stages.scores", *plan.scoring_modules(config, wildcards.method))
 
 
 # Experts --------------------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def expert_files(config: Config, wildcards: Any) -> list[str]:
 
 
 def code_of_experts(config: Config, wildcards: Any) -> str:
-    return _code("stages.experts", config, wildcards)
+    return _code(config, wildcards, "stages.experts")
 
 
 def experts(config: Config, wildcards: Any) -> list[str]:

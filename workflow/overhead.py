@@ -9,6 +9,7 @@ from pointad_core.errors import InputError
 from workflow import plan, raw_scans, tables, unsupervised
 from workflow.plan import Run
 from workflow.raw_scans import Config
+from workflow.words import refer
 
 MEASURING = ("scans", "warm_up", "repeats", "modality")
 
@@ -28,12 +29,12 @@ def check(config: Config) -> Iterator[str]:
             yield f"{key} lacks the key {word!r}, on which its methods are measured"
             return
     dataset, category = section["dataset"], section["category"]
-    if dataset not in config["datasets"]:
-        yield f"{key}.dataset is {dataset!r}, expected one of datasets: {', '.join(config['datasets'])}"
+    if wrong := list(refer("overhead.dataset", dataset, config["datasets"], "one of datasets")):
+        yield from wrong
         return
     categories = config["datasets"][dataset]["categories"]
-    if category not in categories:
-        yield f"{key}.category is {category!r}, expected one of datasets.{dataset}.categories: {', '.join(categories)}"
+    if wrong := list(refer("overhead.category", category, categories, f"one of datasets.{dataset}.categories")):
+        yield from wrong
         return
     there = raw_scans.count_scans(config, dataset, category)
     if 0 < there < section["scans"]:
@@ -43,8 +44,8 @@ def check(config: Config) -> Iterator[str]:
         yield f"{key}.modality is 'm3d', but scans of the layout {layout!r} have no photographs; expected 3d"
     for position, method in enumerate(section["methods"]):
         where = f"{key}.methods[{position}]"
-        if method not in config["methods"]:
-            yield f"{where} is {method!r}, expected one of methods: {', '.join(config['methods'])}"
+        if wrong := list(refer(where.removeprefix("config: "), method, config["methods"], "one of methods")):
+            yield from wrong
             continue
         system = plan.system_of(config, method)
         if section["modality"] == "m3d" and not system.rgb:

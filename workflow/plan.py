@@ -125,14 +125,24 @@ LEARNING = (
 )
 
 
+FURTHER = {"object_share": 0, "view_weights": "mean"}
+"""Keys of scoring that are not the paper's, with the paper's values; prompts of any are scored by any other."""
+
+
 def training_options(config: Config, method: str) -> dict[str, Any]:
     own = unusual(config["methods"][method], dice="points", deep_precision="single")
     return pick(config["methods"][method], *LEARNING) | own | files_of(config, method, "word_vectors", "pointnet")
 
 
+def scoring_modules(config: Config, method: str) -> list[str]:
+    """Modules that scoring loads by their names: the method's system, and what weighs its views."""
+    weights = config["methods"][method].get("view_weights")
+    return [system_of(config, method).module, *(["rendering.incidence"] if weights == "incidence" else [])]
+
+
 def scoring_options(config: Config, method: str) -> dict[str, Any]:
     entry = config["methods"][method]
-    own = unusual(entry, smoothing_over="pixels", rgb_map="points", deep_precision="single")
+    own = unusual(entry, smoothing_over="pixels", rgb_map="points", deep_precision="single", **FURTHER)
     return pick(entry, "temperature", "smoothing_sigma") | own | files_of(config, method, "word_vectors")
 
 

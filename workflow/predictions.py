@@ -150,7 +150,11 @@ def content(config: Config, wildcards: Any) -> str:
 
 
 def options(config: Config, wildcards: Any) -> dict[str, Any]:
-    return {key: value for key, value in config["predictions"][wildcards.prediction].items() if key in KEYS}
+    entry = config["predictions"][wildcards.prediction]
+    options = {key: value for key, value in entry.items() if key in KEYS}
+    # What its prompts do not know of their method.
+    settings = plan.unusual(config["methods"][entry["run"]["method"]], **plan.FURTHER) if "run" in entry else {}
+    return options | ({"settings": settings} if settings else {})
 
 
 def prompts_of_run(config: Config, wildcards: Any) -> list[str]:

@@ -129,15 +129,18 @@ def _count_generated(config: Config, dataset: str) -> int:
 def generated_by(config: Config, dataset: str, category: str, shard: str) -> dict[str, Any]:
     """What a generator's job writes, `files`: those of the shard's scans, and with the first scan those of none.
 
-    And the `numbers` of these scans: a job that is told them alone is none the wiser for another shard's new scan.
+    And the `numbers` of these scans: a job that is told them alone is none the wiser for another shard's new scan. In
+    `tables` the job that writes tables of all scans finds how many there are, and any other nothing.
     """
     settings = config["datasets"][dataset]
     layout, scans, split = settings["layout"], _count_generated(config, dataset), split_of(config, dataset)
     files = generated_files(layout, category, scans, shard, split)
     names = generated_scans(layout, category, scans, split)
+    numbers = [number for number, name in enumerate(names) if holds(shard, name)]
     return {
         "files": [f"{root_of(config, dataset)}/{file}" for file in files],
-        "numbers": [number for number, name in enumerate(names) if holds(shard, name)],
+        "numbers": numbers,
+        "tables": {"n_scans": scans} if (layout, split) == ("mulsen_ad", TEST) and 0 in numbers else {},
     }
 
 

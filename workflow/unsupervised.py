@@ -12,12 +12,12 @@ from typing import Any
 from pointad_core.datasets.scans import TEST, TRAIN
 from pointad_core.errors import InputError
 from pointad_core.methods.registry import systems_of
-from workflow.plan import Run, files_of, model_of, system_of
+from workflow.plan import FURTHER, Run, files_of, model_of, system_of
 from workflow.raw_scans import Config
 from workflow.variants import OWN, is_derived
 
 EACH = "each"
-NAMING = ("system", "features", "label", "published", "smoothing_sigma")
+NAMING = ("system", "features", "label", "published", "smoothing_sigma", *FURTHER)
 """Keys of a method that learning does not depend on, `features` but for the CLIP that they name."""
 
 

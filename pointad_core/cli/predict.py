@@ -62,6 +62,19 @@ def add_preparation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--intrinsics", metavar="FX,FY,CX,CY", help="of the camera, in pixels: png files are depth images then"
     )
+    parser.add_argument(
+        "--object-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="score a scan by the mean of its highest scores, of this share of its points (default: by the highest)",
+    )
+    parser.add_argument(
+        "--view-weights",
+        choices=("mean", "incidence", "coverage", "sharpness"),
+        default="mean",
+        help="what the views of a point count by (default: all alike)",
+    )
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: a GPU where there is one)")
 
 
@@ -103,7 +116,9 @@ def load_predictor(arguments: argparse.Namespace) -> Predictor:
         intrinsics=parse_intrinsics(arguments.intrinsics),
     )
     threshold = getattr(arguments, "threshold", None)  # `pointad calibrate` has none yet
-    return Predictor.load(wanted, arguments.prompts, arguments.device, arguments.name, threshold)
+    usual = {"object_share": 0.0, "view_weights": "mean"}
+    settings = {key: getattr(arguments, key) for key, value in usual.items() if getattr(arguments, key) != value}
+    return Predictor.load(wanted, arguments.prompts, arguments.device, arguments.name, threshold, settings)
 
 
 def check_device(device: str | None) -> None:

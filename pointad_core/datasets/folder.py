@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from pointad_core.datasets.images import read_mask
-from pointad_core.datasets.real3d import match_labels
 from pointad_core.datasets.scans import GOOD, TEST, TRAIN, Scan, Unorganised, category_folder, list_folder, some
 from pointad_core.errors import InputError
 from pointad_core.formats import registry as formats
-from pointad_core.formats.labels import read_labels as read_rows
-from pointad_core.formats.missing import find_missing
+from pointad_core.formats.labels import label_points
+from pointad_core.formats.missing import check_missing
 from pointad_core.formats.reading import Reading
 from pointad_core.formats.unit import metres_of
 from pointad_core.storage.shards import WHOLE, holds
@@ -103,11 +102,7 @@ def read_points(
     """What a scan's file holds, which of its points are there, bool [N] or [H, W], and what a log should say of it."""
     # Depths in whole numbers are read only where somebody says of what.
     reading = formats.read(scan.path, **({} if unit is None else {"unit": unit}))
-    found = find_missing(reading.points, mark)
-    if not found.valid.any():
-        raise InputError(
-            f"{scan.path}: all points are missing; the scan is empty ({', '.join(found.notes) or 'no point'})"
-        )
+    found = check_missing(scan.path, reading.points, mark)
     return reading, found.valid, (*reading.notes, *found.notes)
 
 
@@ -126,12 +121,4 @@ def read_labels(scan: Scan, points: np.ndarray, valid: np.ndarray, own: np.ndarr
         if valid.ndim != 2:
             raise InputError(f"{path}: marks pixels, but {scan.path} is a cloud without any; give a .label.txt")
         return read_mask(path, valid.shape, scan.path)
-    places, marked = read_rows(path)
-    labels = np.zeros(valid.shape, bool)
-    if places is not None:
-        labels[valid] = match_labels(points[valid], places, marked, path, scan.path)
-    elif len(marked) == labels.size:
-        labels = marked.reshape(valid.shape)
-    else:
-        raise InputError(f"{path}: {len(marked)} labels without places, but {scan.path} has {labels.size} points")
-    return labels
+    return label_points(path, points, valid, scan.path)

@@ -1,7 +1,8 @@
 """Real3D-AD and Anomaly-ShapeNet: point clouds as pcd, labels as text with a row `x y z label` a point.
 
     <category>/test/NUMBER_<good or defect>[_SUFFIX].pcd, <category>/gt/<same stem>.txt for defects
-    <category>/test/<category>_<positive or defect>NUMBER.pcd, <category>/GT/<same stem>.txt in Anomaly-ShapeNet
+    <category>/test/<category>_<positive or defect>NUMBER.pcd, <category>/GT/<same stem>.txt in Anomaly-ShapeNet, where
+    rows are `x,y,z,label`
     <category>/train/*.pcd, good ones: in Real3D-AD four prototypes, closed clouds of the object from all sides, while
     its test scans show one. They are taken whole: what systems learn of the other sides is good all the same.
 
@@ -12,7 +13,6 @@ unlabelled.
 
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from pointad_core.datasets.scans import (
 )
 from pointad_core.errors import InputError
 from pointad_core.formats import pcd
-from pointad_core.formats.labels import read_labels
+from pointad_core.formats.labels import label_points
 from pointad_core.formats.missing import check_missing
 from pointad_core.storage.shards import WHOLE, holds
 
@@ -95,30 +95,5 @@ def read(scan: Scan, mark: float | str | None = None, unit: str | float | None =
     points, notes = reading.points[missing.valid], reading.notes + missing.notes
     if "gt" not in scan.files:
         return Unorganised(points, np.zeros(len(points), bool) if scan.defect == GOOD else None, notes)
-    places, labels = read_labels(scan.files["gt"])
-    if places is None:
-        if len(labels) != (n := missing.valid.size):
-            message = f"{len(labels)} labels without coordinates, but {path} has {n} points"
-            raise InputError(f"{scan.files['gt']}: {message}")
-        return Unorganised(points, labels[missing.valid.ravel()], notes)
-    return Unorganised(points, match_labels(points, places, labels, scan.files["gt"], path), notes)
-
-
-def match_labels(points: np.ndarray, places: np.ndarray, labels: np.ndarray, path: Path, cloud: Path) -> np.ndarray:
-    """Label bool[N] of each point [N,3]: that of the row, among places [M,3] with labels [M], nearest to it.
-
-    Raises InputError where more than a few points have no row near them: it is then another cloud's label file.
-    """
-    from scipy.spatial import KDTree
-
-    distances, rows = KDTree(places).query(points)
-    # Far below the spacing of scanned points, far above what a text file's rounding moves them.
-    tolerance = 1e-3 * np.linalg.norm(np.ptp(points, axis=0))
-    matched = float(np.mean(distances <= tolerance))
-    # The rest covers what was cut or doubled after labelling.
-    if matched < 0.95:
-        raise InputError(
-            f"{path}: does not match {cloud}; of its {len(points)} points {matched:.1%} lie at one of the "
-            f"{len(places)} rows, at least 95% must"
-        )
-    return labels[rows]
+    labels = label_points(scan.files["gt"], reading.points, missing.valid, path)
+    return Unorganised(points, labels[missing.valid], notes)

@@ -1,6 +1,7 @@
 """The layouts by their names in the config; light, for the workflow reads it while it is parsed.
 
-A layout is its entry here and a module of this room, its reader, which imports what decodes a file where one is read.
+A layout is its entry here and a module of this room, its reader, which imports what decodes a file where one is read;
+two that differ in names alone have one reader.
 The test split is what PointAD trains on, of one category, and is tested on, of others; `train`, good scans alone, is
 for systems that learn the tested category itself. A reader has
 
@@ -41,12 +42,14 @@ class Layout:
 
 
 # Of published scans the extents are 0.09 to 0.2 m, some 2 m (the ground with it) and 21 to 38 mm; of Anomaly-ShapeNet,
-# whose clouds are normalised and have no unit, 1 to 2. None of the published scans, nor a part of 3 to 8 cm without
-# its background, is within the bounds in inches or centimetres.
+# whose clouds are normalised and have no unit (the config takes it for 20 mm), 1 to 2. None of the published scans, nor
+# a part of 3 to 8 cm without its background, is within the bounds in inches or centimetres.
 LAYOUTS = {
     "mvtec3d": Layout("datasets.mvtec3d", scene="plane"),
     "eyecandies": Layout("datasets.eyecandies", scene="ground", extents=(0.05, 50)),
     "real3d": Layout("datasets.real3d", scene=None, unit="mm", extents=(5, 1000)),
+    "anomaly_shapenet": Layout("datasets.real3d", scene=None, unit="mm", extents=(5, 1000)),
+    "mulsen_ad": Layout("datasets.mulsen_ad", scene=None, unit="mm", extents=(5, 1000)),
     "folder": Layout("datasets.folder", scene=None, unit="mm", extents=(5, 1000)),
     "folder_organised": Layout("datasets.folder_organised", scene="plane"),
 }

@@ -193,10 +193,11 @@ def parse_real3d(stem: str, category: str | None = None) -> tuple[str, str]:
     """Defect and id in a file name of Real3D-AD, as its reader and the generator know them.
 
     482_bulge_cut -> (bulge, 482_cut); the word "good" says good, and none that it is a part of, such as "notgood".
-    Anomaly-ShapeNet begins with the category's name and calls good scans positive: ashtray0_bulge3 -> (bulge, 3) and
-    ashtray0_positive3 -> (good, 3).
+    Anomaly-ShapeNet begins with the category's name, or with that without its number, and calls good scans positive:
+    ashtray0_bulge3 -> (bulge, 3), desk_bulge3 of desk0 -> (bulge, 3) and ashtray0_positive3 -> (good, 3).
     """
-    if category is not None and (own := re.fullmatch(rf"{re.escape(category)}_([A-Za-z]+)(\d+)", stem)):
+    own_name = "|".join(map(re.escape, filter(None, (category, (category or "").rstrip("0123456789")))))
+    if category and (own := re.fullmatch(rf"(?:{own_name})_([A-Za-z]+)(\d+)", stem)):
         return GOOD if own[1].lower() in (GOOD, "positive") else own[1], own[2]
     parts = stem.split("_")
     kinds = [part for part in parts[1:] if not part.isdigit()]

@@ -203,8 +203,8 @@ def caption_of(figure: Mapping[str, Any]) -> str:
         "Scores of points from low (blue) to high (red), white where there is no point; defects are red in the ground "
         f"truth. Of the colours {_SCOPES[figure['colours']]}, from the 1st to the 99.9th percentile of its scores."
     )
-    learnt = list(dict.fromkeys(group["learnt"] for group in figure["groups"]))
-    said.append(f"Prompts learnt on {'; '.join(learnt)}.")
+    if learnt := list(dict.fromkeys(group["learnt"] for group in figure["groups"] if group["learnt"])):
+        said.append(f"Prompts learnt on {'; '.join(learnt)}.")
     rules = list(dict.fromkeys(_name_rule(group["rule"], len(figure["maps"])) for group in figure["groups"]))
     said.append(f"Scans: {'; '.join(rules)}.")
     networks = (describe_backbone(method, figure["features"]) for method in figure["methods"].values())

@@ -1,4 +1,4 @@
-"""STL and OBJ: meshes, of whose surface points are drawn."""
+"""STL and OBJ: meshes, of whose surface points are drawn, or whose corners are the points."""
 
 import re
 from pathlib import Path
@@ -32,6 +32,21 @@ def read(path: Path, unit: str | None = None, n_samples: int | None = None, seed
         colours = spread(colours, triangles, chosen, weights)
     notes += (f"a mesh of {len(triangles)} triangles, sampled to {len(points)} points",)
     return Reading(points, colours, None, unit, notes)
+
+
+def read_corners(path: Path) -> Reading:
+    """The corners of an stl's triangles, each once, in the order in which the file first has them: a scanner's points.
+
+    Raises InputError for what is no stl.
+    """
+    content, notes = load(path)
+    corners, _, triangles = read_stl(path, content)
+    # -0 is 0.
+    first = np.unique(corners + 0.0, axis=0, return_index=True)[1]
+    points = corners[np.sort(first)]
+    return Reading(
+        points, notes=(*notes, f"a mesh of {len(triangles)} triangles, of which the {len(points)} corners are taken")
+    )
 
 
 def read_stl(path: Path, content: bytes) -> tuple[np.ndarray, None, np.ndarray]:

@@ -93,7 +93,8 @@ def aggregate(values: torch.Tensor, neighbours: torch.Tensor, weights: torch.Ten
 
 
 def _view_bags(patch_index: torch.Tensor, visible: torch.Tensor, n_patches: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each point's patches as rows of the [K * P] list of all patches, and their shares in its visible mean: [n, K]."""
+    """Each point's patches as rows of the [K * P] list of all patches, and their shares in its visible mean: [n, K];
+    visible: bool [K, n], or the shares themselves, float [K, n], a point's sum 1."""
     offsets = torch.arange(len(patch_index), device=patch_index.device)[:, None] * n_patches
     shares = visible.float() / visible.sum(0).clamp(min=1)
     return (patch_index + offsets).t().contiguous(), shares.t().contiguous()
@@ -110,8 +111,9 @@ def aggregate_scalars(
     """<g, q^> for every point and text embedding, from <g, patch> (Eq. of q~ and q^ in Sec. 3.4).
 
     D: float [K, P, c], scalar products of the (L2-normalised) patch features with c text embeddings;
-    patch_index: integer [K, n] (`patch_indices`); visible: bool [K, n]; neighbours: integer [n, k];
-    weights: float [n, k]. Returns [n, c], differentiable with respect to D. Divide by `fused_norms` for cosines.
+    patch_index: integer [K, n] (`patch_indices`); visible: bool [K, n], or each view's share in the mean, float [K, n],
+    a point's sum 1; neighbours: integer [n, k]; weights: float [n, k]. Returns [n, c], differentiable with respect to
+    D. Divide by `fused_norms` for cosines.
     """
     index, shares = _view_bags(patch_index, visible, D.shape[1])
     return aggregate(_GatherSum.apply(D.flatten(0, 1), index, shares), neighbours, weights, alpha)

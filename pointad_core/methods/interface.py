@@ -34,6 +34,8 @@ class Settings:
     rgb_map: Literal["points", "pixels"] = (
         "points"  # what of a photograph's map counts, the object's points or all of it
     )
+    object_share: float = 0.0  # of an object's points, those whose mean counts in its score; at 0 the maximum alone
+    view_weights: Literal["mean", "incidence", "coverage", "sharpness"] = "mean"  # of the views that see a point
     deep_precision: Literal["single", "half"] = "single"  # to which the deep tokens are rounded on their way in
     dice: Literal["points", "pixels"] = "points"  # what the 3-D Dice losses run over: points, or empty pixels as well
     global_3d: Literal["probability_mean", "logit_mean", "mixed_logit_mean"] = "probability_mean"
@@ -60,6 +62,8 @@ class Settings:
         for name, kind in get_type_hints(cls).items():
             if get_origin(kind) is Literal and known.get(name, get_args(kind)[0]) not in get_args(kind):
                 raise InputError(f"{name} is {known[name]!r}, allowed are {', '.join(get_args(kind))}")
+        if not 0 <= known.get("object_share", 0) <= 1:
+            raise InputError(f"object_share is {known['object_share']!r}, allowed are numbers from 0 to 1")
         return cls(**{**known, "betas": tuple(options.get("betas", cls.betas)), "loss_weights": weights})
 
 
@@ -101,7 +105,8 @@ class Scoring(Protocol):
 
     def object_score(self, probability: float, smoothed: np.ndarray) -> float:
         """Score of an object from its global probability and its smoothed scores, of any shape; with RGB from the mean
-        of both probabilities and the fused map."""
+        of both probabilities and the fused map. Where the method has an `object_share` it is given the mean of the
+        highest scores in place of all, [1]."""
 
 
 class Learning(Scoring, Protocol):

@@ -2,7 +2,8 @@
 
 A^s is put together from the cloud's global probability and the maximum of its smoothed scores. The filter is linear, so
 that this maximum is the mean of what the branches say about its place, their points weighted as the filter weighs them;
-with RGB it is the mean of what the branches say and what the photograph does.
+with RGB it is the mean of what the branches say and what the photograph does. With an `object_share` the same holds of
+the mean over the points with the highest scores.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from pointad_core.methods.interface import Settings
-from pointad_core.methods.scoring import Answers
+from pointad_core.methods.scoring import Answers, highest_points, of_points, score_branches, smooth_image
 from pointad_core.methods.smoothing import PAPER_RESOLUTION, width_in_space
 
 
@@ -26,8 +27,11 @@ def object_parts(
 
     global_3d and maximum_3d, and implicit_3d and explicit_3d of a system that has these branches: their mean is
     maximum_3d. With RGB also global_m3d, maximum_m3d, those of the branches at its place, or points_m3d of a system
-    that has none, and rgb_m3d: maximum_m3d is the mean of rgb_m3d and the branches' mean.
+    that has none, and rgb_m3d: maximum_m3d is the mean of rgb_m3d and the branches' mean. With an `object_share`
+    highest_3d and highest_m3d stand in place of the maxima, and the branches' parts are means over the same points.
     """
+    if settings.object_share:
+        return _parts_of_share(answers, arrays, cloud, resolution, settings)
     branches = answers.branches or {"points": answers.points}
     scores = {name: _lay(branch, cloud, resolution) for name, branch in branches.items()}
     shares = dict.fromkeys(scores, 1 / len(scores))
@@ -46,6 +50,32 @@ def object_parts(
         # All of it has been through the filter twice.
         weights = _weigh(cloud, resolution, int(found.argmax()), sigma, times=2)
         parts |= _at_maximum("m3d", found, weights, scores, shares)
+    return parts
+
+
+def _parts_of_share(
+    answers: Answers,
+    arrays: Mapping[str, np.ndarray],
+    cloud: Mapping[str, np.ndarray],
+    resolution: int,
+    settings: Settings,
+) -> dict[str, float]:
+    """`object_parts` of a method with an `object_share`."""
+    smoothed, whole = score_branches(answers, cloud, resolution, settings), answers.probability
+    of_rgb = smoothed.pop("rgb", None)
+
+    def highest(modality: str, found: np.ndarray, maps: Mapping[str, np.ndarray]) -> dict[str, float]:
+        scores = of_points(found, cloud)
+        places = highest_points(scores, settings.object_share)
+        means = {"highest": scores, **{name: of_points(image, cloud) for name, image in maps.items()}}
+        return {f"{name}_{modality}": float(part[places].mean(dtype=np.float64)) for name, part in means.items()}
+
+    found = arrays["points_3d" if "grid" not in cloud else "map_3d"]
+    parts = {"global_3d": whole, **highest("3d", found, smoothed)}
+    if answers.rgb is not None and of_rgb is not None and "map_m3d" in arrays:
+        branches = {**(smoothed or {"points": found}), "rgb": of_rgb}
+        twice = {name: smooth_image(image, cloud, settings) for name, image in branches.items()}
+        parts |= {"global_m3d": 0.5 * answers.rgb[0] + 0.5 * whole, **highest("m3d", arrays["map_m3d"], twice)}
     return parts
 
 

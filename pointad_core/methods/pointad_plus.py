@@ -3,12 +3,13 @@
 import torch
 
 from pointad_core.methods import losses, pointad
-from pointad_core.methods.aggregation import aggregate_scalars
+from pointad_core.methods.aggregation import aggregate_scalars, fused_norms
 from pointad_core.methods.interface import Settings, State, Terms
 from pointad_core.methods.pointad import global_score, object_score
 from pointad_core.methods.prompts import learnt
 from pointad_core.methods.segmentation import Sample, anomaly_logits
 from pointad_core.methods.targets import Targets
+from pointad_core.methods.view_weights import view_shares
 
 __all__ = [
     "branches",
@@ -33,12 +34,30 @@ first_weights, restore = learnt(templates)
 def explicit_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """T_a of Eq. 5 in its exact scalar form, float [n]: p_a of each point's fused feature q^. The patches' logits go
     the way to the points that their features would; divided by ||q^|| they are q^'s own."""
+    assert sample.aggregation is not None
+    logits = anomaly_logits(sample.patches, state["geometry"], settings.temperature)
+    return _fuse(logits, sample, sample.visible, sample.aggregation.norms)
+
+
+def weighted_explicit_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
+    """T_a with the views in q weighed as the method's `view_weights` says; the norms of such q^ are not at hand."""
     a = sample.aggregation
     assert a is not None
     logits = anomaly_logits(sample.patches, state["geometry"], settings.temperature)
-    fused = aggregate_scalars(logits[..., None], a.patch_index, sample.visible, a.neighbours, a.weights, a.alpha)
+    shares = view_shares(torch.sigmoid(logits.gather(1, a.patch_index.long())), sample, settings)
+    if shares is sample.visible:
+        return _fuse(logits, sample, shares, a.norms)
+    norms = fused_norms(sample.patches, a.patch_index, shares, a.neighbours, a.weights, a.alpha)
+    return _fuse(logits, sample, shares, norms)
+
+
+def _fuse(logits: torch.Tensor, sample: Sample, shares: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+    """p_a of each point's fused feature from the patches' logits [K, P]."""
+    a = sample.aggregation
+    assert a is not None
+    fused = aggregate_scalars(logits[..., None], a.patch_index, shares, a.neighbours, a.weights, a.alpha)
     # A feature of length zero (views that cancel) has no direction: its logit is 0, its probability one half.
-    return torch.sigmoid(fused[:, 0] / a.norms.clamp(min=torch.finfo(torch.float32).tiny))
+    return torch.sigmoid(fused[:, 0] / norms.clamp(min=torch.finfo(torch.float32).tiny))
 
 
 def loss_terms(state: State, sample: Sample, targets: Targets, settings: Settings) -> Terms:
@@ -57,7 +76,7 @@ def loss_terms(state: State, sample: Sample, targets: Targets, settings: Setting
 def branches(state: State, sample: Sample, settings: Settings) -> dict[str, torch.Tensor]:
     """S_a and T_a, float [n] each, under the names of the paper's branches."""
     implicit = pointad.point_scores(state, sample, settings)
-    return {"implicit": implicit, "explicit": explicit_scores(state, sample, settings)}
+    return {"implicit": implicit, "explicit": weighted_explicit_scores(state, sample, settings)}
 
 
 def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:

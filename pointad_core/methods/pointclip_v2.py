@@ -2,8 +2,9 @@
 
 Its segmentation branch, with two prompts for parts: the patches' logits are averaged over windows of 6 x 6, brought
 to the image's size, and read at each point's pixel. As elsewhere a softmax over the two prompts comes before
-that, and the mean over the views that see a point after it; all views weigh the same. The backbone and the image size
-are those of its entry in `features`, so that its row differs from the others in what the paper compares.
+that, and the mean over the views that see a point after it; all views weigh the same where `view_weights` does not say
+otherwise. The backbone and the image size are those of its entry in `features`, so that its row differs from the others
+in what the paper compares.
 """
 
 import math
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from pointad_core.methods.interface import Settings, State
 from pointad_core.methods.prompts import handwritten
-from pointad_core.methods.segmentation import Sample, anomaly_logits, global_score, implicit_scores, object_score
+from pointad_core.methods.segmentation import Sample, anomaly_logits, global_score, object_score, weighted_scores
 
 __all__ = ["global_score", "object_score", "patch_probabilities", "point_scores", "restore", "templates"]
 
@@ -41,5 +42,4 @@ def patch_probabilities(state: State, sample: Sample, settings: Settings) -> tor
 
 def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """Each point's mean, over the views that see it, of the upsampled probabilities at its pixel."""
-    probabilities = patch_probabilities(state, sample, settings)
-    return implicit_scores(probabilities, sample.pixels, sample.visible, sample.resolution)
+    return weighted_scores(patch_probabilities(state, sample, settings), sample, settings)

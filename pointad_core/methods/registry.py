@@ -21,6 +21,9 @@ from pointad_core.methods.interface import Learning, Scoring, Unsupervised
 RENDERING = {"global_3d": 1.0, "local_3d": 1.0, "global_2d": 1.0, "local_2d": 1.0}
 """The terms of L^r_hybrid, which teach the rendering prompts; all weights are 1 in the paper."""
 
+STORED = ("3d", "m3d")
+"""Maps that the scores stage keeps of every system that has them; others are computed where a figure asks for them."""
+
 
 @dataclass(frozen=True)
 class System:

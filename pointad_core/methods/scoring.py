@@ -88,7 +88,7 @@ def score_scan(
     object_3d and, with RGB, object_m3d, of the mean of both probabilities and map_m3d.
     """
     smoothed = smooth(answers.points, cloud, resolution, settings)
-    objects = {"object_3d": system.object_score(answers.probability, smoothed)}
+    objects = {"object_3d": system.object_score(answers.probability, find_highest(smoothed, cloud, settings))}
     if "grid" not in cloud:
         return {"points_3d": smoothed, "original_3d": smoothed[cloud["nearest"]]}, objects
     maps = {"map_3d": smoothed}
@@ -96,8 +96,30 @@ def score_scan(
         probability, scores = answers.rgb
         both = 0.5 * smoothed + 0.5 * smooth_rgb(scores, cloud, settings)
         maps["map_m3d"] = smooth_image(both, cloud, settings)
-        objects["object_m3d"] = system.object_score(0.5 * probability + 0.5 * answers.probability, maps["map_m3d"])
+        highest = find_highest(maps["map_m3d"], cloud, settings)
+        objects["object_m3d"] = system.object_score(0.5 * probability + 0.5 * answers.probability, highest)
     return maps, objects
+
+
+def find_highest(smoothed: np.ndarray, cloud: Mapping[str, np.ndarray], settings: Settings) -> np.ndarray:
+    """What of a scan's smoothed scores counts in its object score: all, whose maximum the paper takes, or with an
+    `object_share` (not the paper's) the mean of the highest ones, [1]."""
+    if not settings.object_share:
+        return smoothed
+    scores = of_points(smoothed, cloud)
+    return scores[highest_points(scores, settings.object_share)].mean(keepdims=True, dtype=np.float64)
+
+
+def of_points(smoothed: np.ndarray, cloud: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Smoothed scores [n] of the points alone, from those of `smooth`."""
+    return smoothed.ravel()[cloud["grid"]] if "grid" in cloud else smoothed
+
+
+def highest_points(scores: np.ndarray, share: float) -> np.ndarray:
+    """Indices of this share of scores [n], the highest ones, at least one, from the lowest of them to the highest."""
+    count = max(1, round(share * len(scores)))
+    # Sorted, so that a sum over them does not depend on the points' order.
+    return np.argsort(scores, kind="stable")[-count:]
 
 
 def smooth(scores: np.ndarray, cloud: Mapping[str, np.ndarray], resolution: int, settings: Settings) -> np.ndarray:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from pointad_core.errors import InputError
 from pointad_core.methods.aggregation import patch_indices
 from pointad_core.methods.interface import Settings, State
+from pointad_core.methods.view_weights import view_shares
 
 
 def map_tensors(function: Callable[[torch.Tensor], torch.Tensor], part: Any) -> Any:
@@ -67,6 +68,7 @@ class Sample:
     resolution: int  # S
     aggregation: Aggregation | None  # None for methods without an explicit branch
     mixed: torch.Tensor | None = None  # [K, d], renders' global features in the global 3-D loss where not its own
+    incidence: torch.Tensor | None = None  # float32 [K, n], `rendering.incidence` of the points; None if not asked for
 
     def on(self, device: torch.device) -> Sample:
         """The same scan on a device, its features in float32: what the functions here take."""
@@ -86,6 +88,7 @@ def make_sample(
     resolution: int,
     prepared: Mapping[str, Values] | None,
     alpha: float,
+    incidence: Values | None = None,
 ) -> Sample:
     """A `Sample` from arrays, and from tensors wherever they are: `Sample.on` brings its parts together. prepared:
     what `aggregation.prepare` gives, if the system aggregates."""
@@ -95,7 +98,8 @@ def make_sample(
         index = patch_indices(places, resolution, math.isqrt(patches.shape[1])).int()
         constants = {name: torch.as_tensor(prepared[name]) for name in ("neighbours", "weights", "norms")}
         aggregation = Aggregation(index, alpha=alpha, **constants)
-    return Sample(whole, parts, places, seen, resolution, aggregation)
+    angles = None if incidence is None else torch.as_tensor(incidence)
+    return Sample(whole, parts, places, seen, resolution, aggregation, incidence=angles)
 
 
 @dataclass(frozen=True)
@@ -134,16 +138,31 @@ def implicit_scores(
     not over K: hidden views would count as normal otherwise. Linear in `probabilities`. Returns float [n]; 0 for a
     point that no view sees (the renders stage leaves none of these).
     """
+    return _mean_over_views(_look_up(probabilities, pixels, resolution), visible)
+
+
+def weighted_scores(probabilities: torch.Tensor, sample: Sample, settings: Settings) -> torch.Tensor:
+    """`implicit_scores` of a scan, with the views weighed as the method's `view_weights` says."""
+    values = _look_up(probabilities, sample.pixels, sample.resolution)
+    return _mean_over_views(values, view_shares(values, sample, settings))
+
+
+def _look_up(probabilities: torch.Tensor, pixels: torch.Tensor, resolution: int) -> torch.Tensor:
+    """What each view's upsampled map says at the points' pixels, float [K, n]."""
     maps = upsample(probabilities, resolution).flatten(1)
-    values = maps.gather(1, pixels[..., 1].long() * resolution + pixels[..., 0])
-    seen = visible.to(values.dtype)
+    return maps.gather(1, pixels[..., 1].long() * resolution + pixels[..., 0])
+
+
+def _mean_over_views(values: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """Mean float [n] of values [K, n] over the views that see a point: bool [K, n], or float, a point's sum 1."""
+    seen = shares.to(values.dtype)
     return (values * seen).sum(0) / seen.sum(0).clamp(min=1)
 
 
 def point_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """S_a of Eq. 3, the score of systems that have rendering prompts alone."""
     logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
-    return implicit_scores(torch.sigmoid(logits), sample.pixels, sample.visible, sample.resolution)
+    return weighted_scores(torch.sigmoid(logits), sample, settings)
 
 
 def global_score(state: State, sample: Sample, settings: Settings) -> torch.Tensor:

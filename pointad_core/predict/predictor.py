@@ -27,6 +27,7 @@ from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.detector import Detector, Seen
 from pointad_core.errors import InputError
 from pointad_core.evaluation.viewer import find_range
+from pointad_core.methods.interface import Settings
 from pointad_core.methods.shipped import ORGANISED, POINTS, REFERENCES
 from pointad_core.predict.calibration import Calibration, check_made_by, decide, misfit, read_calibration
 from pointad_core.predict.orientation import Facing, face
@@ -112,8 +113,9 @@ class Prediction:
     @cached_property
     def rank(self) -> dict[str, int] | None:
         """How many of the shipped reference scans have a lower object score: higher_than_good of good, and
-        higher_than_defective of defective; None for prompts of one's own, whose scores are on another scale."""
-        if self.prompts is not None:
+        higher_than_defective of defective; None for prompts or settings of one's own, whose scores are on another
+        scale."""
+        if self.prompts is not None or "scores" in self.made["settings"]:
             return None
         references = json.loads(REFERENCES.read_text())[self.kind].get(self.modality)
         if not references:
@@ -146,6 +148,8 @@ class Predictor:
     name: str
     """What the scans are of, for prompts that name it."""
     calibration: Calibration | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the scores that are other than the prompts file says."""
     _detectors: dict[bool, Detector] = field(default_factory=dict)
 
     @classmethod
@@ -156,15 +160,19 @@ class Predictor:
         device: str | None = None,
         name: str = "object",
         threshold: Path | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Predictor:
-        """threshold: a file of `pointad calibrate`. Raises InputError for files that cannot be read, for a threshold
-        that was made otherwise, and for a size of points that cannot be drawn."""
-        predictor = cls(wanted or Wanted(), prompts, device, name)
+        """threshold: a file of `pointad calibrate`; settings: as `Detector.load` takes them.
+
+        Raises InputError for files that cannot be read, for a threshold that was made otherwise, for a size of points
+        that cannot be drawn, and for settings that cannot be."""
+        predictor = cls(wanted or Wanted(), prompts, device, name, settings=settings or {})
         size = predictor.wanted.point_size
         if size is not None and not 1 <= size <= LARGEST_POINT:
             raise InputError(f"point_size is {size}, expected 1 to {LARGEST_POINT} pixels")
+        # Here, and not scan by scan.
+        Settings.of(predictor.settings)
         if prompts is not None:
-            # Here, and not scan by scan.
             read_provenance(prompts)
         if threshold is not None:
             predictor.calibration = read_calibration(threshold)
@@ -181,13 +189,14 @@ class Predictor:
         # Of units, inches alone make a difference: all others are a power of ten apart.
         asked = {"facing": facing, "name": self.name, "views": VERSION, "inch": self.wanted.unit == "inch"}
         asked |= {key: getattr(self.wanted, key) for key in ("background", "stray", "rgb", "point_size")}
+        asked |= {"scores": dict(self.settings)} if self.settings else {}
         return {"prompts_sha256": digest, "model": provenance.get("model"), "settings": asked}
 
     def detector(self, around: bool) -> Detector:
         """The detector for scans that are looked at from the front or from all round."""
         if around not in self._detectors:
             path = self.prompts or (POINTS if around else ORGANISED)
-            detector = Detector.load(path, self.device, clouds=CLOUDS)
+            detector = Detector.load(path, self.device, clouds=CLOUDS, settings=self.settings)
             views = detector.renders.get("views", {})
             if around and "x" in views and not any(abs(angle) > 90 for angle in (*views["x"], *views["y"])):
                 detector = replace(detector, renders={**detector.renders, "views": AROUND})

@@ -14,7 +14,7 @@ from pointad_core.clouds.outliers import find_stray
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
 from pointad_core.formats import registry
-from pointad_core.formats.missing import find_missing
+from pointad_core.formats.missing import check_missing
 from pointad_core.formats.unit import find_unit, metres_of
 from pointad_core.predict.background import find_background
 from pointad_core.predict.orientation import Facing
@@ -90,11 +90,9 @@ def read_scan(path: Path, photograph: Path | None = None, wanted: Wanted | None 
     points = reading.points
     if points.size > 3 * MOST:
         raise InputError(f"{path}: {points.size // 3} points, at most {MOST} are looked at; thin the scan first")
-    missing = find_missing(points)
+    missing = check_missing(path, points)
     notes = [*reading.notes, *missing.notes]
     valid = missing.valid
-    if not valid.any():
-        raise InputError(f"{path}: all {valid.size} points are missing; {'; '.join(missing.notes)}")
     kept = valid.copy()
     stray = np.zeros_like(valid)
     stray[valid] = find_stray(points[valid])

@@ -3,7 +3,8 @@
 mvtec    <out>/<object>/test/<defect>/<id>.tiff    float32 [H, W] at the scan's own image size, as the evaluation of
                                                    MVTec 3D-AD takes them; of organised scans
 real3d   <out>/<category>/<file's stem>.txt        a row `x y z score` for each point of the file, in its order, as
-                                                   Real3D-AD's label files are; of unorganised scans
+                                                   Real3D-AD's label files are; of unorganised scans, in
+                                                   <category>/<defect> where each defect has a folder of its own
 objects  <out>, a CSV                              a row for each scan: its object scores, and what they are made of
 """
 
@@ -68,7 +69,7 @@ def export_scores(
                 if len(found) != len(raw.points):
                     told = f"{len(raw.points)} points, {scores} has scores of {len(found)}"
                     raise InputError(f"{scan.path}: {told}; is this the folder they were made from?")
-                _write_rows(folder / category / f"{scan.path.name.partition('.')[0]}.txt", raw.points, found)
+                _write_rows(folder / category / _place(scan), raw.points, found)
         return len(store.scans)
 
 
@@ -91,6 +92,12 @@ def export_objects(scores: str | Path, output: str | Path) -> int:
             label = {None: "", False: 0, True: 1}[row["defective"]]
             writer.writerow([row["category"], row["scan"], label, *(row.get(key, "") for key in head[3:])])
     return len(rows)
+
+
+def _place(scan: Scan) -> Path:
+    """Path of a scan's rows within its category: the file's stem, with the folder of its defect where it has one."""
+    name, defect = f"{scan.path.name.partition('.')[0]}.txt", scan.name.partition("/")[0]
+    return Path(defect, name) if scan.path.parent.name.lower() == defect.lower() else Path(name)
 
 
 def _load(store: stores.StoreReader, name: str, array: str) -> np.ndarray:

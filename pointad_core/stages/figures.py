@@ -29,6 +29,7 @@ from pointad_core.evaluation.figures import (
     write_pdf,
 )
 from pointad_core.evaluation.pictures import Picture, find_silhouette, find_window
+from pointad_core.methods.registry import STORED
 from pointad_core.stages.heatmaps import load_map, load_picture, save_picture, scans_by_label
 from pointad_core.stages.summary import write_csv
 from pointad_core.storage import files, stores
@@ -39,8 +40,6 @@ COLUMNS = ("group", "dataset", "category", "scan", "look", "map", "p_auroc")
 
 Places = Mapping[str, str]
 """Where each store lies that a figure names."""
-STORED = ("3d", "m3d")
-"""Maps that the scores stage keeps of every system; one that it lacks there is not."""
 NOTHING = "–"
 """In place of a map that there is none of."""
 Parts = tuple[Callable[[str], Mapping[str, np.ndarray]], Callable[[str], np.ndarray]]
@@ -121,7 +120,7 @@ def _open_parts(look: Mapping[str, Any], system: Mapping[str, Any], places: Plac
     prompts = places[look["prompts"]] if look["prompts"] else None
     state = restore(entry, prompts, settings, system["model"], device)(look["display"])
     paths = {stage: [places[path] for path in found] for stage, found in look["stores"].items()}
-    reader = stack.enter_context(open_samples(paths, entry))
+    reader = stack.enter_context(open_samples(paths, entry, settings))
     reader.check_dimensions(state, prompts or system["model"]["model"])
     resolution = int(reader.clouds.attributes["resolution"])
 

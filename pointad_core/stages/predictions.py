@@ -39,7 +39,8 @@ def make_predictions(
 
     folder: as `inputs.find_inputs` looks through it; names: of the scans to score, as it names them; output: the
     folder's `summary.csv`; options: an entry of the config's `predictions` (unit, facing, background, stray,
-    point_size, rgb, intrinsics, name); prompts, threshold: files, None for what comes with the package and for none.
+    point_size, rgb, intrinsics, name), and settings of the scores as `Predictor.load` takes them; prompts,
+    threshold: files, None for what comes with the package and for none.
 
     A scan that cannot be read is named in the log and in the summary, and the others go on. Raises InputError for a
     scan that the folder lacks, and for prompts and thresholds that cannot be used.
@@ -59,7 +60,7 @@ def make_predictions(
         raise InputError(f"{folder}: has no scan {lost[0]!r} any more")
     device = str(jobs.pick_device())
     given = [None if path is None else Path(path) for path in (prompts, threshold)]
-    predictor = Predictor.load(wanted, given[0], device, options["name"], given[1])
+    predictor = Predictor.load(wanted, given[0], device, options["name"], given[1], options.get("settings"))
     logger.info("prompts %s", predictor.made["prompts_sha256"])  # read here, so that bad ones end the job
     watch = partial(jobs.progress, label="predictions")
     place = Path(output).parent

@@ -1,5 +1,6 @@
 """Scans as the systems read them: one after the other from the stores of a category (Sec. 3.3)."""
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import CloudSample
+from pointad_core.methods.interface import CloudSample, Settings
 from pointad_core.methods.registry import System
 from pointad_core.methods.segmentation import PointSample, Sample, make_sample
 from pointad_core.storage import stores
@@ -22,6 +23,8 @@ class SampleReader:
 
     stores: Mapping[str, StoreReader]
     stream: str | None
+    incidence: bool = False
+    """Whether samples come with the angles at which views meet the surface."""
 
     @property
     def clouds(self) -> StoreReader:
@@ -53,7 +56,15 @@ class SampleReader:
                 told = f"{found} points, {renders.path} has {n}; make the aggregation again"
                 raise InputError(f"{store.path}: scan {scan!r} has {told}")
         resolution = int(renders.attributes["resolution"])
-        return make_sample(views, patches, pixels, visible, resolution, prepared, alpha)
+        angles = self._incidence(scan) if self.incidence else None
+        return make_sample(views, patches, pixels, visible, resolution, prepared, alpha, angles)
+
+    def _incidence(self, scan: str) -> np.ndarray:
+        # By its name, like a system's: what is scored otherwise does not depend on its code.
+        module = importlib.import_module("pointad_core.rendering.incidence")
+        about, cloud = self.stores["renders"].attributes, self.clouds.load(scan, ["points", "normals"])
+        cosines: np.ndarray = module.incidence(cloud["points"], cloud["normals"], about["views"], about["renderer"])
+        return cosines
 
     def rgb(self, scan: str) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Global [d] and patch features [P, d] of the scan's photograph, or None for a scan without one."""
@@ -100,10 +111,13 @@ def cloud_sample(cloud: Mapping[str, np.ndarray], resolution: int) -> CloudSampl
 
 
 @contextmanager
-def open_samples(paths: Mapping[str, Paths], system: System) -> Iterator[SampleReader]:
+def open_samples(
+    paths: Mapping[str, Paths], system: System, settings: Settings | None = None
+) -> Iterator[SampleReader]:
     """Open the stores of a category, or of its shards; InputError where they are not of the same scans.
 
     paths: by stage ("clouds", "renders", "features", "aggregation"); what the system does not read may be missing.
+    settings: of the method that scores the samples, which may weigh views; None for training, where all weigh the same.
     """
     stages = ["clouds"]
     if system.stream is not None:
@@ -116,4 +130,4 @@ def open_samples(paths: Mapping[str, Paths], system: System) -> Iterator[SampleR
             store = opened[stage] = stack.enter_context(stores.read(paths[stage], stage))
             if sorted(store.scans) != sorted(opened["clouds"].scans):
                 raise InputError(f"{store.path}: its scans are not those of {opened['clouds'].path}; make it again")
-        yield SampleReader(opened, system.stream)
+        yield SampleReader(opened, system.stream, settings is not None and settings.view_weights == "incidence")

@@ -44,7 +44,7 @@ def make_scores(
         # Sorted by what their scans' names begin with, so that a store that is put together has the same order.
         for category in sorted(categories, key=lambda category: category["name"] + "/"):
             name = category["name"]
-            with open_samples(category, entry) as reader:
+            with open_samples(category, entry, settings) as reader:
                 if state_of is None:
                     state = restore_expert(module, category["expert"], options, model, device)
                 else:

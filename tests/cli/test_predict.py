@@ -1,5 +1,6 @@
 """`pointad predict` in a shell: a heat map of a file, and one line for whatever cannot be one."""
 
+import json
 import os
 import resource
 import signal
@@ -69,6 +70,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "intrinsics": ([good, "--intrinsics", "1,2"], "--intrinsics is '1,2'"),
         "point size": ([good, "--point-size", "0"], "point_size is 0, expected 1 to 200"),
         "huge points": ([good, "--point-size", "100000"], "point_size is 100000, expected 1 to 200"),
+        "share": ([good, good, "--object-share", "2"], "object_share is 2.0, allowed are numbers from 0 to 1"),
         "out is a file": ([good, "--out", good], "good.ply"),
     }
 
@@ -76,7 +78,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
 NAMES = [
     *("empty.ply", "one.ply", "line.ply", "nan.ply", "nan.pcd", "nan.tiff", "mesh.stl", "mesh.obj", "part.docx"),
     *("noise.ply", "part.zip", "zipped.ply", "nothing", "is_not_there.ply", "facing", "unit", "device", "prompts"),
-    *("other prompts", "threshold", "intrinsics", "point size", "huge points", "out is a file"),
+    *("other prompts", "threshold", "intrinsics", "point size", "huge points", "share", "out is a file"),
 ]
 
 
@@ -157,3 +159,13 @@ def test_one_that_fails_among_many_is_told_by_the_exit_code(tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.err == f"pointad: {tmp_path}/in/b.ply: the file is empty\n"
     assert printed.out.splitlines()[-1] == f"1 of 2 scans, 1 failed; open {tmp_path}/out/index.html"
+
+
+def test_scores_are_put_together_as_is_asked_for(tmp_path, capsys):
+    part = str(shapes.write_ply(tmp_path / "a.ply", shapes.dome(900, np.random.default_rng(0))))
+    asked = ["--object-share", "0.1", "--view-weights", "coverage"]
+    assert main(["predict", part, "--out", str(tmp_path / "out"), *asked]) == 0
+    found = json.loads((tmp_path / "out/a/a.json").read_text())
+    assert {"global", "highest"} <= found["score_parts"].keys()
+    assert found["made"]["settings"]["scores"] == {"object_share": 0.1, "view_weights": "coverage"}
+    assert "higher than" not in capsys.readouterr().out

@@ -14,10 +14,10 @@ import tifffile
 from raw_files import POSE, eyecandies_sample, mvtec_scan, pcd, plane_and_ball, png, rows, tiff, write
 
 from pointad_core.datasets.eyecandies import unproject
-from pointad_core.datasets.real3d import match_labels
 from pointad_core.datasets.registry import LAYOUTS, list_scans, reader
 from pointad_core.datasets.scans import hash_content
 from pointad_core.errors import InputError
+from pointad_core.formats.labels import match_labels
 from pointad_core.storage.shards import bits
 
 STRAY = (".DS_Store", "Thumbs.db", "._000.tiff", "._000.png", "._482_bulge.pcd", "desktop.ini")

@@ -131,7 +131,7 @@ def test_labels_alone_are_those_of_the_points_in_their_order(bracket):
     raw_files.write(bracket / "Dent/e.label.txt", "\n".join(str(int(label)) for label in labels))
     np.testing.assert_array_equal(folder.read(folder.find(bracket.parent, "bracket")[0]).labels, labels)
     raw_files.write(bracket / "Dent/e.label.txt", "0\n1\n1\n")
-    with pytest.raises(InputError, match=r"3 labels without places, but .*e\.pcd has 400 points"):
+    with pytest.raises(InputError, match=r"3 labels without coordinates, but .*e\.pcd has 400 points"):
         folder.read(folder.find(bracket.parent, "bracket")[0])
 
 
@@ -200,5 +200,5 @@ def test_a_scan_without_a_point_is_refused(tmp_path):
     (tmp_path / "part/good").mkdir(parents=True)
     tifffile.imwrite(tmp_path / "part/good/a.tiff", points, photometric="minisblack")
     for module in (folder, folder_organised):
-        with pytest.raises(InputError, match=r"a\.tiff: all points are missing; the scan is empty"):
+        with pytest.raises(InputError, match=r"a\.tiff: the scan is empty; \d+ of \d+ points are missing"):
             module.read(module.find(tmp_path, "part")[0])

@@ -9,11 +9,13 @@ import open3d as o3d
 import pytest
 import yaml
 from PIL import Image
+from scipy.spatial import cKDTree
 
 from pointad_core.datasets.generator.catalogue import (
     CATEGORIES,
     EYECANDIES_ITEMS,
     KINDS,
+    WORDS,
     generated_defects,
     generated_extra,
     generated_files,
@@ -21,7 +23,8 @@ from pointad_core.datasets.generator.catalogue import (
     generated_scans,
 )
 from pointad_core.datasets.generator.defects import DEFECTS, add_defect
-from pointad_core.datasets.generator.scans import generate_category, write
+from pointad_core.datasets.generator.files import write
+from pointad_core.datasets.generator.scans import generate_category
 from pointad_core.datasets.generator.shapes import CELL, make_shape
 from pointad_core.datasets.registry import LAYOUTS, list_scans, reader
 from pointad_core.errors import InputError
@@ -41,7 +44,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """The three data sets, a folder each."""
+    """A data set of each layout, a folder each."""
     root = tmp_path_factory.mktemp("generated")
     for layout, category in FIRST:
         generate_category(root / layout, layout, category, range(SCANS), 1)
@@ -61,10 +64,10 @@ def test_exactly_the_promised_files_are_written(root, layout, category):
     assert listed.keys() == generated.keys()
     for name, needed in listed.items():
         assert set(needed) <= {str(root / layout / file) for file in generated[name].values()}
-        assert all(generated_name(layout, file.partition("/")[2]) == name for file in generated[name].values())
-    assert not [
-        path for path in generated_extra(layout, category).values() if generated_name(layout, path.partition("/")[2])
-    ]
+        own = set(generated[name].values()) - set(generated_extra(layout, category, SCANS).values())
+        assert all(generated_name(layout, file.partition("/")[2]) == name for file in own)
+    extra = generated_extra(layout, category, SCANS).values()
+    assert not [path for path in extra if generated_name(layout, path.partition("/")[2])]
 
 
 @pytest.mark.parametrize(("layout", "category"), FIRST)
@@ -72,12 +75,14 @@ def test_same_seed_same_bytes_and_more_scans_append(root, tmp_path, layout, cate
     generate_category(tmp_path / "fewer", layout, category, range(2), 1)
     fewer, whole = files_in(tmp_path / "fewer"), files_in(root / layout)
     assert fewer.keys() < whole.keys()
-    assert all(whole[name] == content for name, content in fewer.items())
+    # A table has more rows.
+    assert all(whole[name][: len(content)] == content for name, content in fewer.items())
+    assert all(len(whole[name]) == len(content) for name, content in fewer.items() if not name.endswith(".csv"))
     generate_category(tmp_path / "other", layout, category, range(2), 2)
     other = files_in(tmp_path / "other")
     same = [name for name in fewer if other[name] == fewer[name]]
     # What depends on no chance: empty masks, metadata, pose, calibration.
-    assert not [name for name in same if name.endswith((".tiff", ".pcd", "depth.png", "image_0.png"))]
+    assert not [name for name in same if name.endswith((".tiff", ".pcd", ".stl", "depth.png", "image_0.png"))]
 
 
 @pytest.mark.parametrize(("layout", "category"), FIRST)
@@ -88,9 +93,9 @@ def test_shards_write_what_the_whole_is_and_leave_nothing_else(root, tmp_path, l
     def generate(size, scans):
         for shard, members in split(names[:scans], size).items():
             numbers = sorted(names.index(name) for name in members)
-            generate_category(tmp_path, layout, category, numbers, 1, shard)
+            generate_category(tmp_path, layout, category, numbers, 1, shard, count=scans)
             written = generated_files(layout, category, scans, shard)
-            assert all(files_in(tmp_path)[file] == whole[file] for file in written)
+            assert all(files_in(tmp_path)[file] == whole[file] for file in written if not file.endswith(".csv"))
             # Whatever an earlier run has left.
             assert [scan.name for scan in reader(layout).find(tmp_path, category, shard)] == members
 
@@ -115,8 +120,9 @@ def test_every_second_scan_has_a_defect_and_every_kind_occurs(layout):
         assert all((defect == "good") == (index % 2 == 0) for index, defect in enumerate(defects))
         assert generated_defects(layout, category, 30)[:10] == defects
         kinds |= set(defects)
-    # Clouds without colour have no defect of colour alone.
-    assert kinds == {"good", *KINDS} - ({"stain"} if layout == "real3d" else set())
+    # Clouds without colour have no defect of colour alone; in MulSen-AD the photographs would show it.
+    assert kinds == {"good", *KINDS} - ({"stain"} if layout in ("real3d", "anomaly_shapenet") else set())
+    assert kinds == set(WORDS.get(layout, kinds))
 
 
 @pytest.mark.parametrize("layout", CATEGORIES)
@@ -130,8 +136,7 @@ def test_names_are_unique(layout):
             + {
                 "mvtec3d": 3,
                 "eyecandies": 17,
-                "real3d": 2,
-            }.get(layout, 0)
+            }.get(layout, 2)
         )
 
 
@@ -224,15 +229,77 @@ def test_real3d_scans_are_like_published_ones(root):
             assert 0.002 < rows[:, 3].mean() < 0.05
 
 
+def test_anomaly_shapenets_clouds_are_like_published_ones(tmp_path):
+    generate_category(tmp_path, "anomaly_shapenet", "helmet0", range(12), 1)
+    generate_category(tmp_path, "anomaly_shapenet", "helmet0", range(2), 1, split="train")
+    category = tmp_path / "helmet0"
+    names = {path.stem for path in category.glob("test/*.pcd")}
+    assert {f"helmet0_positive{number}" for number in range(6)} < names
+    assert {"helmet0_hole0", "helmet0_crack0", "helmet0_scratch0", "helmet0_bulge0", "helmet0_bulge1"} < names
+    assert {path.stem for path in category.glob("train/*")} == {"helmet0_template0", "helmet0_template1"}
+    defective = {name for name in names if "positive" not in name}
+    assert {path.name for path in category.glob("GT/*")} == {f"{name}.txt" for name in defective}
+    surplus = []
+    for name in sorted(names):
+        points = np.asarray(o3d.io.read_point_cloud(category / f"test/{name}.pcd").points)
+        assert 17_000 < len(points) < 158_000
+        # In the unit ball, and closed: much of it is seen from below alone.
+        assert 0.99 < np.linalg.norm(points, axis=1).max() <= 1.0001
+        if name in defective:
+            text = (category / f"GT/{name}.txt").read_text()
+            assert text.count(",") == 3 * text.count("\n")
+            rows = np.genfromtxt(text.splitlines(), delimiter=",")
+            surplus.append(len(rows) - len(points))
+            assert not np.allclose(rows[: len(points), :3], points, atol=1e-3), "rows are in the points' order"
+            # Every point has its row.
+            assert cKDTree(rows[:, :3]).query(points)[0].max() < 1e-6
+            assert 0.002 < rows[:, 3].mean() < 0.05
+    assert set(surplus) == {0, 1}
+
+
+def test_mulsens_meshes_are_like_published_ones(tmp_path):
+    generate_category(tmp_path, "mulsen_ad", "nut", range(14), 1)
+    category = tmp_path / "nut"
+    folders = {path.name for path in (category / "Pointcloud/test").iterdir()}
+    assert folders == {"good", "hole", "crack", "scratch", "foreign_body", "color", "squeeze", "substandard"}
+    for folder in folders:
+        scans = sorted((category / "Pointcloud/test" / folder).iterdir())
+        table = np.genfromtxt(category / f"RGB/GT/{folder}/data.csv", delimiter=",", names=True, dtype=int)
+        assert table.dtype.names == ("object", "RGB", "infrared", "pointcloud")
+        assert np.atleast_1d(table["object"]).tolist() == [int(path.stem) for path in scans]
+        assert set(np.atleast_1d(table["RGB"])) == {int(folder != "good")}
+        assert set(np.atleast_1d(table["pointcloud"])) == {int(folder not in ("good", "color"))}
+        for path in scans:
+            mesh = o3d.io.read_triangle_mesh(str(path)).remove_duplicated_vertices()
+            points = np.asarray(mesh.vertices)
+            assert 20_000 < len(points) < 118_000
+            assert 15 < np.ptp(points, axis=0).max() < 30
+            label = category / f"Pointcloud/GT/{folder}/{path.stem}.txt"
+            assert label.exists() == (folder not in ("good", "color"))
+            if label.exists():
+                rows = np.genfromtxt(label, delimiter=",")
+                assert rows.shape[1] == 3
+                distances, at = cKDTree(points).query(rows)
+                assert distances.max() < 1e-5
+                assert len(set(at)) == len(rows)
+                assert (np.diff(at) < 0).any(), "rows are in the points' order"
+                assert 0.002 < len(rows) / len(points) < 0.05
+
+
 # What the scans show -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("layout", "category"), FIRST)
 def test_the_workflows_clouds_show_object_and_defects(root, tmp_path, layout, category):
-    normals = {"radius": 0.8, "neighbours": 30} if layout == "real3d" else {"radius": 0.1, "neighbours": 50}
+    unorganised = LAYOUTS[layout].scene is None
+    options = OPTIONS | {
+        "normals": {"radius": 0.8, "neighbours": 30} if unorganised else {"radius": 0.1, "neighbours": 50}
+    }
+    if layout == "anomaly_shapenet":
+        options["unit"] = 0.02
     output = tmp_path / "clouds.zarr.zip"
     entry = {"name": layout, **asdict(LAYOUTS[layout])}
-    make_clouds(root / layout, output, layout, entry, category, OPTIONS | {"normals": normals}, {})
+    make_clouds(root / layout, output, layout, entry, category, options, {})
     with stores.read(output, "clouds") as store:
         defects = [store.scan_attributes(scan)["defective"] for scan in store.scans]
         assert sum(defects) == SCANS // 2
@@ -240,7 +307,7 @@ def test_the_workflows_clouds_show_object_and_defects(root, tmp_path, layout, ca
             cloud = store.load(scan, ["points", "labels"])
             assert len(cloud["points"]) > 8000
             extent = np.ptp(cloud["points"], axis=0).max()
-            assert 22 < extent < 38 if layout == "real3d" else 0.07 < extent < 0.13
+            assert 15 < extent < 40 if unorganised else 0.07 < extent < 0.13
             assert 0.002 < cloud["labels"].mean() < 0.04 if defective else not cloud["labels"].any()
 
 

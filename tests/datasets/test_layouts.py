@@ -162,6 +162,32 @@ def test_anomaly_shapenet_as_it_is_distributed(tmp_path):
         names_of("real3d", tmp_path, "ashtray0")
 
 
+@pytest.mark.parametrize("layout", ["real3d", "anomaly_shapenet"])
+def test_anomaly_shapenets_names_may_lack_the_categorys_number(tmp_path, layout):
+    for name in ("desk_bulge0", "desk_positive0", "desk0_bulge1", "desk0_crak0"):
+        write(tmp_path / f"desk0/test/{name}.pcd", pcd(CLOUD, "binary"))
+        if "positive" not in name:
+            # In another order than the points, and with a row of a point that is not there.
+            order = np.random.default_rng(1).permutation(len(CLOUD))
+            text = rows(CLOUD[order], LABELS[order], ",") + "40.0,40.0,40.0,1.0\n"
+            write(tmp_path / f"desk0/GT/{name}.txt", text)
+    found = read_all(layout, tmp_path, "desk0")
+    assert list(found) == ["bulge/0", "bulge/1", "crak/0", "good/0"]
+    for name, raw in found.items():
+        np.testing.assert_array_equal(raw.labels, LABELS & (name != "good/0"))
+    write(tmp_path / "desk0/test/desk0_bulge0.pcd", pcd(CLOUD, "binary"))
+    write(tmp_path / "desk0/GT/desk0_bulge0.txt", rows(CLOUD, LABELS))
+    with pytest.raises(
+        InputError, match=r"desk_bulge0.pcd: would be called bulge/0 like .*desk0_bulge0.pcd; rename one"
+    ):
+        names_of(layout, tmp_path, "desk0")
+
+
+def test_a_category_of_digits_keeps_its_name():
+    assert parse_real3d("12_bulge3", "12") == ("bulge", "3")
+    assert parse_real3d("_bulge3", "12") == ("bulge3", "")
+
+
 # Without photographs, without labels ---------------------------------------------------------------------------------
 
 

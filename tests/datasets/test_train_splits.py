@@ -7,7 +7,7 @@ from scipy.spatial import KDTree
 
 from pointad_core.datasets.generator.catalogue import CATEGORIES, generated_files, generated_name, generated_scans
 from pointad_core.datasets.generator.scans import generate_category
-from pointad_core.datasets.registry import list_scans, reader
+from pointad_core.datasets.registry import LAYOUTS, list_scans, reader
 from pointad_core.datasets.scans import TRAIN
 from pointad_core.errors import InputError
 
@@ -50,7 +50,7 @@ def test_good_scans_are_written_and_found(root, layout, category):
     for scan in find(layout, root / layout, category):
         assert (scan.defect, scan.name.partition("/")[0]) == ("good", "good")
         raw = reader(layout).read(scan)
-        labels = raw.labels if layout == "real3d" else raw.mask
+        labels = raw.mask if LAYOUTS[layout].scene else raw.labels
         assert not labels.any()
 
 
@@ -122,6 +122,7 @@ def test_a_folder_of_ones_own_has_a_folder_of_good_ones(tmp_path, layout):
         ("mvtec3d", "part/train: no such folder"),
         ("eyecandies", "part/train/data: no such folder"),
         ("real3d", "part/train: no such folder"),
+        ("mulsen_ad", "part/Pointcloud/train: no such folder"),
         ("folder", "part/train/good: no such folder"),
     ],
 )

@@ -159,6 +159,7 @@ def test_a_caption_says_the_colours_the_prompts_the_rule_and_the_data() -> None:
     ):
         assert text.count(said) == 1
     assert "Generated" not in caption_of({**figure, "generated": []})
+    assert "Prompts" not in caption_of({**figure, "groups": [{**group, "learnt": None}]})
     rules = ("first", "median", "named")
     for rule, said in zip(rules, ("first defective", "median P-AUROC (the mean", "named in"), strict=True):
         assert said in caption_of({**figure, "groups": [{**group, "rule": {"pick": rule}}]})

@@ -17,10 +17,19 @@ def test_settings_of_a_config_entry():
     assert settings.loss_weights == {**rendering, "geometry": 1, "cross": 0}
 
 
-@pytest.mark.parametrize("key", ["smoothing_over", "rgb_map", "deep_precision", "dice", "global_3d", "cross_loss"])
+@pytest.mark.parametrize(
+    "key", ["smoothing_over", "rgb_map", "view_weights", "deep_precision", "dice", "global_3d", "cross_loss"]
+)
 def test_other_choices_are_refused(key):
     with pytest.raises(InputError, match=f"{key} is 'both', allowed are "):
         Settings.of({key: "both"})
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_is_a_share(share):
+    assert [Settings.of({"object_share": of}).object_share for of in (0, 0.2, 1)] == [0, 0.2, 1]
+    with pytest.raises(InputError, match=r"object_share is .*, allowed are numbers from 0 to 1"):
+        Settings.of({"object_share": share})
 
 
 def test_weights_are_the_systems_own_where_the_entry_has_none():

@@ -72,6 +72,29 @@ def test_a_system_of_one_branch_has_it_beside_the_photographs():
     assert score(*arguments[:-1], None)[2].keys() == {"global_3d", "maximum_3d"}
 
 
+@pytest.mark.parametrize("share", [0.01, 0.2, 1.0])
+@pytest.mark.parametrize("module", [pointad_plus, pointad])
+@pytest.mark.parametrize("over", ["pixels", "points"])
+def test_parts_of_the_mean_of_a_share(over, module, share):
+    arguments = given(6, module, rgb=photograph(7), object_share=share, smoothing_over=over, rgb_map="pixels")
+    arrays, objects, parts, _branches = score(*arguments)
+    branches = ["implicit", "explicit"] if module is pointad_plus else ["points"]
+    named = [f"{name}_3d" for name in branches] if len(branches) > 1 else []
+    in_m3d = ["global_m3d", "highest_m3d", *(f"{name}_m3d" for name in branches), "rgb_m3d"]
+    assert list(parts) == ["global_3d", "highest_3d", *named, *in_m3d]
+    for modality in ("3d", "m3d"):
+        both = 0.5 * parts[f"global_{modality}"] + 0.5 * parts[f"highest_{modality}"]
+        assert objects[f"object_{modality}"] == pytest.approx(both)
+        of_points = np.sort(arrays[f"map_{modality}"].ravel()[arguments[3]["grid"]].astype(float))
+        count = max(1, round(share * len(of_points)))
+        assert parts[f"highest_{modality}"] == pytest.approx(of_points[-count:].mean())
+    # What the branches say about the same points is their mean.
+    if named:
+        assert np.mean([parts[name] for name in named]) == pytest.approx(parts["highest_3d"], abs=1e-6)
+    of_branches = np.mean([parts[f"{name}_m3d"] for name in branches])
+    assert (of_branches + parts["rgb_m3d"]) / 2 == pytest.approx(parts["highest_m3d"], abs=1e-6)
+
+
 def system(one, two):
     parts = {"one": torch.from_numpy(one), "two": torch.from_numpy(two)}
     return SimpleNamespace(
@@ -96,6 +119,20 @@ def test_parts_of_a_cloud_without_a_grid(sigma):
     place = arrays["points_3d"].argmax()
     for name, smoothed in branches.items():
         assert parts[f"{name}_3d"] == pytest.approx(smoothed[place], abs=0.02 if sigma else 1e-6)
+
+
+def test_parts_of_a_share_of_a_cloud_without_a_grid():
+    rng = np.random.default_rng(4)
+    one, two = rng.random((2, 900)).astype(np.float32)
+    cloud = {"points": rng.uniform(size=(900, 3)).astype(np.float32), "nearest": np.arange(900)}
+    arguments = system(one, two), {}, None, cloud, SIZE, Settings(object_share=0.1), None
+    arrays, _, parts, branches = score(*arguments)
+    assert list(parts) == ["global_3d", "highest_3d", "one_3d", "two_3d"]
+    places = sorted(range(900), key=lambda place: arrays["points_3d"][place])[-90:]
+    assert parts["highest_3d"] == pytest.approx(np.mean([float(arrays["points_3d"][place]) for place in places]))
+    for name, smoothed in branches.items():
+        assert parts[f"{name}_3d"] == pytest.approx(np.mean([float(smoothed[place]) for place in places]))
+    assert (parts["one_3d"] + parts["two_3d"]) / 2 == pytest.approx(parts["highest_3d"], abs=1e-6)
 
 
 def test_scores_of_nothing_are_made_of_nothing():

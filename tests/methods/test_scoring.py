@@ -134,6 +134,49 @@ def test_an_unorganised_scan():
     assert objects["object_3d"] == pytest.approx(0.25 + scores.max())
 
 
+def mean_of_highest(scores, share):
+    """The mean of the highest scores one after the other, as many as the share says, at least one."""
+    left, taken = [float(score) for score in scores], []
+    while len(taken) < max(1, round(share * len(scores))):
+        taken.append(left.pop(left.index(max(left))))
+    return sum(taken) / len(taken)
+
+
+@pytest.mark.parametrize("share", [1e-6, 0.02, 0.1, 0.5, 1.0])
+def test_the_object_score_of_a_share_of_the_points(share):
+    grid, scores, rng = random_scan(8)
+    view, patches, g = (torch.from_numpy(part).float() for part in photograph(9))
+    of_rgb, _ = score_rgb((view, patches), g, TAU, SIZE)
+    settings = Settings(object_share=share, rgb_map="pixels")
+    given = system(scores, 0.3, max_of), {"rendering": g}, None, {"grid": grid}, SIZE, settings, (view, patches)
+    maps, objects = score(*given)
+    # Of the object's points: empty pixels have scores after the filter, and count in none.
+    of_points = {name: [image[pixel // SIZE, pixel % SIZE] for pixel in grid] for name, image in maps.items()}
+    assert objects["object_3d"] == pytest.approx(0.3 + mean_of_highest(of_points["map_3d"], share))
+    assert objects["object_m3d"] == pytest.approx(
+        0.5 * 0.3 + 0.5 * of_rgb + mean_of_highest(of_points["map_m3d"], share)
+    )
+    usual = score(*given[:5], Settings(rgb_map="pixels"), given[-1])
+    for name, image in usual[0].items():
+        np.testing.assert_array_equal(maps[name], image)
+    assert usual[1]["object_3d"] == pytest.approx(0.3 + maps["map_3d"].max())
+
+    positions = rng.normal(size=(80, 3))
+    cloud = {"points": positions, "nearest": rng.integers(0, 80, 200)}
+    spread = rng.random(80).astype(np.float32)
+    arrays, objects = score(system(spread, 0.25, max_of), {}, None, cloud, SIZE, Settings(object_share=share))
+    assert objects["object_3d"] == pytest.approx(0.25 + mean_of_highest(arrays["points_3d"], share))
+    # The order of the points plays no part.
+    order = rng.permutation(80)
+    turned = {"points": positions[order], "nearest": cloud["nearest"]}
+    unfiltered = Settings(object_share=share, smoothing_sigma=0)
+    same = [
+        score(system(*given, max_of), {}, None, of, SIZE, unfiltered)[1]["object_3d"]
+        for given, of in (((spread, 0.25), cloud), ((spread[order], 0.25), turned))
+    ]
+    assert same[0] == same[1]
+
+
 @pytest.mark.parametrize("with_rgb", [True, False])
 def test_a_scan_by_the_systems_own_functions(with_rgb):
     case = Case(7)

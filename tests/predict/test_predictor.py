@@ -68,6 +68,25 @@ def test_what_scores_depend_on_is_told_by_plain_values():
     assert settings[0] == settings[1] != settings[2]
 
 
+def test_scores_are_put_together_as_one_says():
+    torch.set_num_threads(1)
+    scan = read_scan_of(shapes.tube(3000, np.random.default_rng(1)))
+    settings = {"object_share": 0.05, "view_weights": "incidence"}
+    usual, other = Predictor.load(device="cpu"), Predictor.load(device="cpu", settings=settings)
+    one, two = usual(scan), other(scan)
+    assert one.score_parts.keys() - two.score_parts.keys() == {"maximum"}
+    assert two.score_parts.keys() - one.score_parts.keys() == {"highest"}
+    assert two.object == 0.5 * two.score_parts["global"] + 0.5 * two.score_parts["highest"]
+    count = round(0.05 * len(two.arrays["points_3d"]))
+    of_points = np.sort(two.arrays["points_3d"].astype(float))[-count:]
+    np.testing.assert_allclose(two.score_parts["highest"], of_points.mean(), atol=1e-6)
+    assert np.abs(one.scores - two.scores).max() > 1e-3
+    # A threshold tells the two apart, and the package's scores of reference scans are made as usual.
+    assert other.made["settings"] == {**usual.made["settings"], "scores": settings}
+    assert one.rank is not None
+    assert two.rank is None
+
+
 def test_many_points_are_thinned_by_voxels_and_all_have_scores(monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setitem(CLOUDS, "n_points", 1000)

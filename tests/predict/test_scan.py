@@ -97,7 +97,7 @@ def test_the_front_comes_to_where_the_views_have_it():
     [
         (np.ones((1, 3)), r"1 point, at least 30 are needed"),
         (np.random.default_rng(0).normal(size=(29, 3)), "29 points, at least 30"),
-        (np.full((500, 3), np.nan), "all 500 points are missing"),
+        (np.full((500, 3), np.nan), "the scan is empty; 500 of 500 points are missing"),
         (np.tile([[1.0, 2.0, 3.0]], (500, 1)), "all 500 points lie in one place"),
         (np.linspace(0, 1, 500)[:, None] * [[1.0, 2.0, 3.0]], "all 500 points lie on one line"),
     ],

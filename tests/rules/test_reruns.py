@@ -176,6 +176,8 @@ CHANGES: dict[str, Plan] = {
     "the learning rate of one method": config(0.002, "methods", "pointad", "learning_rate"),
     "`dice` of one method": config("pixels", "methods", "pointad", "dice"),
     "the `rgb_map` of one method's scores": config("pixels", "methods", "pointad_plus", "rgb_map"),
+    "the `object_share` of one method": config(0.1, "methods", "pointad_plus", "object_share"),
+    "the `view_weights` of one method": config("incidence", "methods", "pointad_plus", "view_weights"),
     "the smoothing of one method's scores": config(2, "methods", "pointad_plus", "smoothing_sigma"),
     "one more seed": config([111, 112], "seeds"),
     "one more category, cookie": config(None, "datasets", "mvtec3d", "categories", "cookie"),

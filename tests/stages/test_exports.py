@@ -255,6 +255,14 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(same_size, clouds_score
     assert "is there already; give a folder that is not, or delete it" in capsys.readouterr().err
 
 
+def test_scans_of_one_name_in_several_folders_stay_apart(tmp_path):
+    generate_category(tmp_path / "raw", "mulsen_ad", "nut", range(4), seed=2)
+    scored = Scored(tmp_path, "mulsen_ad", "nut", 336)
+    assert export_scores(scored.scores, scored.root, "mulsen_ad", "real3d", scored.out) == 4
+    written = {path.relative_to(scored.out).as_posix() for path in scored.out.rglob("*.txt")}
+    assert written == {f"nut/{name}.txt" for name in ("good/0", "good/1", "hole/0", "crack/0")}
+
+
 def test_scores_of_another_folder_are_refused(clouds_scored, tmp_path):
     generate_category(tmp_path / "raw", "real3d", "diamond", range(4), seed=5)
     (tmp_path / "raw/diamond/test").mkdir(exist_ok=True)

@@ -327,6 +327,14 @@ def test_a_mistake_is_named_in_one_line_by_the_row(ablation: dict[str, Any], tol
     assert "\n" not in str(error.value)
 
 
+def test_a_table_of_the_paper_is_one_ablations() -> None:
+    two = {name: {**rows(None), "published": 7} for name in ("first", "second")}
+    with pytest.raises(InputError, match=r"ablations\.second\.published is 7, as ablations\.first\.published is"):
+        checks.complete(config(ablations=two))
+    two["second"]["published"] = 8
+    checks.complete(config(ablations=two))
+
+
 @pytest.mark.parametrize("name", ["table1", "tables", "differences3", "overhead"])
 def test_an_ablation_is_not_named_as_another_table(name: str) -> None:
     with pytest.raises(InputError, match=f"ablations.{name} is the name of another table"):

@@ -296,6 +296,14 @@ def with_data(**values: Any) -> dict[str, Any]:
 
 VV_ALONE = {"model": "x", "random_seed": 1, "streams": ["vv"]}
 
+OWN_UNSUPERVISED = {
+    "toy": {
+        "module": str(REPOSITORY / "tests/systems/toy_system.py"),
+        "stream": None,
+        "unsupervised": True,
+        "trained": False,
+    }
+}
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     # The schema's.
     ({"methods": {"pointad": {"epochs": "many"}}}, "config: methods.pointad.epochs is 'many', expected integer >= 1"),
@@ -521,6 +529,32 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"methods": {"btf": {"epochs": 3}}},
         "methods.btf has the unknown key 'epochs'; known in a method of system 'btf'",
     ),
+    ({"methods": {"btf": {"object_share": 0.1}}}, "methods.btf has the unknown key 'object_share'"),
+    ({"methods": {"pointad": {"object_share": 1.5}}}, "methods.pointad.object_share is 1.5, expected number >= 0 and"),
+    (
+        {"methods": {"anomalyclip": {"object_share": 0.1}}},
+        "methods.anomalyclip.object_share is 0.1, but system 'anomalyclip' has an object score that is its global pr",
+    ),
+    (
+        {"systems": OWN_UNSUPERVISED, "methods": {"mine": {"system": "toy", "object_share": 0.1}}},
+        "methods.mine.object_share is 0.1, but system 'toy' has an object score of its own; leave it out",
+    ),
+    (
+        {"methods": {"pointad": {"view_weights": "median"}}},
+        "methods.pointad.view_weights is 'median', expected one of mean, incidence, coverage, sharpness",
+    ),
+    (
+        {"methods": {"cheraghian": {"view_weights": "coverage"}}},
+        "methods.cheraghian.view_weights is 'coverage', but system 'cheraghian' reads clouds alone, and no views",
+    ),
+    (
+        {"methods": {"anomalyclip": {"view_weights": "sharpness"}}},
+        "methods.anomalyclip.view_weights is 'sharpness', but system 'anomalyclip' reads a single view of each scan",
+    ),
+    (
+        {"methods": {"pointclip_v2": {"view_weights": "incidence"}}},
+        "methods.pointclip_v2.view_weights is 'incidence', but system 'pointclip_v2' does not read shaded views, who",
+    ),
     ({"methods": {"btf": {"coreset": 0}}}, "methods.btf.coreset is 0, expected number > 0 and <= 1"),
     ({"datasets": {"mvtec3d": {"split": "val"}}}, "datasets.mvtec3d.split is 'val', expected one of test, train"),
     ({"datasets": {"mvtec3d": {"split": "train"}}}, "mvtec3d.auxiliary names 'carrot', but a train split has no def"),
@@ -555,6 +589,22 @@ def test_mistakes_are_named(values: dict[str, Any], message: str) -> None:
         complete(merged(default(), values))
     assert message in str(caught.value)
     assert all(line.startswith("config: ") for line in str(caught.value).splitlines())
+
+
+def test_scores_are_put_together_otherwise_where_that_means_something() -> None:
+    methods = {
+        "cheraghian": {"object_share": 0.1},
+        "pointclip_v2": {"view_weights": "sharpness", "object_share": 1},
+        "clip_rendering": {"view_weights": "incidence"},
+        "pointad_plus": {"view_weights": "coverage"},
+    }
+    config = complete(merged(default(), {"methods": methods}))
+    for name, keys in methods.items():
+        assert {key: plan.scoring_options(config, name)[key] for key in keys} == keys
+        if name not in ("pointclip_v2", "clip_rendering"):
+            assert not keys.keys() & plan.training_options(config, name).keys()
+    usual = complete(default())
+    assert not any(plan.FURTHER.keys() & plan.scoring_options(usual, name).keys() for name in usual["methods"])
 
 
 def test_all_wrong_references_are_named_at_once() -> None:

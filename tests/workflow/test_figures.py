@@ -168,6 +168,10 @@ def test_targets_are_every_figures_files() -> None:
             "shows cookie of parts, which the prompts .* have seen",
         ),
         ({"scans": [{"dataset": "clouds"}]}, r"scans\[0\] has no prompts, and datasets.clouds no auxiliary class"),
+        (
+            {"scans": [{"dataset": "clouds"}], "base": "fixed", "rows": {"a": None, "b": {"base": "first"}}},
+            r"scans\[0\] has no prompts, and datasets.clouds no auxiliary class",
+        ),
         ({"prompts": {**PROMPTS, "source": "bits"}}, "figures.map.prompts.source is 'bits'"),
         (
             {"prompts": {**PROMPTS, "auxiliary": "bagel"}},
@@ -221,6 +225,16 @@ def test_what_cannot_be_drawn_is_refused_with_its_key(figure: dict[str, Any], me
     with pytest.raises(InputError, match=message) as caught:
         complete(small(**figure))
     assert str(caught.value).startswith("config: ")
+
+
+@pytest.mark.parametrize("shown", [{"methods": ["fixed"]}, {"base": "fixed", "rows": {"a": None}}])
+def test_a_figure_of_what_is_never_trained_needs_no_prompts(shown: dict[str, Any]) -> None:
+    config = complete(small(scans=[{"dataset": "clouds"}], **shown))
+    stores = figures.figure_stores(config, "map")
+    folder = "results/scores/fixed/none/none/0/clouds"
+    read = {store for store in stores if "/scores/" in store}
+    assert read == {f"{folder}/{category}.zarr.zip" for category in ("diamond", "shell")}
+    assert [group["learnt"] for group in figures.figure_options(config, "map")["groups"]] == [None]
 
 
 def test_more_views_than_a_page_has_room_for_are_refused() -> None:

@@ -88,8 +88,14 @@ def test_the_table_has_the_metrics_of_what_is_measured() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ["pointd"]}, r"overhead\.methods\[0\] is 'pointd', expected one of methods: "),
-        ({"dataset": "mvtec"}, r"overhead\.dataset is 'mvtec', expected one of datasets: mvtec3d, real3d"),
+        (
+            {"methods": ["pointd"]},
+            r"overhead\.methods\[0\] is 'pointd' \(did you mean 'pointad'\?\), expected one of methods: ",
+        ),
+        (
+            {"dataset": "mvtec"},
+            r"overhead\.dataset is 'mvtec' \(did you mean 'mvtec3d'\?\), expected one of datasets: mvtec3d, real3d",
+        ),
         ({"category": "pear"}, r"overhead\.category is 'pear', expected one of .*mvtec3d\.categories: bagel, carrot"),
         ({"category": "carrot"}, r"methods\[1\] is 'pointad_plus', none of whose prompts has not seen 'carrot'"),
         ({"scans": 0}, r"overhead\.scans is 0, expected integer >= 1"),

@@ -119,7 +119,7 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
     assert "masks" not in plan.render_options(config, "depth", "own", "bagel")
     learnt = {"dice": "pixels", "deep_precision": "half", "global_3d": "mixed_logit_mean"}
-    scored = {"rgb_map": "pixels", "smoothing_over": "points"}
+    scored = {"rgb_map": "pixels", "smoothing_over": "points", "object_share": 0.01, "view_weights": "coverage"}
     config = complete(small() | {"methods": {"usual": PLUS, "published": {**PLUS, **learnt, **scored}}})
     usual, published = (plan.training_options(config, name) for name in ("usual", "published"))
     assert published == usual | learnt
@@ -127,6 +127,18 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     usual, published = (plan.scoring_options(config, name) for name in ("usual", "published"))
     assert published == usual | scored | {"deep_precision": "half"}
     assert usual == {"temperature": 0.07, "smoothing_sigma": 4}
+
+
+def test_scores_that_weigh_views_by_angles_depend_on_the_code_of_angles(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(inputs, "fingerprint", lambda *names: asked.append(names) or "x")
+    weighed = {how: {**PLUS, "view_weights": how} for how in ("mean", "coverage", "incidence")}
+    config = complete(small() | {"methods": weighed})
+    for how in weighed:
+        inputs.code_of_scores(config, SimpleNamespace(method=how))
+        inputs.code_of_prompts(config, SimpleNamespace(method=how))
+    assert [names for names in asked if "rendering.incidence" in names] == [asked[4]]
+    assert asked[4][0] == "stages.scores"
 
 
 def test_completing_twice_changes_nothing() -> None:
@@ -284,6 +296,38 @@ def test_a_density_counts_where_it_takes_points() -> None:
     whole = plan.cloud_options(config, "parts")
     assert plan.cloud_options(config, "whole") == plan.cloud_options(config, "one") == whole
     assert plan.cloud_options(config, "thin") == {**whole, "density": 0.5}
+
+
+def test_layouts_of_point_clouds_have_the_same_defaults_but_for_a_unit() -> None:
+    categories = {"real3d": "diamond", "anomaly_shapenet": "ashtray0", "mulsen_ad": "nut"}
+    own = {
+        layout: {"layout": layout, "generated": {"scans": 10}, "categories": {category: None}}
+        for layout, category in categories.items()
+    }
+    config = complete(small(**own))
+    options = {layout: plan.cloud_options(config, layout) for layout in own}
+    assert options["anomaly_shapenet"].pop("unit") == 0.02
+    assert options["real3d"] == options["anomaly_shapenet"] == options["mulsen_ad"]
+    assert {config["datasets"][layout]["view_set"] for layout in own} == {"real3d"}
+    assert complete(small(own={**own["anomaly_shapenet"], "unit": "mm"}))["datasets"]["own"]["unit"] == "mm"
+
+
+def test_a_table_of_all_scans_is_written_by_one_shard_and_read_by_those_that_need_it() -> None:
+    own = {"layout": "mulsen_ad", "generated": {"scans": 20}, "categories": {"nut": None}, "shard_size": 4}
+    config = complete(small(own=own))
+    shards = raw_scans.list_raw(config, "own", "nut")
+    made = {shard: raw_scans.generated_by(config, "own", "nut", shard) for shard in shards}
+    assert len(shards) > 2
+    (first,) = (shard for shard, by in made.items() if by["tables"])
+    assert 0 in made[first]["numbers"]
+    assert made[first]["tables"] == {"n_scans": 20}
+    tables_of = {shard: {file for file in by["files"] if file.endswith(".csv")} for shard, by in made.items()}
+    assert [shard for shard, files in tables_of.items() if files] == [first]
+    for scans in shards.values():
+        for name, files in scans.items():
+            table = f"results/generated/own/nut/RGB/GT/{name.partition('/')[0]}/data.csv"
+            assert table in tables_of[first]
+            assert (table in files) == (not name.startswith("good/"))
 
 
 def test_shards_and_what_cannot_be_looked_at(tmp_path: Path) -> None:

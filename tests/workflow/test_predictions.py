@@ -117,6 +117,15 @@ def test_prompts_of_a_run_are_its_results(scans: Path) -> None:
     assert predictions.code(made, job()) != predictions.code(config(scans), job())
 
 
+def test_a_run_is_scored_as_its_method_says(scans: Path) -> None:
+    made = config(scans, run={"method": "pointad", "source": "mvtec3d", "auxiliary": "carrot"})
+    usual = predictions.options(made, job())
+    assert "settings" not in usual
+    settings = {"object_share": 0.02, "view_weights": "incidence"}
+    made["methods"]["pointad"] |= settings
+    assert predictions.options(made, job()) == {**usual, "settings": settings}
+
+
 def test_an_edit_in_a_reader_concerns_folders_of_any_kind(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(inputs, "fingerprint", lambda *names: asked.append(names) or "x")

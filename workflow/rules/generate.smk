@@ -20,6 +20,7 @@ for dataset in unsupervised.generated_sets(config):
                     mem_mb=grows(2000),
                     runtime=grows(10 + raw_scans.count_scans(config, dataset, category, shard) / 10),
                 params:
+                    **raw_scans.generated_by(config, dataset, category, shard)["tables"],
                     dataset=variants.original_of(config, dataset),
                     layout=DATASETS[dataset]["layout"],
                     category=category,

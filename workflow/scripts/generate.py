@@ -18,4 +18,5 @@ with jobs.logged(snakemake.log[0]):
         seed=snakemake.params.seed,
         shard=snakemake.params.shard,
         split=snakemake.params.split,
+        count=snakemake.params.get("n_scans"),
     )

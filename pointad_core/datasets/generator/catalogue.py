@@ -24,6 +24,10 @@ FOLDERS = {
     ("eyecandies", TRAIN): ("train/",),
     ("real3d", TEST): ("test/", "gt/"),
     ("real3d", TRAIN): ("train/",),
+    ("anomaly_shapenet", TEST): ("test/", "GT/"),
+    ("anomaly_shapenet", TRAIN): ("train/",),
+    ("mulsen_ad", TEST): ("Pointcloud/test/", "Pointcloud/GT/"),
+    ("mulsen_ad", TRAIN): ("Pointcloud/train/",),
 }
 """Folders of a category in which the scans of a split lie."""
 
@@ -31,8 +35,23 @@ CATEGORIES = {
     "mvtec3d": ("bagel", "cable_gland", "carrot", "cookie"),
     "eyecandies": ("ChocolateCookie", "Confetto", "LicoriceSandwich", "PeppermintCandy"),
     "real3d": ("diamond", "shell", "starfish", "toffees"),
+    "anomaly_shapenet": ("ashtray0", "helmet0"),
+    "mulsen_ad": ("capsule", "nut"),
 }
 """Categories that the generator can make, by layout."""
+
+WORDS = {
+    # What bulges and what sinks in, and the suffix of scans that were cut.
+    "real3d": {GOOD: GOOD, "bump": "bulge", "contamination": "bulge", "cut": "sink_cut"}
+    | dict.fromkeys(("dent", "hole", "crack"), "sink"),
+    "anomaly_shapenet": {GOOD: "positive", "dent": "concavity", "hole": "hole", "crack": "crack", "cut": "scratch"}
+    | dict.fromkeys(("bump", "contamination"), "bulge"),
+    "mulsen_ad": {
+        **{GOOD: GOOD, "dent": "squeeze", "bump": "substandard", "hole": "hole", "crack": "crack", "cut": "scratch"},
+        **{"contamination": "foreign_body", "stain": "color"},
+    },
+}
+"""What the published names call the generator's kinds; in a layout that calls a kind nothing, it does not occur."""
 
 
 def generated_defects(layout: str, category: str, scans: int, split: str = TEST) -> list[str]:
@@ -40,7 +59,7 @@ def generated_defects(layout: str, category: str, scans: int, split: str = TEST)
     that more scans only append."""
     if layout not in CATEGORIES:
         raise InputError(f"layout {layout!r} is unknown to the generator; known are {', '.join(CATEGORIES)}")
-    categories, kinds = CATEGORIES[layout], KINDS[:-1] if layout == "real3d" else KINDS
+    categories, kinds = CATEGORIES[layout], [kind for kind in KINDS if kind in WORDS.get(layout, KINDS)]
     if category not in categories:
         raise InputError(f"category {category!r} cannot be generated in layout {layout}, only {', '.join(categories)}")
     if split == TRAIN:
@@ -58,6 +77,7 @@ def generated_scans(layout: str, category: str, scans: int, split: str = TEST) -
         return dict(_good_scan(layout, category, index) for index in range(len(good)))
     numbers: defaultdict[str, count[int]] = defaultdict(count)
     for index, defect in enumerate(generated_defects(layout, category, scans)):
+        word = WORDS.get(layout, {}).get(defect, defect)
         if layout == "mvtec3d":
             folder, number = f"{category}/test/{defect}", f"{next(numbers[defect]):03d}"
             ends = {"xyz": "tiff", "rgb": "png", "gt": "png"}
@@ -65,13 +85,25 @@ def generated_scans(layout: str, category: str, scans: int, split: str = TEST) -
         elif layout == "eyecandies":
             sample = f"{index:02d}"
             files[sample] = {item: f"{category}/test_public/data/{sample}_{item}" for item in EYECANDIES_ITEMS}
+        elif layout == "mulsen_ad":
+            scan = f"{word}/{next(numbers[word])}"
+            files[scan] = {"stl": f"{category}/Pointcloud/test/{scan}.stl"}
+            if defect not in (GOOD, "stain"):
+                files[scan]["gt"] = f"{category}/Pointcloud/GT/{scan}.txt"
+            if defect != GOOD:
+                files[scan]["table"] = table_of(category, word)
         else:
-            # The published names know what bulges and what sinks in, and the suffix of scans that were cut.
-            words = {GOOD: GOOD, "bump": "bulge", "contamination": "bulge", "cut": "sink_cut"}
-            stem = f"{index:03d}_{words.get(defect, 'sink')}"
-            gt = {} if defect == GOOD else {"gt": f"{category}/gt/{stem}.txt"}
-            files["/".join(parse_real3d(stem))] = {"pcd": f"{category}/test/{stem}.pcd", **gt}
+            stem, gt = f"{index:03d}_{word}", "gt"
+            if layout == "anomaly_shapenet":
+                stem, gt = f"{category}_{word}{next(numbers[word])}", "GT"
+            label = {} if defect == GOOD else {"gt": f"{category}/{gt}/{stem}.txt"}
+            files["/".join(parse_real3d(stem, category))] = {"pcd": f"{category}/test/{stem}.pcd", **label}
     return files
+
+
+def table_of(category: str, folder: str) -> str:
+    """MulSen-AD's table of the objects in a folder of its test split."""
+    return f"{category}/RGB/GT/{folder}/data.csv"
 
 
 def _good_scan(layout: str, category: str, index: int) -> tuple[str, dict[str, str]]:
@@ -83,6 +115,10 @@ def _good_scan(layout: str, category: str, index: int) -> tuple[str, dict[str, s
     if layout == "eyecandies":
         unmarked = [item for item in EYECANDIES_ITEMS if "mask" not in item and item != "metadata.yaml"]
         return number, {item: f"{category}/train/data/{number}_{item}" for item in unmarked}
+    if layout == "mulsen_ad":
+        return f"good/{index}", {"stl": f"{category}/Pointcloud/train/{index}.stl"}
+    if layout == "anomaly_shapenet":
+        return f"good/{category}_template{index}", {"pcd": f"{category}/train/{category}_template{index}.pcd"}
     return f"good/{number}_template", {"pcd": f"{category}/train/{number}_template.pcd"}
 
 
@@ -92,11 +128,9 @@ def generated_files(layout: str, category: str, scans: int, shard: str = WHOLE, 
     What belongs to no scan comes with the first one of the test split; so does a prototype, the first of `train`.
     """
     by_scan = generated_scans(layout, category, scans, split)
-    files = [path for name, roles in by_scan.items() if holds(shard, name) for path in roles.values()]
-    extra = generated_extra(layout, category).values()
-    if split == TRAIN:
-        return sorted(path for path in files if path not in extra)
-    return sorted([*files, *(extra if holds(shard, next(iter(by_scan))) else ())])
+    extra = set(generated_extra(layout, category, scans if split == TEST else 0).values())
+    files = {path for name, roles in by_scan.items() if holds(shard, name) for path in roles.values()} - extra
+    return sorted(files | (extra if split == TEST and holds(shard, next(iter(by_scan))) else set()))
 
 
 def generated_name(layout: str, file: str, split: str = TEST) -> str | None:
@@ -108,14 +142,21 @@ def generated_name(layout: str, file: str, split: str = TEST) -> str | None:
         return None
     if layout == "eyecandies":
         return name.partition("_")[0]
+    if layout == "mulsen_ad":
+        return f"good/{stem}" if split == TRAIN else f"{folder.rpartition('/')[2]}/{stem}"
     if layout == "mvtec3d":
         kind = folder.partition("/")[2].partition("/")[0]
         return f"{kind}/{stem}" if kind else None
-    return f"good/{stem}" if split == TRAIN else "/".join(parse_real3d(stem))
+    # In Anomaly-ShapeNet the category's name stands before the last word.
+    category = stem.rpartition("_")[0] if layout == "anomaly_shapenet" else None
+    return f"good/{stem}" if split == TRAIN else "/".join(parse_real3d(stem, category))
 
 
-def generated_extra(layout: str, category: str) -> dict[str, str]:
-    """Files of a generated category that belong to no scan, by role; no stage reads them."""
+def generated_extra(layout: str, category: str, scans: int) -> dict[str, str]:
+    """Files of a generated category that belong to no single one of its test scans, by role."""
+    if layout == "mulsen_ad":
+        words = {WORDS[layout][defect] for defect in generated_defects(layout, category, scans)}
+        return {word: table_of(category, word) for word in sorted(words)}
     if layout == "mvtec3d":
         return {"calibration": f"{category}/calibration/camera_parameters.json"}
     return {"template": f"{category}/train/000_template.pcd"} if layout == "real3d" else {}

@@ -4,13 +4,33 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pointad_core.datasets.generator.shapes import CELL, EXTENT, Array, Random, Shape, axes, turn, waves, window_of
+from pointad_core.datasets.generator.shapes import (
+    CELL,
+    EXTENT,
+    Array,
+    Random,
+    Shape,
+    axes,
+    make_shape,
+    turn,
+    waves,
+    window_of,
+)
+from pointad_core.datasets.scans import GOOD
 
 DefectPart = tuple[Array, Array, tuple[float, float, float], Array]
 """Distance [h,w] (below 1 in the defect), change of height [h,w], colour laid over, and its opacity [h,w]."""
 
 Defect = Callable[[Array, Array, float, Random], DefectPart]
 """Takes coordinates [h,w] turned about the place, the radius of a disc of the defect's area and a generator."""
+
+
+def make_scanned(category: str, defect: str, toward: Array, rng: Random) -> Shape:
+    """A shape of a category, good or with a defect of a kind that the viewer in direction `toward` [3] sees."""
+    shape = make_shape(category, rng)
+    if defect != GOOD:
+        add_defect(shape, defect, toward, rng)
+    return shape
 
 
 def add_defect(shape: Shape, kind: str, toward: Array, rng: Random) -> None:

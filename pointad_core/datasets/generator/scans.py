@@ -1,28 +1,33 @@
-"""Generator of small data sets in exactly the three published layouts, so that the workflow runs without downloads.
+"""Generator of small data sets in the published layouts, so that the workflow runs without downloads.
 
 The scans go through the same readers as real data. Each has a seed of its own, made of the data set's seed, its
 category and its index: more scans append, and the same seed gives the same bytes.
 """
 
-import io
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
-from PIL import Image
 
 from pointad_core.datasets.generator import catalogue
-from pointad_core.datasets.generator.camera import Camera, Picture, cell_index, sample_surface, take_picture
-from pointad_core.datasets.generator.defects import add_defect
-from pointad_core.datasets.generator.shapes import Random, Shape, make_shape
+from pointad_core.datasets.generator.camera import Camera, Picture, cell_index, take_picture
+from pointad_core.datasets.generator.defects import make_scanned
+from pointad_core.datasets.generator.files import as_file, png, write
+from pointad_core.datasets.generator.point_clouds import (
+    anomaly_shapenet_scan,
+    mulsen_ad_scan,
+    mulsen_ad_table,
+    real3d_prototype,
+    real3d_scan,
+    real3d_template,
+)
+from pointad_core.datasets.generator.shapes import Random, Shape
 from pointad_core.datasets.scans import GOOD, TEST, TRAIN
 from pointad_core.storage import jobs
-from pointad_core.storage.files import replacing
 from pointad_core.storage.shards import WHOLE, holds
 
 
@@ -34,25 +39,31 @@ def generate_category(
     seed: int,
     shard: str = WHOLE,
     split: str = TEST,
+    count: int | None = None,
 ) -> None:
     """Write the raw files of a category (`catalogue.generated_files`) under the data set's folder `root`.
 
-    layout: "mvtec3d", "eyecandies" or "real3d"; scans: numbers of the scans, from 0 on, every second one defective, or
-    none of the split `train`; those of a shard, or all. Other scans of the split and shard, which an earlier run with
-    more scans has left, are deleted: a reader takes every scan that is there. Raises InputError for a category or
-    layout that cannot be generated. A file that exists under its name is whole.
+    layout: one of `catalogue.CATEGORIES`; scans: numbers of the scans, from 0 on, every second one defective, or none
+    of the split `train`; those of a shard, or all; count: scans of the whole split, which a shard with the first one
+    must be told where a layout has tables of them. Other scans of the split and shard, which an earlier run with more
+    scans has left, are deleted: a reader takes every scan that is there. Raises InputError for a category or layout
+    that cannot be generated. A file that exists under its name is whole.
     """
     root = Path(root)
-    defects = catalogue.generated_defects(layout, category, max(scans) + 1, split)
-    files = list(catalogue.generated_scans(layout, category, max(scans) + 1, split).values())
+    count = max(scans) + 1 if count is None else count
+    defects = catalogue.generated_defects(layout, category, count, split)
+    files = list(catalogue.generated_scans(layout, category, count, split).values())
     written = {root / path for index in scans for path in files[index].values()}
     for found in (root / category).rglob("*"):
         name = catalogue.generated_name(layout, found.relative_to(root / category).as_posix(), split)
         if name is not None and holds(shard, name) and found not in written and found.is_file():
             found.unlink()
-    extra = catalogue.generated_extra(layout, category)
-    for role, path in extra.items() if 0 in scans and split == TEST else ():
-        write(root / path, EXTRA[role](category, scan_random(seed, category, 0, role)))
+    extra = catalogue.generated_extra(layout, category, count)
+    if 0 in scans and split == TEST:
+        for found in set(root.glob(catalogue.table_of(category, "*"))) - {root / path for path in extra.values()}:
+            found.unlink()
+        for role, path in extra.items():
+            write(root / path, make_extra(layout, category, role, seed, defects))
     make = real3d_prototype if (layout, split) == ("real3d", TRAIN) else SCANS[layout]
     use = "scan" if split == TEST else split
     for index in jobs.progress(scans, f"generate {category}"):
@@ -62,34 +73,17 @@ def generate_category(
             write(root / path, contents[role])
 
 
+def make_extra(layout: str, category: str, role: str, seed: int, defects: Sequence[str]) -> bytes:
+    """Content of a file of `catalogue.generated_extra`, of a test split with these defects."""
+    if layout == "mulsen_ad":
+        kinds = [kind for kind in defects if catalogue.WORDS[layout][kind] == role]
+        return mulsen_ad_table(len(kinds), kinds[0] != GOOD, kinds[0] not in (GOOD, "stain"))
+    return EXTRA[role](category, scan_random(seed, category, 0, role))
+
+
 def scan_random(seed: int, category: str, index: int, use: str) -> Random:
     """Generator of one scan, independent of every other one's."""
     return np.random.default_rng([seed, zlib.crc32(category.encode()), index, zlib.crc32(use.encode())])
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_bytes(content)
-
-
-def make_scanned(category: str, defect: str, toward: np.ndarray, rng: Random) -> Shape:
-    shape = make_shape(category, rng)
-    if defect != GOOD:
-        add_defect(shape, defect, toward, rng)
-    return shape
-
-
-def as_file(save: Callable[..., Any], *args: Any, **options: Any) -> bytes:
-    """What a library writes that takes a file first."""
-    buffer = io.BytesIO()
-    save(buffer, *args, **options)
-    return buffer.getvalue()
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """Pixels u1[H,W], u1[H,W,3] or u2[H,W] as a PNG file."""
-    return as_file(Image.fromarray(pixels).save, "png", compress_level=1)
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
@@ -207,55 +201,11 @@ def eyecandies_scan(category: str, defect: str, rng: Random) -> dict[str, bytes]
     return files
 
 
-# Real3D-AD -----------------------------------------------------------------------------------------------------------
-
-REAL3D_UNIT = 15.0
-"""Millimetres that the unit of a shape stands for."""
-
-
-def real3d_scan(category: str, defect: str, rng: Random) -> dict[str, bytes]:
-    """Files pcd and, for a defect, gt of a scan from one side, the scanner looking along z."""
-    shape = make_scanned(category, defect, np.array([0.0, 0.0, 1.0]), rng)
-    points, labels = sample_surface(shape, int(rng.integers(22_000, 30_000)), rng)
-    points += 0.0008 * rng.standard_normal(points.shape)
-    points = (points @ small_turn(rng).T * REAL3D_UNIT).astype(np.float32)
-    return {"pcd": pcd(points), "gt": as_file(np.savetxt, np.c_[points, labels], "%.6f %.6f %.6f %d")}
-
-
-def small_turn(rng: Random) -> np.ndarray:
-    """A rotation f8[3,3] by up to eight degrees about x and y."""
-    (cos_a, cos_b), (sin_a, sin_b) = (function(np.radians(rng.uniform(-8, 8, 2))) for function in (np.cos, np.sin))
-    about_x = np.array([[1, 0, 0], [0, cos_a, -sin_a], [0, sin_a, cos_a]])
-    about_y = np.array([[cos_b, 0, sin_b], [0, 1, 0], [-sin_b, 0, cos_b]])
-    return about_x @ about_y
-
-
-def pcd(points: np.ndarray) -> bytes:
-    """Points f4[n,3] as a binary pcd file."""
-    header = (
-        "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\n"
-        f"WIDTH {len(points)}\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS {len(points)}\nDATA binary\n"
-    )
-    return header.encode() + points.astype("<f4").tobytes()
-
-
-def real3d_template(category: str, rng: Random) -> bytes:
-    """A prototype without defect, closed by its flat underside."""
-    shape = make_shape(category, rng)
-    top, _ = sample_surface(shape, 5000, rng)
-    bottom, _ = sample_surface(shape, 3000, rng)
-    return pcd((np.concatenate([top, bottom * (1, 1, 0)]) * REAL3D_UNIT).astype(np.float32))
-
-
-def real3d_prototype(category: str, defect: str, rng: Random) -> dict[str, bytes]:
-    """File pcd of a good object as the scanner sees it from all sides: both of its scans, put together."""
-    shape = make_scanned(category, defect, np.array([0.0, 0.0, 1.0]), rng)
-    top, _ = sample_surface(shape, 26_000, rng)
-    bottom, _ = sample_surface(shape, 22_000, rng)
-    points = np.concatenate([top, bottom * (1, 1, 0)])
-    points += 0.0008 * rng.standard_normal(points.shape)
-    return {"pcd": pcd((points @ small_turn(rng).T * REAL3D_UNIT).astype(np.float32))}
-
-
-SCANS = {"mvtec3d": mvtec3d_scan, "eyecandies": eyecandies_scan, "real3d": real3d_scan}
+SCANS = {
+    "mvtec3d": mvtec3d_scan,
+    "eyecandies": eyecandies_scan,
+    "real3d": real3d_scan,
+    "anomaly_shapenet": anomaly_shapenet_scan,
+    "mulsen_ad": mulsen_ad_scan,
+}
 EXTRA = {"calibration": mvtec3d_calibration, "template": real3d_template}

@@ -304,8 +304,61 @@ def toffees(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
     return np.where(t < 1, height, 0), paint((x, (0.7, 0.7, 0.7)))
 
 
+def ashtray(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
+    """A round dish with a thick wall, notches in its rim and rings on its floor."""
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    t = (radius - 0.74) / (0.17 + 0.008 * np.cos(24 * angle))
+    count, first = int(rng.integers(3, 5)), rng.uniform(0, 6)
+    notches = [groove(wrap(angle - first - 2 * np.pi * step / count) * 0.74, 0.06) for step in range(count)]
+    rings = np.cos(radius * 2 * np.pi / 0.13 + rng.uniform(0, 6))
+    floor = 0.14 + 0.012 * rings
+    wall = 0.16 + 0.3 * dome(t**6) * (1 - 0.5 * np.max(notches, axis=0))
+    height = np.where(radius < 0.57, floor, np.where(np.abs(t) < 1, wall, 0))
+    return height, paint((x, (0.6, 0.62, 0.64)), (0.5 * (radius < 0.57), (0.5, 0.5, 0.52)))
+
+
+def helmet(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
+    """A long dome with a crest, slots beside it and a brim."""
+    square = (x / 0.86) ** 2 + (y / rng.uniform(0.66, 0.72)) ** 2
+    vault = dome(square)
+    crest = groove(y, 0.05) * vault
+    place = rng.uniform(0.26, 0.3)
+    slots = groove(np.abs(y) - place, 0.03) * (np.abs(np.cos(4.5 * x + rng.uniform(0, 6))) > 0.5) * (square < 0.6)
+    height = np.where(square < 1, 0.1 + 0.6 * vault + 0.05 * crest - 0.05 * slots, 0)
+    brim = np.where(square < 1.3, 0.08 + 0.02 * np.cos(16 * np.arctan2(y, x)), 0)
+    return np.maximum(height, brim), paint((x, (0.7, 0.7, 0.7)), (slots, (0.3, 0.3, 0.3)))
+
+
+def capsule(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
+    """A lying capsule of two halves, one pushed over the other, with a ring where they lock and an imprint."""
+    edge = rng.uniform(-0.08, 0.08)
+    radius = np.where(x < edge, 0.42, 0.39)
+    t = np.hypot(np.maximum(np.abs(x) - 0.5, 0), y) / radius
+    ring = groove(x - edge - 0.12, 0.025) + groove(x - edge + 0.3, 0.02)
+    imprint = groove(np.abs(y) - 0.1, 0.015) * (np.abs(x - 0.42) < 0.16)
+    height = radius * (1 + dome(t * t)) - 0.03 * ring - 0.015 * imprint
+    base = rng.choice([(0.8, 0.2, 0.18), (0.2, 0.45, 0.75), (0.85, 0.6, 0.15)])
+    return np.where(t < 1, height, 0), paint((x, (0.92, 0.91, 0.88)), (1.0 * (x < edge), base), (imprint, 0.5 * base))
+
+
+def nut(x: Array, y: Array, rng: Random) -> tuple[Array, Array]:
+    """A hexagon nut with a chamfer, marks on its face and the first turns of its thread."""
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    across = np.max([x * np.cos(side) + y * np.sin(side) for side in np.arange(6) * np.pi / 3], axis=0)
+    turns = 0.025 * np.cos(radius * 2 * np.pi / 0.06 - angle) * ((radius > 0.4) & (radius < 0.52))
+    marks = groove(radius - 0.66, 0.02) * (np.cos(3 * angle + rng.uniform(0, 6)) > 0.2)
+    height = np.minimum(0.5, 0.5 - 0.6 * (radius - rng.uniform(0.76, 0.79)))
+    height = np.minimum(height, 0.5 - 0.9 * (0.5 - radius)) + turns + 0.02 * marks
+    return np.where((across < 0.8) & (radius > 0.38), height, 0), paint(
+        (x, (0.62, 0.62, 0.64)), (0.3 * marks, (0.4, 0.4, 0.42))
+    )
+
+
 SHAPES: dict[str, Form] = {
     **{form.__name__: form for form in (bagel, cable_gland, carrot, cookie, diamond, shell, starfish, toffees)},
+    **{form.__name__: form for form in (capsule, nut)},
+    "ashtray0": ashtray,
+    "helmet0": helmet,
     "ChocolateCookie": chocolate_cookie,
     "Confetto": confetto,
     "LicoriceSandwich": licorice_sandwich,
