@@ -180,7 +180,8 @@ def test_rows_where_no_point_is(tmp_path):
     path = tmp_path / "nut/Pointcloud/GT/hole/0.txt"
     off = chosen + np.float32([0, 0, 100])
     # A row within a face is at its nearest corner.
-    write(path, listed(np.concatenate([chosen + np.float32(0.1), chosen, off[:1]])))
+    stray = np.array([[-9, -9, 400]])
+    write(path, listed(np.concatenate([chosen + np.float32(0.1), chosen, stray])))
     (scan,) = find(tmp_path).values()
     raw = module.read(scan)
     assert raw.labels.sum() == len(chosen)
