@@ -32,7 +32,9 @@ CATEGORIES = {"mvtec3d": "carrot", "eyecandies": "Confetto", "real3d": "shell"}
 class Chain:
     """The stages run on two generated scans, a good and a defective one, for one system."""
 
-    def __init__(self, folder: Path, layout: str, system: str, renderer: str = "splat") -> None:
+    def __init__(
+        self, folder: Path, layout: str, system: str, renderer: str = "splat", defect_features: int = 0
+    ) -> None:
         self.folder, self.layout, self.category = folder, layout, CATEGORIES[layout]
         self.entry = SYSTEMS[system]
         generate_category(folder / "raw", layout, self.category, [0, 1], seed=3)
@@ -69,13 +71,22 @@ class Chain:
             make_aggregation(**inputs, output=at["aggregation"], options=aggregation, provenance=made)
         inputs = {stage: at[stage] for stage in stages}
         learning = {"epochs": 1, "deep_blocks": 2} if self.entry.stream else {"epochs": 1}
+        scoring = {"defect_features": defect_features} if defect_features else {}
         self.prompts = folder / "prompts.safetensors"
         display = "sweet carrot" if self.entry.class_names else None
         make_prompts(
-            plain(self.entry), inputs, self.prompts, folder / "p.csv", learning, MODEL, display, 111, {"code": "abc"}
+            plain(self.entry),
+            inputs,
+            self.prompts,
+            folder / "p.csv",
+            learning | scoring,
+            MODEL,
+            display,
+            111,
+            {"code": "abc"},
         )
         category = {"name": self.category, "display": "other name", **inputs}
-        make_scores(plain(self.entry), self.prompts, [category], folder / "scores.zarr.zip", {}, MODEL, {})
+        make_scores(plain(self.entry), self.prompts, [category], folder / "scores.zarr.zip", scoring, MODEL, {})
 
     def scans(self):
         """Each raw scan as arrays, and what the scores stage kept of it."""
@@ -102,6 +113,7 @@ CASES = [
     ("eyecandies", "anomalyclip", "depth"),
     ("real3d", "pointclip_v2_a", "realistic"),
     ("real3d", "cheraghian", "splat"),
+    ("real3d", "pointad_plus", "splat_depth", 12),
 ]
 
 

@@ -74,6 +74,7 @@ number can hold."""
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
+    *("defect_features", "prototypes"),
     *("deep_length", "deep_blocks", "published", "side", "patch_points", "width", "training_patches"),
     *("groups", "group_points", "count", "repeats", "warm_up"),
 }
@@ -157,7 +158,7 @@ def _check_prompts(name: str, method: Mapping[str, Any], features: Mapping[str, 
         return
     text = description["text_cfg"]
     key, length, most = f"config: methods.{name}", method["context_length"], text.get("context_length", 77)
-    if length > most - 3:
+    if length > most - 3 - bool(method["defect_features"]):
         yield f"{key}.context_length is {length}, but the text tower of {features['model']!r} takes {most} tokens"
     if method["deep_length"] > length:
         yield f"{key}.deep_length is {method['deep_length']}, it can be at most context_length ({length})"

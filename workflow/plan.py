@@ -130,8 +130,9 @@ FURTHER = {"object_share": 0, "view_weights": "mean"}
 
 
 def training_options(config: Config, method: str) -> dict[str, Any]:
-    own = unusual(config["methods"][method], dice="points", deep_precision="single")
-    return pick(config["methods"][method], *LEARNING) | own | files_of(config, method, "word_vectors", "pointnet")
+    entry = config["methods"][method]
+    own = unusual(entry, dice="points", deep_precision="single", defect_features=0, prototypes=32)
+    return pick(entry, *LEARNING) | own | files_of(config, method, "word_vectors", "pointnet")
 
 
 def scoring_modules(config: Config, method: str) -> list[str]:
@@ -142,7 +143,8 @@ def scoring_modules(config: Config, method: str) -> list[str]:
 
 def scoring_options(config: Config, method: str) -> dict[str, Any]:
     entry = config["methods"][method]
-    own = unusual(entry, smoothing_over="pixels", rgb_map="points", deep_precision="single", **FURTHER)
+    usual = {"smoothing_over": "pixels", "rgb_map": "points", "deep_precision": "single", "defect_features": 0}
+    own = unusual(entry, **usual, **FURTHER)
     return pick(entry, "temperature", "smoothing_sigma") | own | files_of(config, method, "word_vectors")
 
 

@@ -41,6 +41,8 @@ class Settings:
     global_3d: Literal["probability_mean", "logit_mean", "mixed_logit_mean"] = "probability_mean"
     cross_loss: Literal["softmax", "ratio"] = "softmax"
     cross_temperature: float = 0.07
+    defect_features: int = 0  # patches farthest from what is normal that make a token of the abnormal prompts; 0: none
+    prototypes: int = 32  # clusters of the good scans' patches, which say what is normal
     word_vectors: str | None = None  # file in word2vec's text format, for systems that read one; None for CLIP's own
     pointnet: str | None = None  # file with a PointNet's weights, for systems that have one; None to train it
     loss_weights: Mapping[str, float] = field(default_factory=dict)  # of the system's terms; at 0 one is not computed
@@ -76,8 +78,15 @@ whatever its module says.
 """
 Terms = dict[str, "Callable[[], torch.Tensor]"]
 """A loss's terms by name; what has no weight is not called."""
-Restore = Callable[[str], State]
+OfScan = Callable[[Any], State]
+"""The state for a scan, by its sample: of prompts that take in what they are to score."""
+Restore = Callable[[str], State | OfScan]
 """The state for a category's display name."""
+
+
+def state_for(state: State | OfScan, sample: Any) -> State:
+    """The state that a scan is scored with, whether it is the same for all of its category or its own."""
+    return state(sample) if callable(state) else state
 
 
 class Scoring(Protocol):
@@ -128,9 +137,12 @@ class Learner(Protocol):
     def parameters(self) -> list[torch.Tensor]:
         """What the optimiser changes; an epoch's losses reach each of them at least once."""
 
-    def state(self) -> State:
-        """What the losses and scores take, differentiable; computed once a step of training. Losses see copies that are
-        leaves; their gradients run through what needs a gradient here."""
+    def state(self) -> State | OfScan:
+        """What the losses and scores take, differentiable; computed once a step of training, a scan's own once for each
+        scan. Losses see copies that are leaves; their gradients run through what needs a gradient here.
+
+        One that also looks at good scans before its first step offers `begin(good)`: their samples, on the device,
+        loaded one after the other as they are asked for."""
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What a prompts file keeps, on the CPU."""

@@ -1,6 +1,6 @@
 """Learnable prompts, and what every system with prompts shares (Sec. 3.5)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,7 +9,9 @@ import torch
 from pointad_core.clip.loading import load_model
 from pointad_core.clip.tower import Clip
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import Restore, Settings, State
+from pointad_core.methods.defect_tokens import DefectToken
+from pointad_core.methods.interface import OfScan, Restore, Settings, State
+from pointad_core.methods.segmentation import Sample
 
 Templates = Callable[[str], Mapping[str, tuple[str, str]]]
 """Each layer's normal and abnormal text for a category's display name: of a trained system what follows its learnable
@@ -32,10 +34,11 @@ class PromptLearner:
             raise InputError(f"deep_length is {deep.shape[1]}, it can be at most context_length ({length})")
         tokens = clip.tokenize(texts)
         ends = clip.end_positions(tokens) + length
-        if int(ends.max()) >= clip.context_length:
+        last, further = int(ends.max()), " and a defect token" if settings.defect_features else ""
+        if last + bool(further) >= clip.context_length:
             raise InputError(
                 f"context_length is {length}, but the text tower of {clip.name!r} takes {clip.context_length} tokens, "
-                f"{int(ends.max()) - length + 1} of them taken by {texts[1]!r}"
+                f"{last - length + 1 + bool(further)} of them taken by {texts[1]!r}{further}"
             )
         self.texts, self.context, self.deep = texts, context, deep
         self._clip, self._ends, self._half = clip, ends, settings.deep_precision == "half"
@@ -61,33 +64,59 @@ class PromptLearner:
             raise InputError(f"the prompts' tokens have {told}")
         return cls(clip, texts, torch.stack([normal, abnormal]), deep, settings)
 
-    def embeddings(self) -> torch.Tensor:
-        """Text embeddings float32 [2, d], L2-normalised, differentiable; 0 = normal, 1 = abnormal."""
-        start, rest = self._text[:, :1], self._text[:, 1:]
+    def embeddings(self, token: torch.Tensor | None = None) -> torch.Tensor:
+        """Text embeddings float32 [2, d], L2-normalised, differentiable; 0 = normal, 1 = abnormal.
+
+        token: float32 [dt], to stand between the context and the text of the abnormal prompt alone.
+        """
+        start, rest, ends = self._text[:, :1], self._text[:, 1:], self._ends
+        if token is not None:
+            # What falls off at the end is padding; the constructor has seen to it.
+            rest = torch.stack([rest[0], torch.cat([token[None], rest[1, :-1]])])
+            ends = ends + torch.tensor([0, 1], device=ends.device)
         # Half precision and back, as the published implementation hands them in, gradients included.
         deep = self.deep.half().float() if self._half else self.deep
-        return self._clip.encode_prompts(torch.cat([start, self.context, rest], dim=1), self._ends, deep)
+        return self._clip.encode_prompts(torch.cat([start, self.context, rest], dim=1), ends, deep)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prompts:
     """A system's learnable prompts, a pair for each of its layers (an `interface.Learner`)."""
 
     pairs: Mapping[str, PromptLearner]
+    token: DefectToken | None = None
+    n_prototypes: int = 0
 
     def parameters(self) -> list[torch.Tensor]:
-        return [part for pair in self.pairs.values() for part in (pair.context, pair.deep)]
+        maps = self.token.maps.values() if self.token else ()
+        return [*(part for pair in self.pairs.values() for part in (pair.context, pair.deep)), *maps]
 
-    def state(self) -> State:
-        """Text embeddings by layer."""
+    def begin(self, good: Iterable[Sample]) -> None:
+        """Learn from good scans what is normal, where tokens say what is not."""
+        if self.token is not None:
+            self.token = self.token.learn(good, self.n_prototypes)
+
+    def state(self) -> State | OfScan:
+        """Text embeddings by layer; with defect tokens they are each scan's own."""
+        if self.token is not None:
+            return self._state_of
         return {layer: pair.embeddings() for layer, pair in self.pairs.items()}
+
+    def _state_of(self, sample: Sample) -> State:
+        assert self.token is not None
+        tokens = self.token.of(sample)
+        return {layer: pair.embeddings(tokens[layer]) for layer, pair in self.pairs.items()}
 
     @torch.no_grad()
     def tensors(self) -> dict[str, torch.Tensor]:
         parts: dict[str, torch.Tensor] = {}
         for layer, pair in self.pairs.items():
             parts |= {f"{layer}.context_normal": pair.context[0], f"{layer}.context_abnormal": pair.context[1]}
-            parts |= {f"{layer}.deep": pair.deep, f"{layer}.embeddings": pair.embeddings()}
+            parts[f"{layer}.deep"] = pair.deep
+            if self.token is None:
+                parts[f"{layer}.embeddings"] = pair.embeddings()
+            else:
+                parts |= {f"{layer}.defect_map": self.token.maps[layer], "prototypes": self.token.prototypes}
         return {name: part.detach().cpu().contiguous() for name, part in parts.items()}
 
     def description(self) -> dict[str, Any]:
@@ -104,23 +133,37 @@ def learnt(templates: Templates, class_names: bool = False) -> tuple[Callable[..
     def first_weights(
         name: str, settings: Settings, model: Mapping[str, Any], generator: torch.Generator, device: torch.device
     ) -> Prompts:
-        clip, pairs = load_model(model, device), templates(name).items()
-        return Prompts({layer: PromptLearner.first(clip, texts, settings, generator) for layer, texts in pairs})
+        clip, texts_of = load_model(model, device), templates(name)
+        pairs = {layer: PromptLearner.first(clip, texts, settings, generator) for layer, texts in texts_of.items()}
+        if not settings.defect_features:
+            return Prompts(pairs)
+        count, width = settings.defect_features, clip.text_width
+        return Prompts(pairs, DefectToken.first(pairs, count, width, clip.dim, generator, device), settings.prototypes)
 
     def restore(
         tensors: Mapping[str, torch.Tensor], settings: Settings, model: Mapping[str, Any], device: torch.device
     ) -> Restore:
-        layers = list(templates(""))
-        if missing := [layer for layer in layers if f"{layer}.embeddings" not in tensors]:
+        layers, defects = list(templates("")), settings.defect_features
+        if bool(defects) != ("prototypes" in tensors):
+            told = "have been learnt without defect tokens" if defects else "take defect tokens in"
+            raise InputError(f"defect_features is {defects}, but the prompts {told}; train them again")
+        part = "defect_map" if defects else "embeddings"
+        if missing := [layer for layer in layers if f"{layer}.{part}" not in tensors]:
             raise InputError(f"has no prompts of the layers {missing}, only {sorted(tensors)}")
-        if not class_names:
+        if not class_names and not defects:
             fixed = {layer: tensors[f"{layer}.embeddings"].to(device) for layer in layers}
             return lambda name: fixed
-        clip = load_model(model, device)
-        return lambda name: {
-            layer: PromptLearner.trained(clip, texts, tensors, layer, settings).embeddings()
-            for layer, texts in templates(name).items()
-        }
+        clip, token = load_model(model, device), None
+        if defects:
+            maps = {layer: tensors[f"{layer}.defect_map"].to(device) for layer in layers}
+            token = DefectToken(tensors["prototypes"].to(device), maps, defects)
+
+        def state_of(name: str) -> State | OfScan:
+            texts_of = templates(name)
+            pairs = {layer: PromptLearner.trained(clip, texts_of[layer], tensors, layer, settings) for layer in layers}
+            return Prompts(pairs, token).state()
+
+        return state_of
 
     return first_weights, restore
 

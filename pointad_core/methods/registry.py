@@ -37,7 +37,7 @@ class System:
     trained: bool = True  # learns on an auxiliary category
     aggregates: bool = False  # reads what G-aggregation needs (neighbours, kernel weights, norms)
     class_names: bool = False  # names the category in its text: training and scoring are told its display name
-    renderers: Sequence[str] = ("splat", "open3d")  # whose images it can read
+    renderers: Sequence[str] = ("splat", "open3d", "splat_depth")  # whose images it can read
     rgb: bool = True  # takes RGB in where there is some, and so has rows in the tables of M3D
     cross_dataset: bool = True  # has rows in the cross-dataset tables; never so without training
     losses: Mapping[str, float] = field(default_factory=dict)  # terms of its loss with their default weights

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import Restore, Scoring, Settings, State
+from pointad_core.methods.interface import OfScan, Restore, Scoring, Settings, State, state_for
 from pointad_core.methods.registry import System, load
 from pointad_core.methods.segmentation import PointSample, Sample, anomaly_logits, upsample
 from pointad_core.methods.smoothing import smooth_map, smooth_points
@@ -50,7 +50,7 @@ class Answers:
 @torch.no_grad()
 def ask(
     system: Scoring,
-    state: State,
+    state: State | OfScan,
     sample: Sample | PointSample,
     resolution: int,
     settings: Settings,
@@ -61,6 +61,7 @@ def ask(
     photograph: global [d] and patch features [P, d] of the RGB image, if the system takes it in. Raises InputError for
     scores that are not finite.
     """
+    state = state_for(state, sample)
     branches = branches_of(system)(state, sample, settings)
     parts = branches.values()
     points = sum(part / len(parts) for part in parts) if parts else system.point_scores(state, sample, settings)
@@ -165,9 +166,10 @@ def score_branches(
 
 
 @torch.no_grad()
-def score_views(state: State, sample: Sample | PointSample, resolution: int, settings: Settings) -> np.ndarray:
+def score_views(state: State | OfScan, sample: Sample | PointSample, resolution: int, settings: Settings) -> np.ndarray:
     """The map of each view (Eq. 2), float32 [K, S, S]: what the rendering prompts say of its pixels, before it goes to
     the points. None, [0, S, S], of a system without such prompts."""
+    state = state_for(state, sample)
     if "rendering" not in state or not isinstance(sample, Sample):
         return np.zeros((0, resolution, resolution), np.float32)
     logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)

@@ -1,9 +1,9 @@
 """Training on one auxiliary category (Sec. 3.5, Eq. 6).
 
-A step reads cached features only. Text embeddings are computed once a step; each cloud of the batch adds its share of
-their gradient, which then runs through the text tower once. A step therefore takes the memory of a single cloud,
-whatever the batch, unless the views of its clouds are to be mixed. A system with a network of its own is trained by the
-same steps.
+A step reads cached features only. Text embeddings are computed once a step, or once a cloud where they are its own;
+each cloud of the batch adds its share of their gradient, which then runs through the text tower. A step therefore takes
+the memory of a single cloud, whatever the batch, unless the views of its clouds are to be mixed. A system with a
+network of its own is trained by the same steps.
 """
 
 import logging
@@ -16,7 +16,7 @@ import torch
 from torch.optim.adam import adam
 
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import Learner, Learning, Settings
+from pointad_core.methods.interface import Learner, Learning, Settings, State, state_for
 from pointad_core.methods.segmentation import PointSample, Sample, move, pin
 from pointad_core.methods.targets import PointTargets, Targets
 
@@ -99,14 +99,19 @@ def train_step(
     not finite, nothing is updated. Raises InputError for a term that the system does not give.
     """
     weights = {name: weight for name, weight in settings.loss_weights.items() if weight}
-    state = learner.state()
-    leaves = {name: part.detach().requires_grad_(part.requires_grad) for name, part in state.items()}
+    given = learner.state()
+    states: list[tuple[State, State]] = []
     losses: list[torch.Tensor] = []
     names = [*weights, "total"]
     if settings.global_3d == "mixed_logit_mean" and "global_3d" in weights:
         examples = mix_views(list(examples))
-    for sample, targets in examples:
-        found = system.loss_terms(leaves, sample.on(device), move(targets, device), settings)
+    for example, targets in examples:
+        sample = example.on(device)
+        if callable(given) or not states:
+            state = state_for(given, sample)
+            leaves = {name: part.detach().requires_grad_(part.requires_grad) for name, part in state.items()}
+            states.append((state, leaves))
+        found = system.loss_terms(leaves, sample, move(targets, device), settings)
         if missing := sorted(weights.keys() - found.keys()):
             raise InputError(f"the system's loss_terms gives {sorted(found)}, and nothing for {missing}")
         terms = {name: found[name]() for name in weights}
@@ -121,10 +126,11 @@ def train_step(
             row[name] += value / n_examples
     if math.isfinite(row["total"]):
         optimizer.zero_grad()
-        reached = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-        if reached:
-            # A scalar that has these gradients: torch would import a computer algebra to take them as they are.
-            torch.stack([(state[name] * grad).sum() for name, grad in reached.items()]).sum().backward()
+        for state, leaves in states:
+            reached = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+            if reached:
+                # A scalar that has these gradients: torch would import a computer algebra to take them as they are.
+                torch.stack([(state[name] * grad).sum() for name, grad in reached.items()]).sum().backward()
         optimizer.step()
     return row
 
@@ -145,6 +151,8 @@ def train(
     through, for whoever shows progress. Raises InputError naming the step when the loss is no longer finite, and
     after the first epoch where the losses have reached some parameter in none of its steps.
     """
+    if begin := getattr(learner, "begin", None):
+        begin(sample.on(device) for sample, targets in map(load, range(n_examples)) if not targets.defective)
     optimizer = Adam(learner.parameters(), settings.learning_rate, settings.betas)
     untouched = [part for part in learner.parameters() if part.numel()]
     rows: list[dict[str, float]] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pointad_core.evaluation.pictures import carry_to_image, find_silhouette
-from pointad_core.predict.predictor import Prediction
+from pointad_core.predict.predictor import DEPTH, Prediction
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +33,7 @@ def choose_views(found: Prediction) -> list[int]:
     names = found.view_names
     if found.seen.renders is None:
         return []
-    count = len(found.seen.renders.images)
+    count = sum(not name.endswith(DEPTH) for name in names)  # shaded ones
     front = names.index("0° about x") if "0° about x" in names else 0
     if found.kind == "front":
         return [front]

@@ -42,6 +42,8 @@ N_POINTS = 60000
 CLOUDS = {"background": "none", "scene": "plane", "n_points": N_POINTS, "sampling": "voxel"}
 """How a scan's cloud is made: its background is left out before, and voxels choose its points: farthest ones of
 millions take minutes."""
+DEPTH = ", depth"
+"""End of the name of a view that is a depth image."""
 VERSION = 2
 """Of what is done to a scan before its views; a threshold holds for scores that were made alike."""
 COVER = 2.1
@@ -294,4 +296,6 @@ def _spread(scores: np.ndarray, scan: Scan) -> np.ndarray:
 def _name_views(views: Mapping[str, Any], count: int) -> tuple[str, ...]:
     """What each view is called: its turn from the front."""
     names = [f"{angle:g}° about {axis}" for axis in ("x", "y") for angle in views.get(axis, ())]
+    if len(names) == count / 2:  # each shaded, and then as a depth image
+        names += [name + DEPTH for name in names]
     return tuple(names) if len(names) == count else tuple(f"view {number + 1}" for number in range(count))

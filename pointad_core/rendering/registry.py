@@ -25,6 +25,7 @@ class Renderer:
 RENDERERS = {
     "splat": Renderer("rendering.splat", shaded=True, options=("point_size", "visibility", "window")),
     "open3d": Renderer("rendering.open3d", shaded=True, options=("point_size", "visibility", "window")),
+    "splat_depth": Renderer("rendering.splat_depth", shaded=True, options=("point_size", "visibility", "window")),
     "depth": Renderer("rendering.depth", shaded=False, options=("point_size", "window")),
     "realistic": Renderer("rendering.realistic", shaded=False, options=()),
 }

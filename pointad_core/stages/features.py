@@ -41,8 +41,8 @@ def make_features(
     """Encode the renders of one category and write its features store, a scan at a time in memory, and a few on a GPU.
 
     clouds, renders: stores of the same scans. options: an entry of the config's `features` (model; one of pretrained,
-    checkpoint, random_seed; vv_blocks; streams, the patch features to keep, "vv", "plain" or both) and `resolution`.
-    Runs on the GPU where there is one.
+    checkpoint, random_seed; vv_blocks; precision; streams, the patch features to keep, "vv", "plain" or both) and
+    `resolution`. Runs on the GPU where there is one.
 
     Arrays of a scan, L2-normalised float16: global [K, d], patches_<stream> [K, P, d]; with RGB rgb_global [d],
     rgb_patches_<stream> [P, d]. Raises InputError for stores that do not belong together and what `load_model` refuses.
@@ -70,12 +70,15 @@ def make_features(
 
             def add(scan: str, found: list[dict[str, torch.Tensor]]) -> None:
                 whole, *photographs = ({name: part.cpu().numpy() for name, part in parts.items()} for parts in found)
-                writer.add(scan, whole | {f"rgb_{name}": part[0] for rgb in photographs for name, part in rgb.items()})
+                arrays = whole | {f"rgb_{name}": part[0] for rgb in photographs for name, part in rgb.items()}
+                if clip.precision != torch.float32 and not all(np.isfinite(part).all() for part in arrays.values()):
+                    told = f"features are not finite in precision {options['precision']!r}; take another"
+                    raise InputError(f"{renders}: scan {scan!r}: {told}")
+                writer.add(scan, arrays)
 
             # Scans are read and written in threads while others are encoded, and share batches where these are large.
             images = chain.from_iterable(jobs.ahead(load, cloud_store.scans))
             encoded = encode_each(clip, images, streams, batch)
             with jobs.behind(add) as hand_over:
                 for scan in jobs.progress(cloud_store.scans, f"features {Path(output).name}"):
-                    arrays = 2 if "rgb" in cloud_store.arrays(scan) else 1
-                    hand_over(scan, list(islice(encoded, arrays)))
+                    hand_over(scan, list(islice(encoded, 2 if "rgb" in cloud_store.arrays(scan) else 1)))

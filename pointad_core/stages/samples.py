@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import CloudSample, Settings
+from pointad_core.methods.interface import CloudSample, OfScan, Settings, State
 from pointad_core.methods.registry import System
 from pointad_core.methods.segmentation import PointSample, Sample, make_sample
 from pointad_core.storage import stores
@@ -77,9 +77,10 @@ class SampleReader:
         """The scan as an unsupervised system sees it."""
         return CloudSamples(self.clouds, [scan])[0]
 
-    def check_dimensions(self, state: Mapping[str, torch.Tensor], origin: object) -> None:
-        """Refuse text embeddings that do not fit the features; origin: where they come from, for the message."""
-        if features := self.stores.get("features"):
+    def check_dimensions(self, state: State | OfScan, origin: object) -> None:
+        """Refuse text embeddings that do not fit the features; origin: where they come from, for the message. Those
+        that are a scan's own are made of its features, and refuse others."""
+        if (features := self.stores.get("features")) and not callable(state):
             dim, layers = int(features.attributes["dim"]), state.keys() & {"rendering", "geometry"}
             if found := sorted({state[layer].shape[1] for layer in layers} - {dim}):
                 raise InputError(f"{origin}: text embeddings have {found} dimensions, {features.path} has {dim}")

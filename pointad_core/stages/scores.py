@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import Found, Scoring, Settings, State
+from pointad_core.methods.interface import Found, OfScan, Scoring, Settings, State
 from pointad_core.methods.parts import object_parts
 from pointad_core.methods.registry import System, load
 from pointad_core.methods.scoring import Answers, ask, restore, score_scan
@@ -40,7 +40,11 @@ def make_scores(
     settings = Settings.of(options, entry.losses)
     device = jobs.pick_device()
     state_of = None if entry.unsupervised else restore(entry, prompts, settings, model or {}, device)
-    with stores.write(output, "scores", {**provenance, "device": device.type}, {"system": entry.module}) as writer:
+    made = {**provenance, "device": device.type}
+    with (
+        stores.write(output, "scores", made, {"system": entry.module}) as writer,
+        jobs.behind(writer.add) as hand_over,
+    ):
         # Sorted by what their scans' names begin with, so that a store that is put together has the same order.
         for category in sorted(categories, key=lambda category: category["name"] + "/"):
             name = category["name"]
@@ -65,14 +69,14 @@ def make_scores(
                         raise InputError(f"{read.path}: scan {scan!r}: {error}") from error
                     defective = reader.clouds.scan_attributes(scan)["defective"]
                     about = {"category": name, "display": category["display"], "scan": scan, "defective": defective}
-                    writer.add(f"{name}/{scan}", arrays, {**about, **objects})
+                    hand_over(f"{name}/{scan}", arrays, {**about, **objects})
 
 
 def ask_scan(
     reader: SampleReader,
     scan: str,
     system: Scoring,
-    state: State,
+    state: State | OfScan,
     settings: Settings,
     rgb: bool,
     device: torch.device,

@@ -84,6 +84,22 @@ def test_deep_tokens_are_rounded_to_half_precision_on_request(clip):
     assert not torch.equal(half.deep, half.deep.half().float())
 
 
+def test_a_token_stands_behind_the_context_of_the_abnormal_prompt_alone(clip):
+    texts = ("object.", "damaged object.")
+    pair = first(clip)
+    with torch.no_grad():
+        pair.context.mul_(20)
+    token = torch.randn(clip.text_width, generator=torch.Generator().manual_seed(2)) * 0.4
+    normal, abnormal = pair.context.detach().double()
+    wanted = naive_embeddings(
+        clip, texts, [normal, torch.cat([abnormal, token[None].double()])], pair.deep.detach().double()
+    )
+    torch.testing.assert_close(pair.embeddings(token).double(), wanted, rtol=0, atol=1e-5)
+    without = pair.embeddings()
+    torch.testing.assert_close(pair.embeddings(token)[0], without[0])
+    assert (pair.embeddings(token)[1] - without[1]).abs().max() > 1e-2
+
+
 @pytest.mark.parametrize(
     ("texts", "ends"),
     [(("object.", "damaged object."), (15, 16)), (("point cloud.", "damaged point cloud."), (16, 17))],

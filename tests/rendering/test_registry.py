@@ -62,7 +62,7 @@ def test_only_depth_images_stay_on_the_grid(name):
 
 
 def test_an_unknown_module_is_named():
-    known = ", ".join(f"rendering.{name}" for name in ("splat", "open3d", "depth", "realistic"))
+    known = ", ".join(f"rendering.{name}" for name in ("splat", "open3d", "splat_depth", "depth", "realistic"))
     with pytest.raises(InputError, match=f"renderer: 'rendering.sketch' is not one of {known}"):
         load("rendering.sketch")
 

@@ -188,6 +188,7 @@ CHANGES: dict[str, Plan] = {
     "its `outliers`": config("remove", "datasets", "mvtec3d", "outliers"),
     "the `surroundings` of its photographs": config("black", "datasets", "mvtec3d", "surroundings"),
     "`quick_gelu` of the backbone for shaded views": config(True, "features", "standard", "quick_gelu"),
+    "`precision` of the backbone for shaded views": config("bfloat16", "features", "standard", "precision"),
     "a folder of raw scans moved, and the new `root` given": moved,
     "the `label` of a method": config("Ours", "methods", "pointad", "label"),
     "`intervals`": config(True, "intervals"),

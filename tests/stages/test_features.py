@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pointad_core.clip.loading import load_clip
+from pointad_core.clip.tower import encode_each
 from pointad_core.errors import InputError
 from pointad_core.stages.features import make_features
 from pointad_core.storage import stores
@@ -146,6 +147,39 @@ def test_stores_of_different_scans_are_refused(tmp_path, scans):
         make(paths | {"renders": other["renders"]})
     with pytest.raises(InputError, match="at least one of"):
         make(paths, streams=[])
+
+
+@pytest.mark.parametrize(("precision", "spoil_at"), [("float32", 2), ("float16", 2), ("float16", 3)])
+def test_features_that_overflow_are_refused_by_scan(tmp_path, scans, monkeypatch, precision, spoil_at):
+    """Of renders, and of a photograph."""
+    paths = write_stores(tmp_path, scans)
+
+    def overflow(*arguments):
+        for number, features in enumerate(encode_each(*arguments)):
+            spoilt = features["patches_vv"].clone()
+            spoilt[-1, 0, 0] = np.inf if number == spoil_at else 0
+            yield features | {"patches_vv": spoilt}
+
+    monkeypatch.setattr("pointad_core.stages.features.encode_each", overflow)
+    if precision == "float32":  # what a sound model gives is not looked through
+        make(paths, precision=precision)
+    else:
+        with pytest.raises(
+            InputError, match="'good/001': features are not finite in precision 'float16'; take another"
+        ):
+            make(paths, precision=precision)
+        assert not paths["output"].exists()
+
+
+def test_the_precision_is_the_options(tmp_path, scans):
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        paths = write_stores(tmp_path / precision, scans)
+        make(paths, precision=precision)
+        with stores.read(paths["output"], "features") as store:
+            found[precision] = store.load("bent/000", ["global"])["global"].astype(float)
+    apart = np.abs(found["bfloat16"] - found["float32"]).max()
+    assert 0 < apart < 0.02
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -119,13 +119,14 @@ def test_a_published_convention_reaches_its_stage_and_leaves_the_params_alone_wh
     assert published == usual | {"masks": {"point_size": 6, "window": 1036}}
     assert "masks" not in plan.render_options(config, "depth", "own", "bagel")
     learnt = {"dice": "pixels", "deep_precision": "half", "global_3d": "mixed_logit_mean"}
+    learnt |= {"defect_features": 12, "prototypes": 16}
     scored = {"rgb_map": "pixels", "smoothing_over": "points", "object_share": 0.01, "view_weights": "coverage"}
     config = complete(small() | {"methods": {"usual": PLUS, "published": {**PLUS, **learnt, **scored}}})
     usual, published = (plan.training_options(config, name) for name in ("usual", "published"))
     assert published == usual | learnt
-    assert {"dice", "deep_precision"}.isdisjoint(usual)
+    assert {"dice", "deep_precision", "defect_features", "prototypes"}.isdisjoint(usual)
     usual, published = (plan.scoring_options(config, name) for name in ("usual", "published"))
-    assert published == usual | scored | {"deep_precision": "half"}
+    assert published == usual | scored | {"deep_precision": "half", "defect_features": 12}
     assert usual == {"temperature": 0.07, "smoothing_sigma": 4}
 
 
