@@ -112,6 +112,11 @@ class Detector:
         if made.get("system", {}).get("unsupervised"):
             told = f"holds what an unsupervised system has learnt of {made['category']!r}, and no prompts"
             raise InputError(f"{prompts}: {told}; such a system scores in the workflow alone")
+        if made.get("system", {}).get("batch"):
+            told = "is of a system that scores a scan by the other scans of its category"
+            raise InputError(
+                f"{prompts}: {told}, and not one scan by itself; such a system scores in the workflow alone"
+            )
         if missing := [key for key in ("system", "settings", "model", "inputs") if key not in made]:
             raise InputError(f"{prompts}: does not say {', '.join(missing)}; train the prompts again")
         inputs, entry = made["inputs"], System(**made["system"])
@@ -202,7 +207,9 @@ class Detector:
 
     def view_maps(self, seen: Seen, name: str = "object") -> np.ndarray:
         """The map of each view that was rendered, float32 [K, S, S] (`score_views`); none of a system of clouds."""
-        return score_views(self.restored(name), seen.sample, self.clouds["resolution"], self.settings)
+        return score_views(
+            load(self.system), self.restored(name), seen.sample, self.clouds["resolution"], self.settings
+        )
 
     def _to_points(self, smoothed: np.ndarray, seen: Seen) -> np.ndarray:
         """Smoothed scores at the points as they were given."""

@@ -18,7 +18,7 @@ from typing import Any
 from pointad_core.methods.registry import systems_of
 from workflow.plan import NONE, Run, compared_methods, method_runs, metrics_of, pick, system_of, tested_with
 from workflow.raw_scans import Config
-from workflow.tables import backbones_of, labels_of
+from workflow.tables import backbones_of, labels_of, setting_of
 from workflow.variants import INHERITED, MARK, OWN, is_derived
 from workflow.words import refer
 
@@ -346,7 +346,11 @@ def options(config: Config, ablation: str) -> dict[str, Any]:
         "bases": {label: labels[(row or {}).get("base", settings["base"])] for label, row in settings["rows"].items()},
         "groups": groups,
         "methods": {
-            name: {"trained": system_of(config, name).trained, **pick(method, "features", "word_vectors", "pointnet")}
+            name: {
+                "trained": system_of(config, name).trained,
+                **pick(method, "features", "word_vectors", "pointnet"),
+                **setting_of(config, name),
+            }
             for name, method in methods.items()
         },
         "datasets": datasets,

@@ -74,7 +74,7 @@ number can hold."""
 INTEGERS = {
     *("resolution", "seeds", "seed", "random_seed", "scans", "shard_size", "point_size", "n_points", "window"),
     *("train_scans", "n_views", "neighbours", "vv_blocks", "epochs", "batch_size", "context_length"),
-    *("defect_features", "prototypes"),
+    *("defect_features", "prototypes", "neighbourhoods", "references"),
     *("deep_length", "deep_blocks", "published", "side", "patch_points", "width", "training_patches"),
     *("groups", "group_points", "count", "repeats", "warm_up"),
 }
@@ -274,6 +274,8 @@ def _check(config: Mapping[str, Any]) -> Iterator[str]:
                 f"config: systems.{name}.unsupervised is true: it learns on no auxiliary class and reads clouds alone, "
                 "expected `trained: false` and `stream: null`"
             )
+        if system.batch and system.stream is None:
+            yield f"config: systems.{name}.batch is true: it compares features, expected `stream: vv` or `plain`"
     names = {"datasets": [dataset.get("label", name) for name, dataset in datasets.items()]}
     if all(method["system"] in systems_of(config) for method in config["methods"].values()):
         names["methods"] = list(labels_of(config).values())

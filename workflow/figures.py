@@ -17,7 +17,7 @@ from workflow import plan, raw_scans
 from workflow.ablations import rows_of, rows_of_figure, runs
 from workflow.plan import NONE, Run
 from workflow.raw_scans import Config
-from workflow.tables import backbones_of, labels_of, picture_renders, picture_scores
+from workflow.tables import backbones_of, labels_of, picture_renders, picture_scores, setting_of
 from workflow.unsupervised import EACH, train_of
 from workflow.variants import is_derived
 from workflow.words import refer
@@ -174,7 +174,9 @@ def figure_options(config: Config, name: str) -> dict[str, Any]:
             method: _describe_system(config, method) if _computes(config, figure, method) else None
             for method in methods
         },
-        "methods": {method: plan.pick(config["methods"][method], *NETWORKS) for method in methods},
+        "methods": {
+            method: plan.pick(config["methods"][method], *NETWORKS) | setting_of(config, method) for method in methods
+        },
         "features": backbones_of(config, sorted({config["methods"][method]["features"] for method in methods})),
         "generated": list(dict.fromkeys(generated)),
     }
@@ -338,4 +340,9 @@ def _maps_of(config: Config, method: str) -> list[str]:
     """Maps that there are of a method; a system of the user's own can have others."""
     system = plan.system_of(config, method)
     photographs = system.rgb and (system.stream or system.unsupervised)
-    return ["3d", *(OF_PHOTOGRAPHS if photographs else []), *(["implicit", "explicit"] if system.aggregates else [])]
+    return [
+        "3d",
+        *(OF_PHOTOGRAPHS if photographs else []),
+        *(["implicit", "explicit"] if system.aggregates else []),
+        *(["mutual"] if system.aggregates and system.batch else []),
+    ]

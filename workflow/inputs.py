@@ -226,6 +226,23 @@ def scored_stores(config: Config, wildcards: Any) -> dict[str, list[str]]:
     return plan.stores_of(config, wildcards.method, wildcards.dataset, shards)
 
 
+def references(config: Config, wildcards: Any) -> list[str]:
+    """Features of the whole category of a shard, where its scans are scored by the category's others."""
+    method, dataset = wildcards.method, wildcards.dataset
+    if not plan.system_of(config, method).batch:
+        return []
+    for name in (names["name"] for names in scored_names(config, wildcards)):
+        if raw_scans.count_scans(config, dataset, name) == 1:
+            raise InputError(
+                f"{dataset}/{name} has one scan, and method {method!r} scores a scan by the others of its category, "
+                "expected 2 or more"
+            )
+    category, _, shard = wildcards.part[1:].partition("/")
+    if not shard:
+        return []
+    return plan.stores_of(config, method, dataset, raw_scans.shards_of(config, dataset, category))["features"]
+
+
 def score_parts(config: Config, wildcards: Any) -> list[str]:
     """Scores of a run's categories, shard by shard."""
     folder = "results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}".format(**wildcards)
@@ -348,44 +365,3 @@ def code_of_overhead(config: Config, wildcards: Any) -> str:
         modules.append(found["renders"]["renderer"]["module"])
     bundled = plan.bundled_files(config, settings["features"]) if found["model"] else []
     return fingerprint("stages.overhead", *modules, *bundled)
-
-
-# What a job works on, for its memory and time -------------------------------------------------------------------------
-#
-# Known before any store is written, so that a dry run shows what jobs ask for.
-
-
-def scans_of_store(config: Config, wildcards: Any) -> int:
-    """Scans of a category or a shard."""
-    return raw_scans.count_scans(config, wildcards.dataset, wildcards.category, wildcards.shard[1:])
-
-
-def scans_of_category(config: Config, wildcards: Any) -> int:
-    return raw_scans.count_scans(config, wildcards.dataset, wildcards.category)
-
-
-def scans_in_memory(config: Config, wildcards: Any) -> int:
-    """Scans that training keeps between epochs: 4 GB, some 30 MB each with the paper's backbone."""
-    return min(raw_scans.count_scans(config, wildcards.dataset, wildcards.auxiliary), 140)
-
-
-def training_steps(config: Config, wildcards: Any) -> int:
-    """How often a scan is trained on."""
-    epochs: int = config["methods"][wildcards.method]["epochs"]
-    return raw_scans.count_scans(config, wildcards.dataset, wildcards.auxiliary) * epochs
-
-
-def scans_tested(config: Config, wildcards: Any) -> int:
-    return sum(raw_scans.count_scans(config, wildcards.dataset, name) for name in tested(config, wildcards))
-
-
-def scans_scored(config: Config, wildcards: Any) -> int:
-    category, _, shard = wildcards.part[1:].partition("/")
-    if category:
-        return raw_scans.count_scans(config, wildcards.dataset, category, shard)
-    return scans_tested(config, wildcards)
-
-
-def scans_of_largest_tested(config: Config, wildcards: Any) -> int:
-    names = tested(config, wildcards)
-    return max((raw_scans.count_scans(config, wildcards.dataset, name) for name in names), default=0)

@@ -48,6 +48,8 @@ def check(config: Config) -> Iterator[str]:
             yield from wrong
             continue
         system = plan.system_of(config, method)
+        if system.batch:
+            yield f"{where} is {method!r}, which scores a scan by others of its category; expected one that does not"
         if section["modality"] == "m3d" and not system.rgb:
             yield f"{where} is {method!r}, which takes no RGB in; expected overhead.modality: 3d, or another method"
         try:

@@ -145,6 +145,7 @@ def scoring_options(config: Config, method: str) -> dict[str, Any]:
     entry = config["methods"][method]
     usual = {"smoothing_over": "pixels", "rgb_map": "points", "deep_precision": "single", "defect_features": 0}
     own = unusual(entry, **usual, **FURTHER)
+    own |= pick(entry, "neighbourhoods", "lowest_share", "compared_views", "references")
     return pick(entry, "temperature", "smoothing_sigma") | own | files_of(config, method, "word_vectors")
 
 

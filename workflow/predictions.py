@@ -56,6 +56,9 @@ def check(config: Config) -> Iterator[str]:
             system = systems_of(config).get(methods[run["method"]]["system"])
             if system is not None and not (system.trained and "splat" in system.renderers):
                 yield f"{key}.run.method is {run['method']!r}, expected one that is trained on shaded views"
+            elif system is not None and system.batch:
+                told = "which scores a scan by others of its category"
+                yield f"{key}.run.method is {run['method']!r}, {told}; expected one that does not"
 
 
 def folder_of(config: Config, prediction: str) -> str:

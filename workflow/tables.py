@@ -27,6 +27,8 @@ from workflow.plan import (
 from workflow.raw_scans import Config, category_of, display_of, shards_of
 from workflow.variants import is_derived
 
+BATCH = "batch zero-shot"
+"""What a category's page calls the setting of methods that see the category's other test scans."""
 SETTINGS = {1: "one_vs_rest", 2: "one_vs_rest", 3: "cross_dataset", 4: "cross_dataset"}
 """Setting of each of the paper's tables."""
 
@@ -54,6 +56,16 @@ def backbones_of(config: Config, features: Iterable[str]) -> dict[str, dict[str,
     return {
         name: pick(config["features"][name], "model", "pretrained", "checkpoint", "random_seed") for name in features
     }
+
+
+def batch_methods(config: Config) -> list[str]:
+    """Methods that score a scan by the others of its category, those of ablations' rows among them."""
+    return [name for name in config["methods"] if system_of(config, name).batch]
+
+
+def setting_of(config: Config, method: str) -> dict[str, bool]:
+    """What tables and figures are told of a method that stands in a setting of its own; nothing of others."""
+    return {"batch": True} if system_of(config, method).batch else {}
 
 
 def trained_of(config: Config) -> dict[str, dict[str, bool]]:
@@ -96,7 +108,12 @@ def table_options(config: Config, number: int) -> dict[str, Any]:
     return {
         "pairs": pairs,
         "methods": {
-            name: {"label": labels[name], **trained_of(config)[name], **pick(config["methods"][name], *keys)}
+            name: {
+                "label": labels[name],
+                **trained_of(config)[name],
+                **pick(config["methods"][name], *keys),
+                **setting_of(config, name),
+            }
             for name in compared_in(config, setting)
         },
         "datasets": {
@@ -218,9 +235,12 @@ def viewer_methods(config: Config, dataset: str, category: str) -> list[str]:
 def viewer_facts(config: Config, dataset: str, category: str) -> dict[str, str]:
     """What a page says of all its scans."""
     runs = viewer_runs(config, dataset, category).values()
+    labels = labels_of(config)
+    batch = [labels[run[0]] for run in runs if system_of(config, run[0]).batch]
     learnt = dict.fromkeys(f"{run[2]} of {run[1]}, seed {run[3]}" for run in runs if run[1] != NONE)
     return {
         "category": display_of(config, dataset, category),
         "data set": config["datasets"][dataset].get("label", dataset),
         **({"prompts learnt on": "; ".join(learnt)} if learnt else {}),
+        **({BATCH: ", ".join(batch)} if batch else {}),
     }

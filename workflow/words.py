@@ -68,6 +68,8 @@ def _known(schema: Mapping[str, Any], found: Mapping[str, Any]) -> set[str]:
         branch = "then" if found.get(key) in values else "else"
         if branch in schema:
             known |= _known(schema[branch], found)
+    for part in schema.get("allOf", ()):
+        known |= _known(part, found)
     return known
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from pointad_core.evaluation.averages import average
-from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, warn
+from pointad_core.evaluation.captions import describe_backbone, describe_batch, describe_data, gather, warn
 from pointad_core.evaluation.intervals import BOUNDS, Replicates, bounds, replicate
 from pointad_core.evaluation.latex import escape
 from pointad_core.evaluation.metrics import METRICS
@@ -161,6 +161,8 @@ def _caption(groups: Mapping[str, Sequence[Group]], options: Mapping[str, Any]) 
         said.append(r"In brackets: 95\,\% intervals.")
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
     named = [{**methods[row["method"]], "label": label} for label, row in options["groups"][0]["rows"].items()]
+    if batch := describe_batch(row["label"] for row in named if row.get("batch")):
+        said.append(escape(batch))
     if warning := warn([(entry["label"], entry, entry) for entry in datasets], named, features):
         said.append(rf"\textbf{{{warning}}}")
     return " ".join(said)
@@ -173,12 +175,14 @@ def table_tex(groups: Mapping[str, Sequence[Group]], options: Mapping[str, Any])
         lines.append(rf"\setcounter{{table}}{{{options['published'] - 1}}}")
     columns, n_heads = _columns(groups, options)
     if columns:
-        labels = {label: escape(label) for label in options["groups"][0]["rows"]}
+        rows = options["groups"][0]["rows"]
+        labels = {label: escape(label) for label in rows}
+        unranked = [label for label, row in rows.items() if options["methods"][row["method"]].get("batch")]
         lines += [
             rf"\caption{{{_caption(groups, options)}}}",
             rf"\label{{tab:{options['name']}}}",
             r"\par\medskip",
-            fill_tabular("Row", labels, columns, (True,) * n_heads, options["intervals"]),
+            fill_tabular("Row", labels, columns, (True,) * n_heads, options["intervals"], unranked),
         ]
     else:
         title = escape(options.get("caption", options["name"]))

@@ -6,6 +6,19 @@ from typing import Any
 
 from pointad_core.evaluation.latex import escape
 
+BATCH = "batch zero-shot"
+"""The setting of systems that score a scan by the other test scans of its category."""
+
+
+def describe_batch(labels: Iterable[str]) -> str | None:
+    """In which setting the systems with these labels stand, in plain text; None where there are none."""
+    if not (told := ", ".join(labels)):
+        return None
+    return (
+        f"{BATCH.capitalize()}: {told}. They score a scan by the other test scans of its category, whose labels they "
+        "do not see, and are not ranked among the others; none of them is the paper's."
+    )
+
 
 def describe_data(entry: Mapping[str, Any]) -> str:
     """Where a data set comes from, by its entry: `generated` (scans and seed) or `published`, or neither."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pointad_core.evaluation.captions import describe_backbone
+from pointad_core.evaluation.captions import describe_backbone, describe_batch
 from pointad_core.evaluation.latex import escape
 from pointad_core.evaluation.metrics import curve_area
 from pointad_core.evaluation.pictures import LABELS, find_limits
@@ -209,6 +209,10 @@ def caption_of(figure: Mapping[str, Any]) -> str:
     said.append(f"Scans: {'; '.join(rules)}.")
     networks = (describe_backbone(method, figure["features"]) for method in figure["methods"].values())
     said.append(f"Backbone: {'; '.join(dict.fromkeys(networks))}.")
+    looks = [look for group in figure["groups"] for category in group["categories"] for look in category["looks"]]
+    titles = dict.fromkeys(look["title"] for look in looks if figure["methods"][look["method"]].get("batch"))
+    if batch := describe_batch(titles):
+        said.append(batch)
     if figure["generated"]:
         said.append(f"Generated data ({', '.join(figure['generated'])}), no results of the paper.")
     return " ".join(said)

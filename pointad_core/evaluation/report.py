@@ -5,13 +5,14 @@ A page is one HTML file without a script and without anything from a network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from pointad_core.evaluation.captions import describe_batch
 from pointad_core.evaluation.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -57,12 +58,13 @@ def page(title: str, notes: Sequence[str], head: Sequence[str], rows: Sequence[S
     return "\n".join([*lines, "</tbody>", "</table>", "</html>", ""])
 
 
-def results_page(title: str, table: pd.DataFrame) -> str:
+def results_page(title: str, table: pd.DataFrame, batch: Collection[str] = ()) -> str:
     """A page of a table of results as it stands in a CSV: a row for each row, a column for each column.
 
     Metrics (METRICS) are shown in percent, with their interval (`<metric>_low`, `<metric>_high`) and the paper's number
     (`published_...`) in the same cell, and in bold where none is better of the rows that differ in no word but those of
-    COMPARED. Columns of words that are the same in every row stand above the table.
+    COMPARED. Columns of words that are the same in every row stand above the table. batch: methods of the setting of
+    `captions.BATCH`, whose rows are never bold, and count for no other row's being so.
     """
     words = [name for name in table if _is_text(table[name])]
     same = [name for name in words if len(table) > 1 and table[name].nunique() == 1]
@@ -75,12 +77,18 @@ def results_page(title: str, table: pd.DataFrame) -> str:
     groups = table.groupby(shared, dropna=False, sort=False) if shared else [((), table)]
     for name in (name for name in numbers if name in METRICS):
         for _, group in groups:
-            best.loc[group.index, name] = (group[name] == group[name].max()) & (group[name].notna().sum() > 1)
+            ranked = group[name].mask(group["method"].isin(list(batch))) if batch and "method" in group else group[name]
+            best.loc[group.index, name] = (ranked == ranked.max()) & (ranked.notna().sum() > 1)
     rows = [
         [escape(str(row[name])) for name in words] + [_cell(row, name, bool(best.loc[index, name])) for name in numbers]
         for index, row in table.iterrows()
     ]
     notes = [", ".join(f"{name}: {table[name].iloc[0]}" for name in same)] if same else []
+    notes += (
+        [told]
+        if (told := describe_batch(name for name in batch if "method" in table and (table["method"] == name).any()))
+        else []
+    )
     return page(title, notes, [*words, *numbers], rows, len(words))
 
 

@@ -13,7 +13,7 @@ alone (Real3D-AD has no RGB).
 """
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, groupby
@@ -26,7 +26,7 @@ import pandas as pd
 
 from pointad_core.errors import InputError
 from pointad_core.evaluation.averages import Methods, average
-from pointad_core.evaluation.captions import describe_backbone, describe_data, gather, warn
+from pointad_core.evaluation.captions import describe_backbone, describe_batch, describe_data, gather, warn
 from pointad_core.evaluation.intervals import BOUNDS, Replicates, bounds, replicate
 from pointad_core.evaluation.latex import escape, percent, rank, tabular
 from pointad_core.evaluation.metrics import METRICS, TITLES
@@ -104,7 +104,8 @@ def make_groups(number: int, rows: pd.DataFrame, replicates: Replicates, options
     * pairs: mappings of source, dataset and tested (categories by auxiliary class of the source); none where there is
       no experiment of the table's setting.
     * methods: by name label, trained, published (row of the paper or None) and features (one of the names below); for
-      a system with a network of its own also word_vectors and pointnet (paths or None).
+      a system with a network of its own also word_vectors and pointnet (paths or None); batch, true of one in the
+      setting of `captions.BATCH`, which is not ranked.
     * datasets: by name label, auxiliary (classes), n_categories, and where it applies published (name among the
       paper's data sets) or generated (scans and seed).
     * features: by name model, and what its weights are: checkpoint, pretrained or random_seed.
@@ -184,13 +185,14 @@ def difference_rows(number: int, groups: Sequence[Group]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*head, *METRICS, *BOUNDS])
 
 
-def _cells(group: Group, metric: str, methods: Iterable[str]) -> list[str]:
+def _cells(group: Group, metric: str, methods: Iterable[str], unranked: Collection[str]) -> list[str]:
     """A column's cells: ours, the best bold and the second underlined, and the paper's in grey."""
     # Where the paper prints a dash, so do we; our value stands in the CSV.
     shown = [group.paper.get((method, metric), 0) is not None for method in methods]
     values = group.results[metric].reindex(list(methods)).where(shown)
     cells = []
-    for (method, value), command in zip(values.items(), rank(values), strict=True):
+    ranked = values.mask(values.index.isin(list(unranked)))
+    for (method, value), command in zip(values.items(), rank(ranked), strict=True):
         cell = rf"\{command}{{{percent(value)}}}" if command else percent(value)
         paper = group.paper.get((method, metric))
         cells.append(cell if paper is None else rf"{cell} {{\scriptsize\textcolor{{gray}}{{({percent(paper)})}}}}")
@@ -221,14 +223,20 @@ def _columns(groups: Sequence[Group], blocks: Mapping[str, Sequence[str]]) -> li
 
 
 def fill_tabular(
-    head: str, labels: Mapping[str, str], columns: Sequence[Column], ruled: Sequence[bool], intervals: bool
+    head: str,
+    labels: Mapping[str, str],
+    columns: Sequence[Column],
+    ruled: Sequence[bool],
+    intervals: bool,
+    unranked: Collection[str] = (),
 ) -> str:
     """A tabular with the rows of these names, by what stands for them in LaTeX; with intervals each has a second row.
 
-    head: what stands above them; ruled: of each line of heads, whether there is a rule under its heads.
+    head: what stands above them; ruled: of each line of heads, whether there is a rule under its heads; unranked: names
+    of rows that are never bold or underlined, and count for no other row's being so.
     """
     names = list(labels.values())
-    cells = [_cells(group, metric, labels) for _, group, metric in columns]
+    cells = [_cells(group, metric, labels, unranked) for _, group, metric in columns]
     if intervals:
         names = _interleave(names, [""] * len(names))
         ends = [[_interval(group, name, metric) for name in labels] for _, group, metric in columns]
@@ -245,7 +253,8 @@ def fill_tabular(
 def _tabular(groups: Sequence[Group], methods: Methods, blocks: Mapping[str, Sequence[str]], intervals: bool) -> str:
     labels = {name: escape(method["label"]) for name, method in methods.items()}
     # A rule under each head of the upper rows; the note belongs to the label above it.
-    return fill_tabular("Method", labels, _columns(groups, blocks), (True, False, True), intervals)
+    unranked = [name for name, method in methods.items() if method.get("batch")]
+    return fill_tabular("Method", labels, _columns(groups, blocks), (True, False, True), intervals, unranked)
 
 
 def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], options: Mapping[str, Any]) -> str:
@@ -272,6 +281,8 @@ def _caption(title: str, setting: str, modality: str, groups: Sequence[Group], o
     if absent and modality == "3d":
         parts["Not shown, for lack of labels"] = escape(", ".join(datasets[name]["label"] for name in absent))
     said += [rf"\textbf{{{name}.}} {text}." for name, text in parts.items()]
+    if batch := describe_batch(entry["label"] for entry in methods if entry.get("batch")):
+        said.append(escape(batch))
     columns = [(group.label, datasets[group.source], datasets[group.dataset]) for group in groups]
     if warning := warn(columns, methods, features):
         said.append(rf"\textbf{{{warning}}}")

@@ -1,12 +1,13 @@
 """What a system's module offers, and what it is handed: the settings of a method, a state, a sample, targets.
 
 Systems that score by what they know of other categories offer `Scoring`, those that are trained on one `Learning`; one
-that learns the tested category itself, from the good scans of its train split, offers `Unsupervised`.
+that learns the tested category itself, from the good scans of its train split, offers `Unsupervised`. One that scores a
+scan by the other scans of its category offers `Comparing` besides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
@@ -45,6 +46,10 @@ class Settings:
     prototypes: int = 32  # clusters of the good scans' patches, which say what is normal
     word_vectors: str | None = None  # file in word2vec's text format, for systems that read one; None for CLIP's own
     pointnet: str | None = None  # file with a PointNet's weights, for systems that have one; None to train it
+    neighbourhoods: tuple[int, ...] = (1, 3, 5)  # mutual scoring: sides, in patches, of what a patch is seen with
+    lowest_share: float = 0.3  # of the scans compared with, those nearest to a patch that count
+    compared_views: Literal["same", "all"] = "same"  # of other scans, that a view's patches are compared with
+    references: int | None = None  # other scans that each is compared with, drawn; None for all
     loss_weights: Mapping[str, float] = field(default_factory=dict)  # of the system's terms; at 0 one is not computed
 
     @classmethod
@@ -66,7 +71,8 @@ class Settings:
                 raise InputError(f"{name} is {known[name]!r}, allowed are {', '.join(get_args(kind))}")
         if not 0 <= known.get("object_share", 0) <= 1:
             raise InputError(f"object_share is {known['object_share']!r}, allowed are numbers from 0 to 1")
-        return cls(**{**known, "betas": tuple(options.get("betas", cls.betas)), "loss_weights": weights})
+        lists = {name: tuple(options.get(name, getattr(cls, name))) for name in ("betas", "neighbourhoods")}
+        return cls(**{**known, **lists, "loss_weights": weights})
 
 
 State = dict[str, "torch.Tensor"]
@@ -94,7 +100,11 @@ class Scoring(Protocol):
     system that reads clouds alone.
 
     One whose point scores are the mean of branches offers `branches(state, sample, settings)` as well, which gives each
-    branch's scores float [n] by its name; it is asked instead, and pictures show the branches apart.
+    branch's scores float [n] by its name; it is asked instead, and pictures show the branches apart. One whose maps of
+    views, or of photographs, are not what its rendering prompts say of their patches offers `view_scores(state, sample,
+    settings)`, float [K, P] in [0, 1], and `photograph_scores(state, photograph, settings)` of a photograph's global
+    [d] and patch features [P, d] as they are cached, which gives its probability, float [], and its patches' scores,
+    [P].
     """
 
     def restore(
@@ -116,6 +126,35 @@ class Scoring(Protocol):
         """Score of an object from its global probability and its smoothed scores, of any shape; with RGB from the mean
         of both probabilities and the fused map. Where the method has an `object_share` it is given the mean of the
         highest scores in place of all, [1]."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One scan as a system sees it that compares it with others: features as they are cached, L2-normalised."""
+
+    views: torch.Tensor  # [K, d], the renders' global features
+    patches: torch.Tensor  # [K, P, d], the renders' patch features
+    photograph: tuple[torch.Tensor, torch.Tensor] | None  # its global [d] and patch features [P, d]
+
+
+class Comparing(Protocol):
+    """What the module of a system offers besides that scores a scan by the others of its category (`System.batch`)."""
+
+    def compare(
+        self,
+        state: State,
+        scans: Mapping[str, Encoded],
+        wanted: Sequence[str],
+        settings: Settings,
+        device: torch.device,
+    ) -> Iterator[State]:
+        """What each wanted scan is scored with, in their order: a state of its own, in place of the category's.
+
+        state: of the category (`restore`); scans: all of the category by name, whoever of them is wanted, each read as
+        it is asked for; never all at once in memory. A scan's state follows from all of them alone: neither from their
+        order nor from what else is wanted, for a category may be scored in parts. Raises InputError for a category that
+        has too few scans.
+        """
 
 
 class Learning(Scoring, Protocol):

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import Learning, Scoring, Unsupervised
+from pointad_core.methods.interface import Comparing, Learning, Scoring, Unsupervised
 
 RENDERING = {"global_3d": 1.0, "local_3d": 1.0, "global_2d": 1.0, "local_2d": 1.0}
 """The terms of L^r_hybrid, which teach the rendering prompts; all weights are 1 in the paper."""
@@ -46,6 +46,9 @@ class System:
     unsupervised: bool = False
     """Learns each tested category from the good scans of its own train split, and no other. It reads clouds alone, with
     their photographs, is not `trained` on an auxiliary category, and stands in Table 5, not in Tables 1-4."""
+    batch: bool = False
+    """Scores a scan by the other test scans of its category, without their labels: batch zero-shot. It scores in the
+    workflow alone, not one scan by itself, reads features, and is never ranked among systems that see one scan."""
     files: Sequence[str] = ()  # keys of an unsupervised method that name files, such as a network's weights
 
     @property
@@ -71,6 +74,7 @@ _CHERAGHIAN: dict[str, Any] = {
 # What they read.
 _CLOUDS: dict[str, Any] = {"stream": None, "renderers": (), "rgb": False, "cross_dataset": False}
 _UNSUPERVISED: dict[str, Any] = {"stream": None, "trained": False, "unsupervised": True, "renderers": ()}
+_MUTUAL: dict[str, Any] = {"stream": "vv", "batch": True}
 _REALISTIC: dict[str, Any] = {"stream": "plain", "class_names": True, "renderers": ("realistic",)}
 
 SYSTEMS: dict[str, System] = {
@@ -87,11 +91,15 @@ SYSTEMS: dict[str, System] = {
         "methods.pointad_plus_coop", "vv", label="PointAD+-CoOp", aggregates=True, class_names=True, **_LAYERED
     ),
     "pointad_plus": System("methods.pointad_plus", "vv", label="PointAD+", aggregates=True, **_LAYERED),
+    "mutual": System("methods.mutual", label="Mutual scoring", trained=False, **_MUTUAL),
+    "pointad_plus_mutual": System(
+        "methods.pointad_plus_mutual", label="PointAD+, mutual", aggregates=True, **_MUTUAL, **_LAYERED
+    ),
     "btf": System("methods.btf", label="BTF", files=("network",), **_UNSUPERVISED),
     "sdm": System("methods.sdm", label="SDM", files=("network",), **_UNSUPERVISED),
     "m3dm": System("methods.m3dm", label="M3DM", files=("network", "point_mae", "fusion"), **_UNSUPERVISED),
 }
-"""In the order of the paper's tables; those of Table 5 alone at the end."""
+"""In the order of the paper's tables; after them what came after the paper, and those of Table 5 alone at the end."""
 
 
 def systems_of(config: Mapping[str, Any]) -> dict[str, System]:
@@ -103,22 +111,23 @@ def systems_of(config: Mapping[str, Any]) -> dict[str, System]:
 def plain(system: System) -> dict[str, Any]:
     """What results depend on of an entry, as plain values that a workflow can hand on and compare."""
     names = ["module", "stream", "trained", "aggregates", "class_names", "rgb", "losses"]
-    if system.unsupervised:  # a key that all others' results are older than
-        names.append("unsupervised")
+    # Keys that all others' results are older than.
+    names += [name for name in ("unsupervised", "batch") if getattr(system, name)]
     return {name: value for name, value in asdict(system).items() if name in names}
 
 
 def load(system: System) -> Any:
     """A system's module, an `interface.Scoring`, where it is trained an `interface.Learning`, or an
-    `interface.Unsupervised`; a user's file is run once a process. Raises InputError where that is missing, or lacks a
-    function of these."""
+    `interface.Unsupervised`, and `interface.Comparing` as well where it is one of a batch; a user's file is run once a
+    process. Raises InputError where that is missing, or lacks a function of these."""
     if not system.module.endswith(".py"):
         return importlib.import_module(f"pointad_core.{system.module}")
     path = Path(system.module).resolve()
     if not path.is_file():
         raise InputError(f"{system.module}: no such module of a system")
     module, offered = _run(path), Unsupervised if system.unsupervised else Learning if system.trained else Scoring
-    names = [name for name in dir(offered) if not name.startswith("_")]
+    wanted = [offered, *([Comparing] if system.batch else [])]
+    names = [name for protocol in wanted for name in dir(protocol) if not name.startswith("_")]
     if missing := [name for name in names if not callable(getattr(module, name, None))]:
         raise InputError(f"{system.module}: lacks the functions {', '.join(missing)} (see methods/interface.py)")
     return module

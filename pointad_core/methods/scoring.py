@@ -72,8 +72,18 @@ def ask(
         points.cpu().numpy(),
         {name: part.cpu().numpy() for name, part in branches.items()},
         float(system.global_score(state, sample, settings)),
-        None if photograph is None else score_rgb(photograph, state["rendering"], settings.temperature, resolution),
+        None if photograph is None else _score_photograph(system, state, photograph, resolution, settings),
     )
+
+
+def _score_photograph(
+    system: Scoring, state: State, photograph: tuple[torch.Tensor, torch.Tensor], resolution: int, settings: Settings
+) -> tuple[float, np.ndarray]:
+    """`score_rgb`, or what a system says of a photograph that has a function of its own for it."""
+    if (own := getattr(system, "photograph_scores", None)) is None:
+        return score_rgb(photograph, state["rendering"], settings.temperature, resolution)
+    probability, scores = own(state, photograph, settings)
+    return float(probability), upsample(scores[None], resolution)[0].cpu().numpy()
 
 
 def score_scan(
@@ -156,7 +166,7 @@ def score_branches(
 ) -> dict[str, np.ndarray]:
     """What the scores are made of, smoothed alike: by the branch's name [S, S] of an organised scan, else [n].
 
-    "implicit" and "explicit" of a system that has both layers (its module's `branches`), and "rgb" with a photograph;
+    those of its module's `branches`, such as "implicit" and "explicit" of PointAD+, and "rgb" with a photograph;
     none of a system without. cloud: as of `score_scan`.
     """
     smoothed = {name: smooth(part, cloud, resolution, settings) for name, part in answers.branches.items()}
@@ -166,14 +176,20 @@ def score_branches(
 
 
 @torch.no_grad()
-def score_views(state: State | OfScan, sample: Sample | PointSample, resolution: int, settings: Settings) -> np.ndarray:
-    """The map of each view (Eq. 2), float32 [K, S, S]: what the rendering prompts say of its pixels, before it goes to
-    the points. None, [0, S, S], of a system without such prompts."""
+def score_views(
+    system: Scoring, state: State | OfScan, sample: Sample | PointSample, resolution: int, settings: Settings
+) -> np.ndarray:
+    """The map of each view (Eq. 2), float32 [K, S, S]: what the rendering prompts say of its pixels, or the system's
+    own `view_scores`, before it goes to the points. None, [0, S, S], of a system without either."""
     state = state_for(state, sample)
-    if "rendering" not in state or not isinstance(sample, Sample):
+    own = getattr(system, "view_scores", None)
+    if not isinstance(sample, Sample) or (own is None and "rendering" not in state):
         return np.zeros((0, resolution, resolution), np.float32)
-    logits = anomaly_logits(sample.patches, state["rendering"], settings.temperature)
-    maps: np.ndarray = upsample(torch.sigmoid(logits), resolution).cpu().numpy()
+    if own is None:
+        scores = torch.sigmoid(anomaly_logits(sample.patches, state["rendering"], settings.temperature))
+    else:
+        scores = own(state, sample, settings)
+    maps: np.ndarray = upsample(scores, resolution).cpu().numpy()
     return maps
 
 

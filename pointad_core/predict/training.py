@@ -127,7 +127,11 @@ def train_folder(
 
 def trainable() -> dict[str, System]:
     """Systems that learn from what a detector sees of a scan: shaded views."""
-    return {name: system for name, system in SYSTEMS.items() if system.trained and "splat" in system.renderers}
+    return {
+        name: system
+        for name, system in SYSTEMS.items()
+        if system.trained and "splat" in system.renderers and not system.batch
+    }
 
 
 def find_system(name: str) -> System:

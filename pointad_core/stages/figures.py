@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,11 @@ def _open_parts(look: Mapping[str, Any], system: Mapping[str, Any], places: Plac
     """Functions that score a scan by branches and by views, as the scores stage would with this run's prompts."""
     import torch
 
-    from pointad_core.methods.interface import Settings
+    from pointad_core.methods.interface import Settings, State
     from pointad_core.methods.registry import System, load
     from pointad_core.methods.scoring import restore, score_branches, score_views
     from pointad_core.stages.samples import open_samples
-    from pointad_core.stages.scores import ask_scan
+    from pointad_core.stages.scores import ask_scan, scan_states
 
     entry = System(**system["system"])
     module, settings, device = load(entry), Settings.of(system["options"], entry.losses), torch.device("cpu")
@@ -124,12 +124,16 @@ def _open_parts(look: Mapping[str, Any], system: Mapping[str, Any], places: Plac
     reader.check_dimensions(state, prompts or system["model"]["model"])
     resolution = int(reader.clouds.attributes["resolution"])
 
+    @cache
+    def of_scan(scan: str) -> State:
+        return next(scan_states(reader, [scan], entry, module, state, settings, device))
+
     def of_branches(scan: str) -> Mapping[str, np.ndarray]:
-        answers, cloud, size = ask_scan(reader, scan, module, state, settings, entry.rgb, device)
+        answers, cloud, size = ask_scan(reader, scan, module, of_scan(scan), settings, entry.rgb, device)
         return score_branches(answers, cloud, size, settings)
 
     def of_views(scan: str) -> np.ndarray:
-        return score_views(state, reader.sample(scan).on(device), resolution, settings)
+        return score_views(module, of_scan(scan), reader.sample(scan).on(device), resolution, settings)
 
     return of_branches, of_views
 

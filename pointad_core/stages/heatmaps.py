@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pointad_core.errors import InputError
+from pointad_core.evaluation.captions import BATCH
 from pointad_core.evaluation.pictures import LABELS, Picture, draw_sheet, find_frontal, make_picture
 from pointad_core.storage import files, stores
 from pointad_core.storage.jobs import progress
@@ -116,4 +117,6 @@ def make_heatmaps(
             raise InputError(f"{scores}: category {category!r} has no scans to draw")
         pictures = [load_picture(scored, cloud_store, drawn, category, scan) for scan in progress(scans, category)]
         title = f"{cloud_store.attributes['dataset']} {category}"
+        if scored.attributes["provenance"].get("system", {}).get("batch"):
+            title += f" ({BATCH})"
     save_picture(draw_sheet(pictures, title), output)

@@ -13,10 +13,11 @@ TIMED = ("s", "max_rss")
 """Columns of a benchmark file: seconds, and the most memory in MB, "-" or empty for a job that was too short to see."""
 
 
-def make_pages(tables: Mapping[str, str], outputs: Sequence[str | Path]) -> None:
-    """Write a page for each table. tables: titles by the path of a CSV of results, in the order of `outputs`."""
+def make_pages(tables: Mapping[str, str], outputs: Sequence[str | Path], batch: Sequence[str] = ()) -> None:
+    """Write a page for each table. tables: titles by the path of a CSV of results, in the order of `outputs`; batch: as
+    of `results_page`."""
     for (path, title), output in zip(tables.items(), outputs, strict=True):
-        _write_text(results_page(title, _read(path)), output)
+        _write_text(results_page(title, _read(path), batch), output)
 
 
 def make_curves(curves: Mapping[str, Mapping[str, str]], output: str | Path, title: str) -> None:

@@ -10,11 +10,14 @@ import numpy as np
 import torch
 
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import CloudSample, OfScan, Settings, State
+from pointad_core.methods.interface import CloudSample, Encoded, OfScan, Settings, State
 from pointad_core.methods.registry import System
 from pointad_core.methods.segmentation import PointSample, Sample, make_sample
 from pointad_core.storage import stores
 from pointad_core.storage.stores import Paths, StoreReader
+
+Photograph = tuple[torch.Tensor, torch.Tensor]
+"""Global [d] and patch features [P, d]."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,14 @@ class SampleReader:
         cosines: np.ndarray = module.incidence(cloud["points"], cloud["normals"], about["views"], about["renderer"])
         return cosines
 
-    def rgb(self, scan: str) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Global [d] and patch features [P, d] of the scan's photograph, or None for a scan without one."""
-        if self.stream is None or "rgb_global" not in self.stores["features"].arrays(scan):
-            return None
-        view, patches = self.stores["features"].load(scan, ["rgb_global", f"rgb_patches_{self.stream}"]).values()
-        return torch.from_numpy(view), torch.from_numpy(patches)
+    def rgb(self, scan: str) -> Photograph | None:
+        """Features of the scan's photograph, or None for a scan without one."""
+        return None if self.stream is None else load_photograph(self.stores["features"], scan, self.stream)
+
+    def encoded(self) -> Mapping[str, Encoded]:
+        """All scans of the category as a system sees them that compares them, by name."""
+        assert self.stream is not None
+        return EncodedScans(self.stores.get("references", self.stores["features"]), self.stream)
 
     def cloud(self, scan: str) -> CloudSample:
         """The scan as an unsupervised system sees it."""
@@ -84,6 +89,32 @@ class SampleReader:
             dim, layers = int(features.attributes["dim"]), state.keys() & {"rendering", "geometry"}
             if found := sorted({state[layer].shape[1] for layer in layers} - {dim}):
                 raise InputError(f"{origin}: text embeddings have {found} dimensions, {features.path} has {dim}")
+
+
+def load_photograph(features: StoreReader, scan: str, stream: str) -> Photograph | None:
+    """Features of a scan's photograph in a store of features, or None for a scan without one."""
+    if "rgb_global" not in features.arrays(scan):
+        return None
+    view, patches = features.load(scan, ["rgb_global", f"rgb_patches_{stream}"]).values()
+    return torch.from_numpy(view), torch.from_numpy(patches)
+
+
+class EncodedScans(Mapping[str, Encoded]):
+    """Scans of an open store of features, each read when it is asked for."""
+
+    def __init__(self, store: StoreReader, stream: str) -> None:
+        self._store, self._stream = store, stream
+
+    def __len__(self) -> int:
+        return len(self._store.scans)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store.scans)
+
+    def __getitem__(self, scan: str) -> Encoded:
+        views, patches = self._store.load(scan, ["global", f"patches_{self._stream}"]).values()
+        photograph = load_photograph(self._store, scan, self._stream)
+        return Encoded(torch.from_numpy(views), torch.from_numpy(patches), photograph)
 
 
 class CloudSamples(Sequence[CloudSample]):
@@ -118,6 +149,8 @@ def open_samples(
     """Open the stores of a category, or of its shards; InputError where they are not of the same scans.
 
     paths: by stage ("clouds", "renders", "features", "aggregation"); what the system does not read may be missing.
+    Where these are of a part of the category, "references" are the features of all of it, for a system that compares
+    its scans.
     settings: of the method that scores the samples, which may weigh views; None for training, where all weigh the same.
     """
     stages = ["clouds"]
@@ -131,4 +164,6 @@ def open_samples(
             store = opened[stage] = stack.enter_context(stores.read(paths[stage], stage))
             if sorted(store.scans) != sorted(opened["clouds"].scans):
                 raise InputError(f"{store.path}: its scans are not those of {opened['clouds'].path}; make it again")
+        if references := paths.get("references"):
+            opened["references"] = stack.enter_context(stores.read(references, "features"))
         yield SampleReader(opened, system.stream, settings is not None and settings.view_weights == "incidence")

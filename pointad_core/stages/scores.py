@@ -1,7 +1,8 @@
 """Stage scores: the scans of some categories scored (Sec. 3.6), all with one set of prompts, or each category by what
 an unsupervised system has learnt of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def make_scores(
 
     system: its registry entry (`registry.plain`). prompts: the trained prompts' file, None for a system that learns
     none. categories: for each its name, display (the name in prompts), the paths of its stores by stage, as far as the
-    system reads them, and the file of its expert where the system is unsupervised. options: the method's entry in the
+    system reads them, and the file of its expert where the system is unsupervised; of a part of a category also
+    "references" where the system compares scans (`open_samples`). options: the method's entry in the
     config; model: the features' entry, which names the CLIP; it is loaded only where text is still to be encoded, or
     photographs. Raises InputError for prompts that do not fit the features, and for scores that are not finite.
     """
@@ -54,8 +56,10 @@ def make_scores(
                 else:
                     state = state_of(category["display"])
                     reader.check_dimensions(state, prompts or (model or {})["model"])
+                states = scan_states(reader, reader.scans, entry, module, state, settings, device)
                 for scan in jobs.progress(reader.scans, f"scoring {name}"):
                     try:
+                        state = next(states)
                         if state_of is None:
                             arrays, objects = _score_by_expert(module, state, reader, scan, options)
                         else:
@@ -70,6 +74,23 @@ def make_scores(
                     defective = reader.clouds.scan_attributes(scan)["defective"]
                     about = {"category": name, "display": category["display"], "scan": scan, "defective": defective}
                     hand_over(f"{name}/{scan}", arrays, {**about, **objects})
+
+
+def scan_states(
+    reader: SampleReader,
+    scans: Sequence[str],
+    entry: System,
+    module: Any,
+    state: Any,
+    settings: Settings,
+    device: torch.device,
+) -> Iterator[Any]:
+    """What each of some scans is scored with, in their order: the category's state, or a state of its own where the
+    system compares the scans of a category. Raises InputError for a category with too few of them."""
+    if not entry.batch:
+        return repeat(state)
+    found: Iterator[State] = module.compare(state, reader.encoded(), scans, settings, device)
+    return found
 
 
 def ask_scan(

@@ -115,6 +115,23 @@ def test_every_cell_is_the_mean_of_the_rows_own_runs(metrics: pd.DataFrame) -> N
     assert tex.count(r"\multicolumn{2}{c}{Local, the paper's protocol} & \multicolumn{2}{c}{Global}") == 2
 
 
+def test_batch_zero_shot_is_told_and_never_ranked(metrics: pd.DataFrame) -> None:
+    settings = options()
+    settings["methods"]["plus"]["batch"] = True
+    tex, _ = make(metrics, settings)
+    labels = [label for label, (method, _) in ROWS.items() if method == "plus"]
+    assert 0 < len(labels) < len(ROWS)
+    assert f"Batch zero-shot: {', '.join(labels)}. They score" in tex
+    body = re.search(r"\\midrule\n(.*?)\\bottomrule", tex, flags=re.DOTALL)
+    assert body is not None
+    for label, line in zip(ROWS, body[1].strip().split("\n"), strict=True):
+        if label in labels:
+            assert "textbf" not in line
+            assert "underline" not in line
+    assert "textbf" in body[1]
+    assert "zero-shot" not in make(metrics, options())[0]
+
+
 def test_columns_are_those_that_are_asked_for(metrics: pd.DataFrame) -> None:
     tex, rows = make(metrics, options(modalities=["3d"], metrics=["i_auroc"]))
     assert "Multimodal" not in tex

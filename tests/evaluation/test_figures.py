@@ -138,7 +138,9 @@ def test_the_auroc_of_a_scan_counts_pairs() -> None:
 
 
 def test_a_caption_says_the_colours_the_prompts_the_rule_and_the_data() -> None:
+    looks = [{"title": name.title(), "method": name} for name in ("one", "other")]
     group = {"learnt": "cookie of Parts (seed 1)", "rule": {"better": "explicit", "than": "implicit"}}
+    group["categories"] = [{"looks": looks}]
     figure = {
         "caption": "Maps & more.",
         "colours": "line",
@@ -159,6 +161,9 @@ def test_a_caption_says_the_colours_the_prompts_the_rule_and_the_data() -> None:
     ):
         assert text.count(said) == 1
     assert "Generated" not in caption_of({**figure, "generated": []})
+    assert "zero-shot" not in text
+    several = {**figure, "methods": {**figure["methods"], "other": {"features": "small", "batch": True}}}
+    assert caption_of(several).count("Batch zero-shot: Other. They score a scan by the other test scans") == 1
     assert "Prompts" not in caption_of({**figure, "groups": [{**group, "learnt": None}]})
     rules = ("first", "median", "named")
     for rule, said in zip(rules, ("first defective", "median P-AUROC (the mean", "named in"), strict=True):

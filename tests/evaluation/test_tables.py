@@ -212,6 +212,21 @@ def test_best_is_bold_and_second_underlined(metrics):
         assert not any("textbf" in cell or "underline" in cell for cell in rows["CLIP + Rendering"])
 
 
+@pytest.mark.parametrize(("batch", "second"), [("plus", "CLIP + Rendering"), ("clip", None)])
+def test_batch_zero_shot_is_told_and_never_ranked(metrics, batch, second):
+    number = 1 if batch == "clip" else 2
+    tex, _ = make(number, metrics, options(**{f"methods__{batch}__batch": True}))
+    label = OPTIONS["methods"][batch]["label"]
+    for _, rows in read_tabulars(tex):
+        assert not any("textbf" in cell or "underline" in cell for cell in rows[label])
+        # The others are ranked as if it were not there.
+        best, *_ = (name for name in ("PointAD+", "PointAD") if name != label)
+        assert all(cell.startswith(r"\textbf{") for cell in rows[best])
+        assert all(cell.startswith(r"\underline{") for cell in rows[second or "PointAD"])
+    assert f"Batch zero-shot: {label}. They score a scan by the other test scans of its category" in caption(tex)
+    assert "atch zero-shot" not in caption(make(number, metrics)[0])
+
+
 def test_the_papers_numbers_stand_beside_published_data_alone(metrics):
     tex, rows = make(1, metrics)
     (_, cells), (_, object_cells) = read_tabulars(tex)

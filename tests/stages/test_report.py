@@ -68,6 +68,17 @@ def test_a_page_shows_a_table_in_percent(results) -> None:
             assert [bold[index + 1][column] for index in pair] == expected
 
 
+def test_batch_zero_shot_is_told_and_never_bold(results, tmp_path: Path) -> None:
+    _, page = results
+    make_pages({str(tmp_path / "table.csv"): "Title"}, [page], ["second", "third"])
+    _, notes, (head, *_), bold = read_page(page)
+    assert "Batch zero-shot: second. They score a scan by the other test scans" in notes
+    assert "third" not in notes
+    assert len(head) == len(bold[1])
+    # Nobody is left for the first to be better than.
+    assert not any(cell for row in bold for cell in row)
+
+
 def test_a_page_is_the_same_for_the_same_table(results, tmp_path: Path) -> None:
     _, page = results
     make_pages({str(tmp_path / "table.csv"): "A <title> & more"}, [tmp_path / "again.html"])

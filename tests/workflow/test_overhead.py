@@ -26,7 +26,7 @@ def _miniature(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(section: Any = SECTION, **methods: Any) -> dict[str, Any]:
     made = copy.deepcopy(CONFIG)
-    made["methods"] |= {"btf": {"system": "btf"}} | methods
+    made["methods"] |= {"btf": {"system": "btf"}, "mutual": {"system": "mutual"}} | methods
     made["overhead"] = copy.deepcopy(section)
     complete(made)
     return made
@@ -98,6 +98,7 @@ def test_the_table_has_the_metrics_of_what_is_measured() -> None:
         ),
         ({"category": "pear"}, r"overhead\.category is 'pear', expected one of .*mvtec3d\.categories: bagel, carrot"),
         ({"category": "carrot"}, r"methods\[1\] is 'pointad_plus', none of whose prompts has not seen 'carrot'"),
+        ({"methods": ["mutual"]}, r"methods\[0\] is 'mutual', which scores a scan by others of its category"),
         ({"scans": 0}, r"overhead\.scans is 0, expected integer >= 1"),
         ({"scans": 99}, r"overhead\.scans is 99, but mvtec3d/bagel has \d+ scans"),
         ({"repeats": 1.0}, r"overhead\.repeats is 1\.0, expected integer"),

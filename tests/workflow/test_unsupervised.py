@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pointad_core.errors import InputError
-from workflow import checks, inputs, plan, raw_scans, tables, unsupervised
+from workflow import checks, inputs, plan, raw_scans, sizes, tables, unsupervised
 
 
 def complete(**changes: Any) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def test_an_expert_learns_from_all_shards(tmp_path: Path) -> None:
     shards = raw_scans.shards_of(config, "own.train", "bolt")
     assert len(shards) > 2
     assert inputs.good_stores(config, wildcards) == [f"results/clouds/own.train/{shard}.zarr.zip" for shard in shards]
-    assert inputs.scans_of_category(config, wildcards) == 5
+    assert sizes.scans_of_category(config, wildcards) == 5
 
 
 def test_options_hold_what_learning_depends_on(tmp_path: Path) -> None:

@@ -13,7 +13,19 @@ from snakemake.exceptions import WorkflowError
 
 from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
-from workflow import ablations, figures, inputs, overhead, plan, raw_scans, reporting, tables, unsupervised, variants
+from workflow import (
+    ablations,
+    figures,
+    inputs,
+    overhead,
+    plan,
+    raw_scans,
+    reporting,
+    sizes,
+    tables,
+    unsupervised,
+    variants,
+)
 from workflow import predictions as own
 from workflow.checks import complete
 from workflow.folder import enter_folder, hold_folder
@@ -75,7 +87,7 @@ def of_config(function):
     return partial(function, config)
 
 
-def grows(least, each=0, of=inputs.scans_of_store):
+def grows(least, each=0, of=sizes.scans_of_store):
     """A resource of `least`, and `each` more for every one `of` what the job works on; doubled with every attempt.
 
     So a job that was killed for its memory or its time asks for twice as much when it is submitted again. How much a

@@ -13,8 +13,8 @@ rule experts:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=grows(4000, 15, of=inputs.scans_of_category),
-        runtime=grows(30, 0.5, of=inputs.scans_of_category),
+        mem_mb=grows(4000, 15, of=sizes.scans_of_category),
+        runtime=grows(30, 0.5, of=sizes.scans_of_category),
         gpu=GPUS,
     params:
         system=of_config(inputs.system),

@@ -14,8 +14,8 @@ rule metrics:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000, 20, of=inputs.scans_of_largest_tested),
-        runtime=grows(10, 0.05, of=inputs.scans_tested),
+        mem_mb=grows(1000, 20, of=sizes.scans_of_largest_tested),
+        runtime=grows(10, 0.05, of=sizes.scans_tested),
     params:
         categories=of_config(inputs.categories_of_clouds),
         scans=of_config(inputs.counted_scans),

@@ -14,8 +14,8 @@ rule prompts:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=grows(6000, 30, of=inputs.scans_in_memory),
-        runtime=grows(30, 0.1, of=inputs.training_steps),
+        mem_mb=grows(6000, 30, of=sizes.scans_in_memory),
+        runtime=grows(30, 0.1, of=sizes.training_steps),
         gpu=GPUS,
     params:
         system=of_config(inputs.system),

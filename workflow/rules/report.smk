@@ -41,6 +41,7 @@ rule report_tables:
         runtime=10,
     params:
         titles=[page["title"] for page in (TABLE_PAGES | SUMMARY_PAGES).values()],
+        batch=tables.batch_methods(config),
         code=fingerprint("stages.report"),
     script:
         "../scripts/report_tables.py"

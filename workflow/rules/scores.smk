@@ -9,6 +9,7 @@ rule scores:
         unpack(of_config(inputs.scored_stores)),
         prompts=of_config(inputs.prompts),
         experts=of_config(inputs.experts),
+        references=of_config(inputs.references),
         files=in_place(inputs.scoring_files),
     output:
         scores="results/scores/{method}/{source}/{auxiliary}/{seed}/{dataset}{part}.zarr.zip",
@@ -21,7 +22,7 @@ rule scores:
     threads: 1
     resources:
         mem_mb=grows(6000),
-        runtime=grows(15, 0.1, of=inputs.scans_scored),
+        runtime=grows(15, 0.1, of=sizes.scans_scored),
         gpu=GPUS,
     params:
         system=of_config(inputs.system),
@@ -52,8 +53,8 @@ rule scores_joined:
         "../../envs/pointad.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000, 0.01, of=inputs.scans_tested),
-        runtime=grows(10, 0.02, of=inputs.scans_tested),
+        mem_mb=grows(1000, 0.01, of=sizes.scans_tested),
+        runtime=grows(10, 0.02, of=sizes.scans_tested),
     params:
         code=fingerprint("storage.stores"),
     message:

@@ -13,4 +13,5 @@ with jobs.logged(snakemake.log[0]):
     make_pages(
         tables=dict(zip(snakemake.input.tables, snakemake.params.titles, strict=True)),
         outputs=snakemake.output,
+        batch=snakemake.params.batch,
     )

@@ -11,7 +11,9 @@ with jobs.logged(snakemake.log[0]):
     from pointad_core.storage import stores
 
     # What cannot be used is refused before torch is imported, which takes most of a second.
-    stages = [stage for stage in dict(snakemake.input.items()) if stage not in ("prompts", "experts", "files")]
+    stages = [
+        stage for stage in dict(snakemake.input.items()) if stage in ("clouds", "renders", "features", "aggregation")
+    ]
     for stage in stages:
         for path in snakemake.input[stage]:
             stores.check(path, stage)
@@ -27,7 +29,12 @@ with jobs.logged(snakemake.log[0]):
         system=snakemake.params.system,
         prompts=prompts,
         categories=[
-            {**names, **dict(zip(stages, paths, strict=True)), "expert": expert}
+            {
+                **names,
+                **dict(zip(stages, paths, strict=True)),
+                "expert": expert,
+                "references": snakemake.input.references,
+            }
             for names, expert, paths in zip(snakemake.params.categories, experts, inputs, strict=True)
         ],
         output=snakemake.output.scores,
