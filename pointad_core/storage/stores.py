@@ -28,9 +28,11 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+import zarr
+from zarr.buffer import cpu
+from zarr.storage import MemoryStore
 
 from pointad_core.errors import InputError
-from pointad_core.storage import arrays as coding
 from pointad_core.storage import files
 
 SCHEMA = 2
@@ -43,7 +45,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 def package_versions() -> dict[str, str]:
     """Versions of the packages that results depend on, without importing them."""
     versions = {}
-    for package in ("pointad_core", "numpy", "torch", "open_clip_torch", "open3d-cpu", "scipy", "numcodecs"):
+    for package in ("pointad_core", "numpy", "torch", "open_clip_torch", "open3d-cpu", "scipy", "zarr"):
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions
@@ -64,14 +66,18 @@ class StoreWriter:
         self._scans[scan] = None
 
     def _put(self, group: str, attributes: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        entries = {"zarr.json": coding.encode_group(attributes)}
+        entries: dict[str, Any] = {}
+        memory = MemoryStore(entries)
+        zarr.create_group(memory, attributes=attributes)
         for name, array in arrays.items():
-            entries |= {f"{name}/{key}": content for key, content in coding.encode_array(array).items()}
+            array = np.ascontiguousarray(array)
+            # An empty axis has no chunk of its own length; any positive length will do.
+            zarr.create_array(memory, name=name, data=array, chunks=tuple(max(1, n) for n in array.shape))
         # In a fixed order and of a fixed date, 1980: the same content gives the same bytes.
         for key in sorted(entries):
             info = zipfile.ZipInfo(group + key)
             info.external_attr = 0o644 << 16
-            self._archive.writestr(info, entries[key])
+            self._archive.writestr(info, entries[key].to_bytes())
 
 
 @contextmanager
@@ -131,7 +137,7 @@ class _Archive:
                 raise InputError(f"{path}: {key} is {found!r}, expected {wanted!r}; make it again")
         self._read("scans/zarr.json")  # says nothing, and must be as it was written all the same
 
-    def _read(self, entry: str) -> bytes:
+    def _read(self, entry: str) -> cpu.Buffer:
         info, written = self._directory[entry], zipfile.ZipInfo(entry)
         written.CRC, written.file_size, written.compress_size = info.CRC, info.file_size, info.compress_size
         # zipfile's own rule, when it writes, for content too large for a plain header.
@@ -146,13 +152,14 @@ class _Archive:
             raise InputError(
                 f"{self.path}: the store is damaged ({entry}: {error}); delete it and run again"
             ) from error
-        return content
+        return cpu.Buffer.from_bytes(content)
 
     def read_attributes(self, group: str) -> dict[str, Any]:
-        return coding.decode_group(self._read(group + "zarr.json"))
+        return dict(zarr.open_group(MemoryStore({"zarr.json": self._read(group + "zarr.json")}), mode="r").attrs)
 
     def read_array(self, number: str, array: str) -> np.ndarray:
-        return coding.decode_array({entry.split("/", 3)[3]: self._read(entry) for entry in self.entries[number][array]})
+        content: dict[str, Any] = {entry.split("/", 2)[2]: self._read(entry) for entry in self.entries[number][array]}
+        return np.asarray(zarr.open_array(MemoryStore(content), path=array, mode="r")[...])
 
 
 class StoreReader:

@@ -367,7 +367,7 @@ def test_a_subset_without_both_classes_or_of_unknown_scans_is_refused(tmp_path, 
 
 def test_a_job_imports_nothing_that_takes_longer_than_the_job(tmp_path):
     scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3))
-    heavy = ["torch", "sklearn", "pandas", "zarr", "open3d", "matplotlib"]
+    heavy = ["torch", "sklearn", "pandas", "open3d", "matplotlib"]
     code = (
         "import sys; from pointad_core.stages.metrics import make_metrics; "
         f"make_metrics({str(scores)!r}, {{'bagel': {str(clouds['bagel'])!r}}}, 'metrics.csv', 'metrics.npz'); "
