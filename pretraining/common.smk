@@ -13,7 +13,7 @@ if ROOT not in sys.path:
 
 from pointad_core.errors import InputError
 from pointad_core.storage.fingerprints import fingerprint
-from workflow.checks import fill_in
+from workflow.schema import fill_in
 from workflow.folder import enter_folder, hold_folder
 from workflow.progress import show_lines, show_results
 

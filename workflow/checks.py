@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from pointad_core.clip.models_index import (
     MODELS,
@@ -33,49 +33,17 @@ from workflow import ablations, figures
 from workflow.overhead import check as check_overhead
 from workflow.plan import pairs_of, render_options, tested_by
 from workflow.predictions import check as check_predictions
+from workflow.schema import fill_in, refuse_repeats
 from workflow.tables import labels_of
 from workflow.unsupervised import add_train_splits
 from workflow.variants import complete_variants
-from workflow.words import explain, name_key, similar
+from workflow.words import name_key, similar
 from workflow.words import refer as _refer
-
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
 
 _PAPER_NUMBERS = Path(__file__).parents[1] / "pointad_core/evaluation/paper_numbers.csv"
 _SCHEMA = Path(__file__).with_name("schemas") / "config.schema.yaml"
 _WEIGHTS = ("pretrained", "checkpoint", "random_seed")
 _ADVICE = {"the geometry prompts": ", or take the system that has none, pointad or pointad_coop"}
-
-
-def refuse_repeats(path: str | os.PathLike[str]) -> None:
-    """Refuse a config file that has a key twice in one mapping: a YAML reader keeps the last without a word."""
-    import yaml
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            root = yaml.compose(file, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return  # Snakemake has read it, or says why it could not.
-    waiting, seen = [root], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-        elif isinstance(node, yaml.MappingNode):
-            first: dict[str, int] = {}
-            for key, value in node.value:
-                line = key.start_mark.line + 1
-                if key.value in first:
-                    where = f"which line {first[key.value]} has already" if first[key.value] != line else "twice"
-                    raise InputError(
-                        f"{path}: line {line} has the key {key.value!r}, {where}; only the last would count"
-                    )
-                first[key.value] = line
-                waiting.append(value)
 
 
 def check_values(config: Any, path: tuple[str | int, ...] = ()) -> None:
@@ -365,18 +333,6 @@ def check(config: Mapping[str, Any]) -> None:
     problems = list(_check(config))
     if problems:
         raise InputError("\n".join(problems))
-
-
-def fill_in(config: dict[str, Any], schema: Path) -> None:
-    """Hold a config to a schema and put in its defaults; InputError for the first thing that is not as it says."""
-    from snakemake.exceptions import WorkflowError
-    from snakemake.utils import validate
-
-    try:
-        validate(config, str(schema))
-    except WorkflowError as error:
-        # The validator's own error stands behind Snakemake's, and knows the key.
-        raise InputError(explain(cast("ValidationError", error.__context__))) from None
 
 
 def complete(config: dict[str, Any], files: Iterable[str | os.PathLike[str]] = ()) -> None:

@@ -236,9 +236,20 @@ def aupro(maps: Images, masks: Images, valid: Images | None = None, limit: float
 
 
 def object_metrics(scores: np.ndarray, defective: np.ndarray) -> tuple[float, float, float]:
-    """I-AUROC, AP and F1-max of object scores [n] against bool labels [n]; both classes must be there."""
-    # Imported here: it costs two seconds, and reading the scans can start before.
-    from sklearn.metrics import average_precision_score, roc_auc_score
+    """I-AUROC, AP and F1-max of object scores [n] against bool labels [n]; both classes must be there.
 
+    I-AUROC and AP to the last bit as scikit-learn's `roc_auc_score` and `average_precision_score` have them, without
+    its import, which takes longer than all that a job measures.
+    """
+    order = np.argsort(scores, kind="stable")[::-1]
+    # One threshold for equal scores: where the last of them stands.
+    last = np.r_[np.flatnonzero(np.diff(scores[order])), len(scores) - 1]
+    hits = defective[order].cumsum(dtype=np.float64)[last]
+    alarms = 1 + last - hits
+    # A curve is the same without those of its vertices that lie in the middle of a line; its sum's last bit is not.
+    corners = np.r_[True, (np.diff(alarms, 2) != 0) | (np.diff(hits, 2) != 0), True] if len(last) > 2 else slice(None)
+    found, passed = (np.r_[0.0, counts[corners]] / counts[-1] for counts in (hits, alarms))
+    recall, precision = np.r_[0.0, hits / hits[-1]][::-1], (hits / (hits + alarms))[::-1]
+    ap = max(0.0, -np.sum(np.diff(recall) * precision))
     best = f1_max(np.sort(scores[~defective]), scores[defective])
-    return float(roc_auc_score(defective, scores)), float(average_precision_score(defective, scores)), best
+    return float(np.trapezoid(found, passed)), float(ap), best

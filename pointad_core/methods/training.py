@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
+from torch.optim.adam import adam
 
 from pointad_core.errors import InputError
 from pointad_core.methods.interface import Learner, Learning, Settings, State, state_for
@@ -35,6 +36,40 @@ def batches(n_examples: int, settings: Settings, generator: torch.Generator) -> 
     ]
 
 
+class Adam:
+    """`torch.optim.Adam` with its defaults, by the function that this calls: the class imports torch's compiler, which
+    takes longer than all else that a job imports."""
+
+    def __init__(self, parameters: Iterable[torch.Tensor], lr: float, betas: tuple[float, float]) -> None:
+        self.parameters, self.lr, self.betas = list(parameters), lr, betas
+        self.moments = [(torch.zeros_like(part), torch.zeros_like(part)) for part in self.parameters]
+        self.steps = [torch.tensor(0.0) for _ in self.parameters]
+
+    def zero_grad(self) -> None:
+        for part in self.parameters:
+            part.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move each parameter that has a gradient, in place."""
+        reached = [index for index, part in enumerate(self.parameters) if part.grad is not None]
+        adam(
+            [self.parameters[index] for index in reached],
+            [cast("torch.Tensor", self.parameters[index].grad) for index in reached],
+            [self.moments[index][0] for index in reached],
+            [self.moments[index][1] for index in reached],
+            [],
+            [self.steps[index] for index in reached],
+            lr=self.lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            eps=1e-8,
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
 def mix_views(examples: Sequence[Example]) -> list[Example]:
     """A batch's examples with the views that the published implementation takes for each one's global 3-D loss.
 
@@ -52,7 +87,7 @@ def mix_views(examples: Sequence[Example]) -> list[Example]:
 def train_step(
     system: Learning,
     learner: Learner,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam | torch.optim.Optimizer,
     examples: Iterable[Example],
     n_examples: int,
     settings: Settings,
@@ -93,7 +128,9 @@ def train_step(
         optimizer.zero_grad()
         for state, leaves in states:
             reached = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-            torch.autograd.backward([state[name] for name in reached], list(reached.values()))
+            if reached:
+                # A scalar that has these gradients: torch would import a computer algebra to take them as they are.
+                torch.stack([(state[name] * grad).sum() for name, grad in reached.items()]).sum().backward()
         optimizer.step()
     return row
 
@@ -116,7 +153,7 @@ def train(
     """
     if begin := getattr(learner, "begin", None):
         begin(sample.on(device) for sample, targets in map(load, range(n_examples)) if not targets.defective)
-    optimizer = torch.optim.Adam(learner.parameters(), lr=settings.learning_rate, betas=settings.betas)
+    optimizer = Adam(learner.parameters(), settings.learning_rate, settings.betas)
     untouched = [part for part in learner.parameters() if part.numel()]
     rows: list[dict[str, float]] = []
     for epoch, batch in watch(batches(n_examples, settings, generator)):

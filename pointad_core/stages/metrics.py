@@ -4,6 +4,7 @@ AUPRO is empty for unorganised clouds, which have the linked one instead; M3D ro
 nobody labelled are left out; a category that has no others has no metrics, all of them empty.
 """
 
+import csv
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -202,10 +203,11 @@ def make_metrics(
     with stores.read(scores, "scores") as scored:
         for category, paths in clouds.items():
             rows += _category_rows(scored, category, paths, (scans or {}).get(category))
-    # Imported here: scikit-learn has paid for it by now, and the start of a job does not wait for it.
-    import pandas as pd
-
     with files.replacing(replicates) as partial, open(partial, "wb") as file:
         np.savez(file, allow_pickle=False, **{f"{row['category']}/{row['modality']}": _stack(row) for row in rows})
-    with files.replacing(output) as partial:
-        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(partial, index=False, lineterminator="\n")
+    # As pandas writes it, whose import would take longer than all that is measured here: empty where there is no value.
+    written = [{name: value for name, value in row.items() if value == value} for row in rows]
+    with files.replacing(output) as partial, open(partial, "w", newline="") as file:
+        table = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+        table.writeheader()
+        table.writerows(written)

@@ -14,7 +14,7 @@ from metric_oracles import (
     naive_f1_max,
     naive_stretched,
 )
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pointad_core.evaluation import metrics
 
@@ -193,3 +193,14 @@ def test_a_gap_of_more_than_the_reach_parts_two_regions():
     np.testing.assert_allclose(metrics.linked_weights(points, labels), [1 / 4] * 4 + [1 / 2] * 2)
     assert metrics.linked_weights(points, np.zeros(20)).shape == (0,)
     assert metrics.linked_weights(points, np.arange(20) == 3).tolist() == [1]
+
+
+@pytest.mark.parametrize("decimals", [None, 1, 0])
+def test_metrics_of_objects_are_those_of_scikit_learn_to_the_bit(decimals):
+    rng = np.random.default_rng(6)
+    for size in [2, 3, 4, *rng.integers(5, 200, 40)]:
+        scores = rng.normal(size=size) if decimals is None else np.round(rng.normal(size=size), decimals)
+        defective = rng.permutation(np.r_[True, False, rng.random(size - 2) < 0.6])
+        auroc, ap, _ = metrics.object_metrics(scores, defective)
+        assert auroc == roc_auc_score(defective, scores)
+        assert ap == average_precision_score(defective, scores)

@@ -20,7 +20,7 @@ from pointad_core.methods.prompts import PromptLearner, Prompts
 from pointad_core.methods.registry import SYSTEMS
 from pointad_core.methods.segmentation import Aggregation, PointSample
 from pointad_core.methods.targets import make_targets
-from pointad_core.methods.training import batches, cached, mix_views, n_bytes, train, train_step
+from pointad_core.methods.training import Adam, batches, cached, mix_views, n_bytes, train, train_step
 
 
 @pytest.fixture(scope="module")
@@ -305,3 +305,20 @@ def test_the_cache_keeps_to_its_budget():
         for index in range(4):
             assert get(index) is item
     assert reads == {0: 1, 1: 1, 2: 3, 3: 3}
+
+
+def test_adam_is_torchs_to_the_bit():
+    generator = torch.Generator().manual_seed(3)
+    ours = [torch.randn(shape, generator=generator, requires_grad=True) for shape in [(5, 3), (7,), (2, 2)]]
+    theirs = [part.detach().clone().requires_grad_() for part in ours]
+    settings = {"lr": 0.01, "betas": (0.6, 0.95)}
+    optimizers = [(Adam(ours, **settings), ours), (torch.optim.Adam(theirs, **settings), theirs)]
+    for step in range(12):
+        target = torch.randn(3, generator=generator)
+        for optimizer, parts in optimizers:
+            optimizer.zero_grad()
+            # The last is reached from the fifth step on, and not in every one.
+            loss = (parts[0] @ target).square().sum() + parts[1].sin().sum()
+            (loss + (parts[2].exp().sum() if step >= 4 and step % 3 else 0)).backward()
+            optimizer.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from metric_oracles import (
     SIDE,
@@ -364,8 +365,21 @@ def test_a_subset_without_both_classes_or_of_unknown_scans_is_refused(tmp_path, 
     assert not (tmp_path / "metrics.csv").exists()
 
 
-def test_starts_without_torch_and_scikit_learn():
-    heavy = ["torch", "sklearn", "pandas"]
-    code = f"import sys, pointad_core.stages.metrics; print([m for m in {heavy} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_a_job_imports_nothing_that_takes_longer_than_the_job(tmp_path):
+    scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3))
+    heavy = ["torch", "sklearn", "pandas", "open3d", "matplotlib"]
+    code = (
+        "import sys; from pointad_core.stages.metrics import make_metrics; "
+        f"make_metrics({str(scores)!r}, {{'bagel': {str(clouds['bagel'])!r}}}, 'metrics.csv', 'metrics.npz'); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_table_is_written_as_by_pandas(tmp_path):
+    scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3))
+    measure(scores, clouds, tmp_path / "metrics.csv")
+    table = pd.read_csv(tmp_path / "metrics.csv")
+    assert table.to_csv(index=False, lineterminator="\n") == (tmp_path / "metrics.csv").read_text()
+    assert table["aupro_linked"].isna().all()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from snakemake.utils import validate
 
 from pointad_core.datasets.registry import LAYOUTS
 from pointad_core.errors import InputError
@@ -17,8 +18,9 @@ from pointad_core.evaluation.metrics import METRICS
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, System
 from workflow import checks, plan
-from workflow.checks import INTEGERS, refuse_repeats
-from workflow.variants import is_derived
+from workflow.checks import INTEGERS
+from workflow.schema import fill_in, refuse_repeats
+from workflow.variants import complete_variants, is_derived
 
 REPOSITORY = Path(__file__).parents[2]
 SCHEMA = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
@@ -662,3 +664,14 @@ def test_whole_numbers_are_those_of_the_schema() -> None:
     whole = {path[-1] for path, schema in KEYS if "integer" in schema.get("type", ())}
     whole |= {path[-1] for path, schema in KEYS if schema.get("items", {}).get("type") == "integer"}
     assert whole == INTEGERS
+
+
+@pytest.mark.parametrize("name", ["config", "paper", "beyond"])
+def test_defaults_are_put_in_as_by_snakemake(name):
+    ours = yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text())
+    complete_variants(ours)
+    theirs = copy.deepcopy(ours)
+    schema = REPOSITORY / "workflow/schemas/config.schema.yaml"
+    fill_in(ours, schema)
+    validate(theirs, str(schema))
+    assert repr(ours) == repr(dict(theirs))

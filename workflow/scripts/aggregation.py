@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
+
     from pointad_core.stages.aggregation import make_aggregation
 
-    jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_aggregation(
         clouds=snakemake.input.clouds,
         renders=snakemake.input.renders,

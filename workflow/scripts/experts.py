@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
+
     from pointad_core.stages.experts import make_expert
 
-    jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_expert(
         system=snakemake.params.system,
         clouds=snakemake.input.clouds,

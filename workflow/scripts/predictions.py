@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
+
     from pointad_core.stages.predictions import make_predictions
 
-    jobs.use(snakemake.threads, snakemake.resources.gpu)
     # Prompts of a run are its output, others a file of the user's own; without either those of the package are taken.
     (prompts,) = [*snakemake.input.prompts, *snakemake.params.prompts] or [None]
     (threshold,) = snakemake.params.threshold or [None]

@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from snakemake.script import snakemake
 
 with jobs.logged(snakemake.log[0]):
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
+
     from pointad_core.stages.prompts import make_prompts
 
-    jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_prompts(
         system=snakemake.params.system,
         inputs={stage: paths for stage, paths in snakemake.input.items() if stage != "files"},

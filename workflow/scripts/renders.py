@@ -10,12 +10,13 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from pointad_core.storage import stores
 
-    # What cannot be used is refused before torch is imported, which takes most of two seconds.
+    # What cannot be used is refused before torch is imported, which takes most of a second.
     stores.check(snakemake.input.clouds, "clouds")
+
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
 
     from pointad_core.stages.renders import make_renders
 
-    jobs.use(snakemake.threads, snakemake.resources.gpu)
     make_renders(
         clouds=snakemake.input.clouds,
         output=snakemake.output.renders,

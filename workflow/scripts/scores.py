@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 with jobs.logged(snakemake.log[0]):
     from pointad_core.storage import stores
 
-    # What cannot be used is refused before torch is imported, which takes most of two seconds.
+    # What cannot be used is refused before torch is imported, which takes most of a second.
     stages = [
         stage for stage in dict(snakemake.input.items()) if stage in ("clouds", "renders", "features", "aggregation")
     ]
@@ -18,9 +18,10 @@ with jobs.logged(snakemake.log[0]):
         for path in snakemake.input[stage]:
             stores.check(path, stage)
 
+    jobs.use(snakemake.threads, snakemake.resources.gpu)
+
     from pointad_core.stages.scores import make_scores
 
-    jobs.use(snakemake.threads, snakemake.resources.gpu)
     (prompts,) = snakemake.input.prompts or (None,)  # a system that is not trained has none
     inputs = zip(*(snakemake.input[stage] for stage in stages), strict=True)
     experts = snakemake.input.experts or [None] * len(snakemake.params.categories)
