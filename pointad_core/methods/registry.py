@@ -93,7 +93,7 @@ SYSTEMS: dict[str, System] = {
     "pointad_plus": System("methods.pointad_plus", "vv", label="PointAD+", aggregates=True, **_LAYERED),
     "mutual": System("methods.mutual", label="Mutual scoring", trained=False, **_MUTUAL),
     "pointad_plus_mutual": System(
-        "methods.pointad_plus_mutual", label="PointAD+, mutual", aggregates=True, **_MUTUAL, **_LAYERED
+        "methods.pointad_plus_mutual", label="PointAD+ with mutual scoring", aggregates=True, **_MUTUAL, **_LAYERED
     ),
     "btf": System("methods.btf", label="BTF", files=("network",), **_UNSUPERVISED),
     "sdm": System("methods.sdm", label="SDM", files=("network",), **_UNSUPERVISED),

@@ -35,31 +35,31 @@ def with_mutual(**changes: Any) -> dict[str, Any]:
     return config
 
 
+def run(snakefile: Path, directory: Path, targets: list[str], **changes: Any) -> dict[str, int]:
+    directory.mkdir()
+    path = directory / "config.yaml"
+    path.write_text(yaml.safe_dump(with_mutual(**changes)))
+    result = snakemake(*targets, "--configfile", path, snakefile=snakefile, directory=directory, cores=2)
+    assert result.code == 0, result.text
+    return result.jobs
+
+
 def test_a_category_is_compared_whole_or_in_shards(snakefile: Path, tmp_path: Path) -> None:
     """Shards give the same scores and figures; captions say the setting."""
-    targets = ["all_tables", "all_figures", "results/heatmaps/mutual/none/none/0/mvtec3d/bagel.png"]
-    stores = [
-        f"scores/{run}/mvtec3d.zarr.zip" for run in ("mutual/none/none/0", "pointad_plus_mutual/mvtec3d/carrot/111")
-    ]
-    found: dict[str, dict[str, bytes]] = {}
-    for name, changes in (("whole", {}), ("shards", {"shard_size": 2})):
-        directory = tmp_path / name
-        directory.mkdir()
-        path = directory / "config.yaml"
-        path.write_text(yaml.safe_dump(with_mutual(**changes)))
-        result = snakemake(*targets, "--configfile", path, snakefile=snakefile, directory=directory, cores=2)
-        assert result.code == 0, result.text
-        assert ("scores_joined" in result.jobs) == (name == "shards")
-        files = [*stores, "figures/parts.csv", "figures/views.csv", "tables/table1.csv", "tables/table1.tex"]
-        found[name] = {file: (directory / "results" / file).read_bytes() for file in files}
-    assert found["whole"] == found["shards"]
-    tex = found["whole"]["tables/table1.tex"].decode()
-    assert "Batch zero-shot: PointAD+, mutual, Mutual scoring. They score a scan by the other test scans" in tex
-    rows = [line for line in tex.splitlines() if line.startswith(("PointAD+, mutual &", "Mutual scoring &"))]
+    runs = "mutual/none/none/0", "pointad_plus_mutual/mvtec3d/carrot/111"
+    same = [*(f"results/scores/{name}/mvtec3d.zarr.zip" for name in runs), "results/figures/parts.csv"]
+    whole, shards = tmp_path / "whole", tmp_path / "shards"
+    run(snakefile, whole, ["all_tables", "all_figures", f"results/heatmaps/{runs[0]}/mvtec3d/bagel.png"])
+    assert run(snakefile, shards, same, shard_size=2)["scores_joined"] == 2
+    assert [file for file in same if (shards / file).read_bytes() != (whole / file).read_bytes()] == []
+    tex = (whole / "results/tables/table1.tex").read_text()
+    labels = "Mutual scoring", "PointAD+ with mutual scoring"
+    assert f"Batch zero-shot: {', '.join(labels)}. They score a scan by the other test scans" in tex
+    rows = [line for line in tex.splitlines() if line.startswith(tuple(f"{label} &" for label in labels))]
     assert len(rows) >= 2
     assert not any("textbf" in row or "underline" in row for row in rows)
-    assert "Batch zero-shot: Mutual scoring" in (tmp_path / "whole/results/figures/views.txt").read_text()
-    table = pd.read_csv(tmp_path / "whole/results/tables/table1.csv")
+    assert "Batch zero-shot: Mutual scoring" in (whole / "results/figures/views.txt").read_text()
+    table = pd.read_csv(whole / "results/tables/table1.csv")
     assert set(table["method"]) == {"pointad_plus", *METHODS}
 
 
