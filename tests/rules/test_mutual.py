@@ -61,14 +61,3 @@ def test_a_category_is_compared_whole_or_in_shards(snakefile: Path, tmp_path: Pa
     assert "Batch zero-shot: Mutual scoring" in (whole / "results/figures/views.txt").read_text()
     table = pd.read_csv(whole / "results/tables/table1.csv")
     assert set(table["method"]) == {"pointad_plus", *METHODS}
-
-
-def test_a_category_of_one_scan_is_refused_before_anything_runs(snakefile: Path, tmp_path: Path) -> None:
-    config = with_mutual(generated={"scans": 1, "seed": 1})
-    config["experiments"] = {"one_vs_rest": ["mvtec3d"]}
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    result = snakemake("all_tables", "-n", "--configfile", path, snakefile=snakefile, directory=tmp_path)
-    assert result.code != 0
-    assert "mvtec3d/bagel has one scan, and method" in result.text
-    assert "expected 2 or more" in result.text
