@@ -167,14 +167,10 @@ class Detector:
         """
         return self.judge(self.look(raw), name)
 
-    def prepare(self, raw: Organised | Unorganised) -> dict[str, np.ndarray]:
-        """The cloud of a raw scan as a layout's reader gives it (`make_cloud`)."""
+    def look(self, raw: Organised | Unorganised) -> Seen:
+        """Prepare, render and encode a raw scan as a layout's reader gives it."""
         with self.watch("clouds"):
-            return make_cloud(raw, self.clouds, Path("the scan"))
-
-    def look(self, raw: Organised | Unorganised, cloud: Mapping[str, np.ndarray] | None = None) -> Seen:
-        """Render and encode a raw scan; cloud: what `prepare` made of it, where that was done before."""
-        cloud = self.prepare(raw) if cloud is None else cloud
+            cloud = make_cloud(raw, self.clouds, Path("the scan"))
         if self.system.stream is None:
             return Seen(raw, cloud, PointSample(torch.from_numpy(cloud["points"])).on(self.device), None, None)
         renders, sample = self._render(cloud)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from pointad_core.errors import InputError
 from pointad_core.predict import outputs
 from pointad_core.predict.inputs import OVERVIEW, PAGE, Input
-from pointad_core.predict.predictor import Prediction, Predictor, Ready
+from pointad_core.predict.predictor import Prediction, Predictor
 from pointad_core.predict.scan import read_scan
-from pointad_core.storage import files, jobs
+from pointad_core.storage import files
 
 if TYPE_CHECKING:
     from pointad_core.evaluation.viewer import Shown
@@ -70,21 +69,13 @@ def predict_files(
         if overview and len(shown) < MOST_SCANS_OF_PAGE:
             shown.append(outputs.to_shown(found, summary, most))
 
-    def read(scan: Input) -> Ready | Exception:
-        try:
-            return predictor.prepare(read_scan(scan.path, scan.photograph, predictor.wanted))
-        except (InputError, MemoryError) as error:
-            return error
-
-    # While a scan is scored the next one is read, and the files of the one before it are written.
-    with ThreadPoolExecutor(1) as writer, closing(jobs.ahead(read, inputs)) as coming:
+    # A scan's files are written while the next one is scored: one core packs, the others compute.
+    with ThreadPoolExecutor(1) as writer:
         last: tuple[Input, Prediction, Future[dict[str, Any]]] | None = None
-        for scan, ready in zip(watch(inputs), coming, strict=True):
+        for scan in watch(inputs):
             found, reason = None, ""
             try:
-                if isinstance(ready, Exception):
-                    raise ready
-                found = predictor.score(ready)
+                found = predict_file(predictor, scan.path, scan.photograph)
             except (InputError, MemoryError) as error:
                 reason = str(error) or "not enough memory"
             if last is not None:

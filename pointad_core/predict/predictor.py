@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from pointad_core.clouds.background import pad_square
-from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.detector import Detector, Seen
 from pointad_core.errors import InputError
 from pointad_core.evaluation.viewer import find_range
@@ -128,18 +127,6 @@ class Prediction:
         return found | {kind: len(scores) for kind, scores in references.items()}
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A scan before its views: how it is turned, the detector that suits it, and its cloud."""
-
-    scan: Scan
-    facing: Facing
-    detector: Detector
-    raw: Organised | Unorganised
-    cloud: Mapping[str, np.ndarray]
-    seconds: Mapping[str, float]
-
-
 @dataclass
 class Predictor:
     """Scores scans with one choice of prompts; detectors are loaded when the first scan needs them."""
@@ -207,30 +194,13 @@ class Predictor:
 
     def __call__(self, scan: Scan) -> Prediction:
         """Score a scan; InputError, which names its file, for one that cannot be scored."""
-        return self.score(self.prepare(scan))
-
-    def prepare(self, scan: Scan) -> Ready:
-        """A scan as it stands before its views: what asks nothing of a network, and can be done while one is at work.
-        InputError, which names its file, for one that cannot be scored."""
         start = time.perf_counter()
         facing = face(scan.points[scan.kept], scan.grid, self.wanted.facing)
         turned = time.perf_counter()
         detector = self.detector(facing.around)
         try:
             raw = prepare(scan, facing, detector.renders.get("views", {"tilt": 180})["tilt"], detector.extent)
-            detector = with_point_size(detector, scan, self.wanted.point_size)
-            cloud = detector.prepare(raw)
-        except InputError as error:
-            raise InputError(f"{scan.path}: {error}") from error
-        seconds = {"orientation": turned - start, "cloud": time.perf_counter() - turned}
-        return Ready(scan, facing, detector, raw, cloud, seconds)
-
-    def score(self, ready: Ready) -> Prediction:
-        """Score a scan that was made ready; InputError, which names its file, for one that cannot be scored."""
-        scan, facing, detector = ready.scan, ready.facing, ready.detector
-        start = time.perf_counter()
-        try:
-            seen = detector.look(ready.raw, ready.cloud)
+            seen = with_point_size(detector, scan, self.wanted.point_size).look(raw)
             looked = time.perf_counter()
             found = detector.judge(seen, self.name)
             branches = detector.branches(seen, found)
@@ -262,7 +232,7 @@ class Predictor:
             self.prompts,
             detector.device.type,
             calibration,
-            {**ready.seconds, "views": looked - start, "scores": time.perf_counter() - looked},
+            {"orientation": turned - start, "views": looked - turned, "scores": time.perf_counter() - looked},
         )
 
 

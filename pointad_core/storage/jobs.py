@@ -10,7 +10,7 @@ import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -80,7 +80,7 @@ def progress(items: Collection[T], label: str, unit: str = "scan") -> Iterator[T
         logger.info("%s: %s %d/%d, %.2f s", label, unit, number, len(items), time.perf_counter() - start)
 
 
-def ahead(load: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+def ahead(load: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """What `load` gives of each item, in a thread of its own: the next one's while the one before is worked on.
 
     An error comes where the item that it belongs to would.

@@ -3,8 +3,6 @@
 import csv
 import json
 import os
-import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -222,32 +220,6 @@ def test_many_scans_go_on_where_one_cannot_be_read(tmp_path):
     assert [row["name"] for row in rows] == ["a", "b", "c/d"]
     assert float(rows[0]["object_score"]) == pytest.approx(done.summaries["a"]["object_score"], rel=1e-6)
     assert rows[1]["failure"] == failed[0]
-
-
-def test_while_a_scan_is_scored_the_next_one_is_read_and_none_after_it(tmp_path, closed):
-    paths = [shapes.write_ply(tmp_path / f"in/{n}.ply", shapes.dome(800, np.random.default_rng(n))) for n in range(4)]
-    read, told = [], threading.Condition()
-
-    class Watched(Predictor):
-        def prepare(self, scan):
-            with told:
-                read.append(scan.path)
-                told.notify_all()
-            return scan
-
-        def score(self, ready):
-            number = paths.index(ready.path)
-            with told:
-                assert told.wait_for(lambda: len(read) >= min(number + 2, 4), timeout=30)
-                time.sleep(0.05)
-                assert read == paths[: number + 2]
-            return closed
-
-    watched = Watched(Wanted(), None, "cpu", "object")
-    inputs = find_inputs([tmp_path / "in"], tmp_path / "out")
-    done = predict_files(watched, inputs, tmp_path / "out")
-    assert list(done.summaries) == ["0", "1", "2", "3"]
-    assert read == paths
 
 
 def test_the_score_does_not_depend_on_unit_place_or_axes(tmp_path):
