@@ -1,8 +1,13 @@
 """Subsets of a point cloud that cover it evenly (Sec. 4.1)."""
 
+import math
+
 import numpy as np
 
 from pointad_core.errors import InputError
+
+MOST_MARKED = 1 << 24
+"""Voxels of a box that are marked one by one, a byte each; of more, the numbers of those with points are sorted."""
 
 
 def sample_farthest(points: np.ndarray, n_points: int, seed: int) -> np.ndarray:
@@ -43,12 +48,25 @@ def sample_voxels(points: np.ndarray, n_points: int, seed: int = 0) -> np.ndarra
     small = large * 1e-6
     while large - small > 1e-3 * large:
         edge = (small * large) ** 0.5
-        few = len(np.unique(voxel_keys(points, edge))) <= n_points
+        few = count_voxels(points, edge, n_points) <= n_points
         large, small = (edge, small) if few else (large, edge)
     off_centre = np.sum((points / large - np.floor(points / large) - 0.5) ** 2, axis=1)
     keys = voxel_keys(points, large)
     order = np.lexsort((off_centre, keys))
     return np.sort(order[np.unique(keys[order], return_index=True)[1]])
+
+
+def count_voxels(points: np.ndarray, edge: float, enough: int) -> int:
+    """How many voxels of this edge hold any of the points [N,3], with coordinates from 0 on; where the box itself has
+    no more than `enough`, how many it has."""
+    shape = tuple(int(number) + 1 for number in np.floor(points.max(axis=0) / edge))
+    if math.prod(shape) <= enough:
+        return math.prod(shape)
+    if math.prod(shape) > MOST_MARKED:
+        return len(np.unique(voxel_keys(points, edge)))
+    held = np.zeros(shape, bool)
+    held[tuple(np.floor(points / edge).astype(np.int64).T)] = True
+    return int(np.count_nonzero(held))
 
 
 def voxel_keys(points: np.ndarray, edge: float) -> np.ndarray:

@@ -66,8 +66,12 @@ def predict_files(
         say(f"{scan.name}: {outputs.tell(found)}")
         for note in summary["notes"]:
             say(f"    {note}")
+
+    def write(scan: Input, found: Prediction) -> dict[str, Any]:
+        summary = outputs.write_all(found, scan.name, out / scan.name)
         if overview and len(shown) < MOST_SCANS_OF_PAGE:
             shown.append(outputs.to_shown(found, summary, most))
+        return summary
 
     # A scan's files are written while the next one is scored: one core packs, the others compute.
     with ThreadPoolExecutor(1) as writer:
@@ -85,7 +89,7 @@ def predict_files(
                 done.failures[scan.name] = reason if str(scan.path) in reason else f"{scan.path}: {reason}"
                 complain(done.failures[scan.name])
             else:
-                last = scan, found, writer.submit(outputs.write_all, found, scan.name, out / scan.name)
+                last = scan, found, writer.submit(write, scan, found)
         if last is not None:
             finish(*last)
     if overview:

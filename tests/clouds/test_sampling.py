@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointad_core.clouds.sampling import sample_farthest, sample_voxels
+from pointad_core.clouds import sampling
+from pointad_core.clouds.sampling import count_voxels, sample_farthest, sample_voxels
 
 
 @pytest.mark.parametrize("n", [70, 500, 3000])
@@ -68,3 +69,18 @@ def test_voxels_keep_the_point_nearest_to_each_centre(seed, n, n_points):
         large, small = (edge, small) if len(naive_voxels(points, edge)) <= n_points else (large, edge)
     assert kept.tolist() == naive_voxels(points, large)
     assert 1 <= len(kept) <= n_points
+
+
+@pytest.mark.parametrize("marked", [0, 10**9], ids=["sorted", "marked"])
+@given(st.integers(0, 2**32), st.integers(1, 200), st.sampled_from([0.01, 0.1, 0.7, 3.0, 1e-3]))
+def test_voxels_are_counted_as_their_numbers_are(marked, seed, n, edge):
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(0, 1, (n, 3)) * (1, 1, 0.05)
+    points[: n // 2] = rng.integers(0, 10, (n // 2, 3)) * edge  # on the borders between voxels
+    expected = len({tuple(cell) for cell in np.floor(points / edge).astype(int).tolist()})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "MOST_MARKED", marked)
+        found = count_voxels(points, edge, 0)
+        assert found == expected
+        # What is few enough whatever the points need not be counted.
+        assert (count_voxels(points, edge, 50) <= 50) == (expected <= 50)
