@@ -18,6 +18,16 @@ from pointad_core.methods.comparison import Parts, compared_scans, mutual_scores
 from pointad_core.methods.interface import Encoded, Restore, Settings, State
 from pointad_core.methods.segmentation import Sample, weighted_scores
 
+__all__ = [
+    "compare",
+    "global_score",
+    "object_score",
+    "photograph_scores",
+    "point_scores",
+    "restore",
+    "view_scores",
+]
+
 RANGED = 16
 """Scans of a category, drawn, by whose scores ranges are brought to each other."""
 
