@@ -72,7 +72,8 @@ def test_voxels_keep_the_point_nearest_to_each_centre(seed, n, n_points):
 
 
 @pytest.mark.parametrize("marked", [0, 10**9], ids=["sorted", "marked"])
-@given(st.integers(0, 2**32), st.integers(1, 200), st.sampled_from([0.01, 0.1, 0.7, 3.0, 1e-3]))
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 200), st.sampled_from([0.01, 0.1, 0.7, 3.0]))
 def test_voxels_are_counted_as_their_numbers_are(marked, seed, n, edge):
     rng = np.random.default_rng(seed)
     points = rng.uniform(0, 1, (n, 3)) * (1, 1, 0.05)
