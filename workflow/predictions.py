@@ -14,7 +14,6 @@ from pointad_core.formats.registry import MODULES
 from pointad_core.methods.registry import SYSTEMS, systems_of
 from pointad_core.predict.inputs import find_inputs
 from pointad_core.storage.fingerprints import PACKAGE, fingerprint
-from pointad_core.storage.shards import split
 from workflow import plan, raw_scans
 from workflow.raw_scans import Config
 
@@ -77,11 +76,6 @@ def _list_folder(folder: str, depth_images: bool, follow_links: bool) -> dict[st
     return scans
 
 
-@cache
-def _split(scans: tuple[str, ...], size: int | None) -> dict[str, list[str]]:
-    return split(scans, size)
-
-
 def list_scans(config: Config, prediction: str) -> dict[str, list[str]]:
     """Files of each scan of a folder, the points first; it is looked into when a job needs it, not before."""
     entry = config["predictions"][prediction]
@@ -95,7 +89,7 @@ def list_scans(config: Config, prediction: str) -> dict[str, list[str]]:
 
 def shards_of(config: Config, prediction: str) -> dict[str, list[str]]:
     """Scans by shard; all in "" where the folder is not split."""
-    return _split(tuple(list_scans(config, prediction)), config["predictions"][prediction]["shard_size"])
+    return raw_scans.split_scans(tuple(list_scans(config, prediction)), config["predictions"][prediction]["shard_size"])
 
 
 def tables_of(config: Config, prediction: str) -> list[str]:

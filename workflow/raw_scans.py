@@ -64,7 +64,8 @@ def _list_root(layout: str, root: str, category: str, split: str, follow_links: 
 
 
 @cache
-def _split(scans: tuple[str, ...], size: int | None) -> dict[str, list[str]]:
+def split_scans(scans: tuple[str, ...], size: int | None) -> dict[str, list[str]]:
+    """`shards.split`, once for each list of scans."""
     return split(scans, size)
 
 
@@ -81,7 +82,7 @@ def list_raw(config: Config, dataset: str, category: str) -> dict[str, dict[str,
             scans = _list_root(settings["layout"], root, category, split, settings["follow_links"])
     except InputError as error:
         raise InputError(f"datasets.{dataset}: {error}") from None
-    shards = _split(tuple(scans), settings["shard_size"])
+    shards = split_scans(tuple(scans), settings["shard_size"])
     return {shard: {name: scans[name] for name in names} for shard, names in shards.items()}
 
 

@@ -41,12 +41,12 @@ def explicit_scores(state: State, sample: Sample, settings: Settings) -> torch.T
 
 def weighted_explicit_scores(state: State, sample: Sample, settings: Settings) -> torch.Tensor:
     """T_a with the views in q weighed as the method's `view_weights` says; the norms of such q^ are not at hand."""
+    if settings.view_weights == "mean":
+        return explicit_scores(state, sample, settings)
     a = sample.aggregation
     assert a is not None
     logits = anomaly_logits(sample.patches, state["geometry"], settings.temperature)
     shares = view_shares(torch.sigmoid(logits.gather(1, a.patch_index.long())), sample, settings)
-    if shares is sample.visible:
-        return _fuse(logits, sample, shares, a.norms)
     norms = fused_norms(sample.patches, a.patch_index, shares, a.neighbours, a.weights, a.alpha)
     return _fuse(logits, sample, shares, norms)
 

@@ -4,20 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from view_oracle import turn_point
 
 from pointad_core.errors import InputError
 from pointad_core.rendering.incidence import incidence
 
 VIEWS = [[180, x, 0] for x in (-45, -15, 0, 15, 45)] + [[180, 0, y] for y in (-30, 30)]
-
-
-def turn_point(point, tilt, x, y):
-    """Turn by the tilt about x, then about x, then about y."""
-    px, py, pz = (float(value) for value in point)
-    for angle in (math.radians(tilt), math.radians(x)):
-        py, pz = py * math.cos(angle) - pz * math.sin(angle), py * math.sin(angle) + pz * math.cos(angle)
-    angle = math.radians(y)
-    return px * math.cos(angle) + pz * math.sin(angle), py, -px * math.sin(angle) + pz * math.cos(angle)
 
 
 def naive(points, normals, turns):

@@ -7,21 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from view_oracle import turn_point
 
 from pointad_core.errors import InputError
 from pointad_core.rendering.shaded import angles
 from pointad_core.rendering.views import footprint, project, rotations
 
 ANGLES = angles({"tilt": 180, "x": [-45, -15, 0, 15, 45], "y": [-30, -15, 15, 30]})
-
-
-def turn_point(point, tilt, x, y):
-    """Rotate by the tilt about x, then about x, then about y."""
-    px, py, pz = (float(value) for value in point)
-    for angle in (math.radians(tilt), math.radians(x)):
-        py, pz = py * math.cos(angle) - pz * math.sin(angle), py * math.sin(angle) + pz * math.cos(angle)
-    angle = math.radians(y)
-    return px * math.cos(angle) + pz * math.sin(angle), py, -px * math.sin(angle) + pz * math.cos(angle)
 
 
 def project_naively(points, turns, window):
