@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from pointad_core.clip.loading import load_model
+from pointad_core.clip.precision import choose_precision, precision_name
 from pointad_core.clip.tower import Clip, batch_size, encode
 from pointad_core.clouds.background import own_pixels
 from pointad_core.clouds.cloud import make_cloud
@@ -144,6 +145,11 @@ class Detector:
         restored = restore(entry, prompts, settings, parts["model"], place)
         model, clouds, renders, aggregation = (parts[part] for part in ("model", "clouds", "renders", "aggregation"))
         return cls(entry, restored, settings, model, clouds, renders, aggregation, extent, place)
+
+    @property
+    def precision(self) -> str:
+        """Name of the numbers that views are encoded in on this device."""
+        return precision_name(choose_precision(self.model.get("precision", "float32"), self.device))
 
     @property
     def _clip(self) -> Clip:

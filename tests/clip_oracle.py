@@ -18,14 +18,14 @@ TEXTS = ["object.", "damaged object.", "a photo of a normal bagel with a rather 
 
 def register(folder, name="tiny", vision=None, text=None, **changes):
     """Add a variant of TINY to open_clip's models and return its name."""
-    from pointad_core.clip.open_clip_import import import_open_clip
+    from pointad_core.clip.loading import import_models
 
     config = copy.deepcopy(TINY) | changes
     config["vision_cfg"] |= vision or {}
     config["text_cfg"] |= text or {}
     path = folder / f"{name}.json"
     path.write_text(json.dumps(config))
-    import_open_clip().add_model_config(path)
+    import_models().add_model_config(path)
     return name
 
 

@@ -8,7 +8,19 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "pointad_core"
 ORDER = [
-    *("errors", "storage", "formats", "datasets", "clouds", "rendering", "clip", "methods", "evaluation", "detector"),
+    *(
+        "errors",
+        "imports",
+        "storage",
+        "formats",
+        "datasets",
+        "clouds",
+        "rendering",
+        "clip",
+        "methods",
+        "evaluation",
+        "detector",
+    ),
     *("predict", "stages", "cli"),
 ]
 """A room imports from itself and from those before it."""

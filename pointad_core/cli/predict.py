@@ -98,6 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def load_predictor(arguments: argparse.Namespace) -> Predictor:
     """The predictor that the arguments of `add_preparation` describe."""
+    from pointad_core.imports import import_torch
+
+    import_torch()
     from pointad_core.formats.unit import metres_of
     from pointad_core.predict import orientation
     from pointad_core.predict.predictor import Predictor

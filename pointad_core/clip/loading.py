@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from pointad_core.clip.checkpoints import read_checkpoint
@@ -23,9 +22,10 @@ from pointad_core.clip.models_index import (
     choose_quick_gelu,
     quick_gelu_of,
 )
-from pointad_core.clip.open_clip_import import import_open_clip
-from pointad_core.clip.tower import PRECISIONS, Clip
+from pointad_core.clip.precision import choose_precision
+from pointad_core.clip.tower import Clip
 from pointad_core.errors import InputError
+from pointad_core.imports import import_open_clip
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,15 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         root.handlers = handlers
+
+
+def import_models() -> ModuleType:
+    """open_clip with this package's models beside its own."""
+    open_clip = import_open_clip()
+    # It registers by scanning the folder; once is enough.
+    if not {config.stem for config in MODELS.glob("*.json")} <= set(open_clip.list_models()):
+        open_clip.add_model_config(MODELS)
+    return open_clip
 
 
 def load_clip(
@@ -63,8 +72,8 @@ def load_clip(
     blocks with V-V attention, 1 <= vv_blocks < depth (the paper's code: 19 of 24). pretrained: a tag of open_clip,
     whose weights are downloaded once, or of this package ("shapes" of "pointad-pocket"). checkpoint: a local file, see
     `checkpoints`. random_seed: of weights drawn by the model's own initialisation; no global generator is moved.
-    resolution: where given, must be the model's image size. precision: one of `PRECISIONS`, of the products in the
-    vision tower's blocks, whose weights are kept in it; the text tower stays in float32.
+    resolution: where given, must be the model's image size. precision: a name of `choose_precision`, of the products in
+    the vision tower's blocks, whose weights are kept in it; the text tower stays in float32.
 
     quick_gelu: whether the weights need QuickGELU, as OpenAI's do. It is known of weights with a tag, of an archive of
     OpenAI's own and of files that say so (`models_index.quick_gelu_of`), and said by a model's name that ends in
@@ -74,8 +83,8 @@ def load_clip(
     fit, one of which it is not known whether it needs QuickGELU, a model whose towers are not CLIP's transformers, and
     a precision in which the device does not compute.
     """
-    kind = _check_precision(precision, torch.device(device))
-    open_clip = import_open_clip()
+    kind = choose_precision(precision, torch.device(device))
+    open_clip = import_models()
     sources = {"pretrained": pretrained, "checkpoint": checkpoint, "random_seed": random_seed}
     given = [key for key, value in sources.items() if value is not None]
     if len(given) != 1:
@@ -133,28 +142,6 @@ def load_model(model: Mapping[str, Any], device: str | torch.device) -> Clip:
     options = {key: model.get(key) for key in ("pretrained", "checkpoint", "random_seed", "quick_gelu", "resolution")}
     precision = model.get("precision", "float32")
     return load_clip(model["model"], model["vv_blocks"], **options, precision=precision, device=device)
-
-
-def _check_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The type of numbers by its name, where this device computes with them; InputError where it does not."""
-    if precision not in PRECISIONS:
-        raise InputError(f"precision is {precision!r}, allowed are {', '.join(PRECISIONS)}")
-    kind = PRECISIONS[precision]
-    if kind != torch.float32:
-        values = torch.ones(1, 2, 8, device=device)
-        try:
-            with torch.autocast(device.type, kind):
-                values = functional.linear(values, torch.ones(8, 8, device=device))
-                found = functional.scaled_dot_product_attention(values, values, values)
-        except RuntimeError as error:
-            reason = str(error).split("\n")[0]
-            raise InputError(
-                f"precision is {precision!r}, in which this {device.type} does not compute: {reason}"
-            ) from error
-        # Where it is not known, autocast only warns, and computes on in float32.
-        if found.dtype != kind:
-            raise InputError(f"precision is {precision!r}, in which this {device.type} does not compute")
-    return kind
 
 
 def _close_names(name: str, known: Collection[str]) -> str:

@@ -27,8 +27,6 @@ from torch.nn import functional as F
 from pointad_core.clip.models_index import check_deep_blocks
 
 STREAMS = ("vv", "plain")
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""Of the matrix products in the vision tower's blocks, by the names of the config."""
 
 
 @dataclass(eq=False)

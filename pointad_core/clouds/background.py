@@ -11,6 +11,7 @@ import numpy as np
 
 from pointad_core.clouds.frame import extent_of
 from pointad_core.errors import InputError
+from pointad_core.imports import import_open3d
 
 # MVTec 3D-AD's customary pre-processing, in pixels and metres, as are the numbers in `crop_plane` and `find_plane`.
 RING = 10
@@ -112,7 +113,7 @@ def loses_defect(cloud: Mapping[str, np.ndarray], density: float = 1) -> bool:
 
 def find_plane(points: np.ndarray, seed: int, path: Path) -> np.ndarray:
     """Plane (a, b, c, d), a x + b y + c z + d = 0 with a unit normal, that RANSAC finds in points [n,3] in metres."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     if len(points) < RING_POINTS:
         raise InputError(

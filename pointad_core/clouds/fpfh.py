@@ -3,6 +3,7 @@
 import numpy as np
 
 from pointad_core.clouds.normals import estimate_normals
+from pointad_core.imports import import_open3d
 
 LENGTH = 33
 
@@ -16,7 +17,7 @@ def compute_fpfh(
     Normals are those of the plane through at most `normal_neighbours` points within `normal_radius`, with an arbitrary
     sign; histograms are over at most `neighbours` points within `radius`, in the data's units.
     """
-    import open3d as o3d
+    o3d = import_open3d()
 
     if not len(points):
         return np.zeros((0, LENGTH), np.float32)
@@ -24,5 +25,5 @@ def compute_fpfh(
     normals = estimate_normals(points, normal_radius, normal_neighbours)
     cloud.normals = o3d.utility.Vector3dVector(normals.astype(np.float64))
     search = o3d.geometry.KDTreeSearchParamHybrid(radius, neighbours)
-    found = o3d.pipelines.registration.compute_fpfh_feature(cloud, search).data.T  # type: ignore[call-arg]
+    found = o3d.pipelines.registration.compute_fpfh_feature(cloud, search).data.T
     return np.ascontiguousarray(np.nan_to_num(found, nan=0.0), dtype=np.float32)

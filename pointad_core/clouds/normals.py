@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from pointad_core.imports import import_open3d
+
 
 def estimate_normals(points: np.ndarray, radius: float, neighbours: int) -> np.ndarray:
     """Unit normals f4[n,3] of points [n,3]: least variance among up to `neighbours` points within `radius`.
@@ -9,7 +11,7 @@ def estimate_normals(points: np.ndarray, radius: float, neighbours: int) -> np.n
     Their sign is arbitrary, as the renderer turns them toward its camera; so is the normal of a point with too few
     neighbours for a plane.
     """
-    import open3d as o3d
+    o3d = import_open3d()
 
     cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points.astype(np.float64)))
     search = o3d.geometry.KDTreeSearchParamHybrid(radius, neighbours)

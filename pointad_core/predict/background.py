@@ -13,6 +13,7 @@ import numpy as np
 
 from pointad_core.clouds.background import RING, RING_POINTS, crop_plane, find_plane
 from pointad_core.errors import InputError
+from pointad_core.imports import import_open3d
 
 USUAL_EXTENTS = 0.03, 1.0
 """Metres across of a scan with its background that the lengths in `clouds.background` are for."""
@@ -103,7 +104,7 @@ def _judge(distances: np.ndarray, on_rim: np.ndarray) -> float:
 
 def _fit_plane(points: np.ndarray, extent: float, seed: int) -> np.ndarray:
     """Distances [n] in extents of points [n,3] from the plane that has the most of them."""
-    import open3d as o3d
+    o3d = import_open3d()
 
     from pointad_core.clouds.subsets import random_subset
 

@@ -102,6 +102,7 @@ def summarise(found: Prediction, name: str) -> dict[str, Any]:
             "prompts_sha256": found.made["prompts_sha256"],
             "settings": found.made["settings"],
             "device": found.device,
+            "precision": found.precision,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": {step: round(seconds, 3) for step, seconds in found.seconds.items()},
         },

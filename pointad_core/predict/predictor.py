@@ -79,6 +79,8 @@ class Prediction:
     prompts: Path | None
     """File of the prompts; None for those that come with the package."""
     device: str
+    precision: str
+    """Of the numbers that views are encoded in."""
     calibration: Calibration | None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -231,6 +233,7 @@ class Predictor:
             self.made,
             self.prompts,
             detector.device.type,
+            detector.precision,
             calibration,
             {"orientation": turned - start, "views": looked - turned, "scores": time.perf_counter() - looked},
         )

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from pointad_core.errors import InputError, printed
+from pointad_core.imports import import_open3d
 from pointad_core.rendering import shaded
 from pointad_core.rendering.shaded import GREY, shrink
 from pointad_core.rendering.views import Projection
@@ -27,7 +28,7 @@ LIBRARIES = "libEGL.so.1, libGL.so.1 and libgomp.so.1 (on Debian and Ubuntu: apt
 def _window(size: int, window: int) -> Iterator[tuple[Any, Any, Any]]:
     """Open3D, a visualizer with a hidden window of `window` pixels a side and points of `size`, and its options."""
     try:
-        import open3d as o3d
+        o3d = import_open3d()
     except (ImportError, OSError) as error:
         raise InputError(
             f"renderer: open3d cannot be imported ({error}); it needs the package open3d-cpu and {LIBRARIES}, "

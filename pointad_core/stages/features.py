@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pointad_core.clip.loading import load_model
+from pointad_core.clip.precision import precision_name
 from pointad_core.clip.tower import STREAMS, batch_size, encode_each
 from pointad_core.errors import InputError
 from pointad_core.storage import jobs, stores
@@ -55,9 +56,11 @@ def make_features(
             raise InputError(f"{renders}: its scans are not those of {clouds}; make it again")
         clip = load_model(options, jobs.pick_device())
         batch = batch_size(clip)
-        logger.info("model %s on %s, %d image(s) at a time", clip.name, clip.device, batch)
+        precision = precision_name(clip.precision)
+        logger.info("model %s on %s in %s, %d image(s) at a time", clip.name, clip.device, precision, batch)
         attributes = {"model": clip.name, "dim": clip.dim, "grid": clip.grid, "streams": streams}
-        with stores.write(output, "features", {**provenance, "device": clip.device.type}, attributes) as writer:
+        made = {**provenance, "device": clip.device.type, "precision": precision}
+        with stores.write(output, "features", made, attributes) as writer:
 
             def load(scan: str) -> list[np.ndarray]:
                 names = [name for name in ("points", "rgb") if name in cloud_store.arrays(scan)]
@@ -72,7 +75,7 @@ def make_features(
                 whole, *photographs = ({name: part.cpu().numpy() for name, part in parts.items()} for parts in found)
                 arrays = whole | {f"rgb_{name}": part[0] for rgb in photographs for name, part in rgb.items()}
                 if clip.precision != torch.float32 and not all(np.isfinite(part).all() for part in arrays.values()):
-                    told = f"features are not finite in precision {options['precision']!r}; take another"
+                    told = f"features are not finite in precision {precision!r}; take another"
                     raise InputError(f"{renders}: scan {scan!r}: {told}")
                 writer.add(scan, arrays)
 

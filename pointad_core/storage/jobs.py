@@ -15,10 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from pointad_core.errors import InputError
+from pointad_core.imports import import_torch
 
 if TYPE_CHECKING:
     import torch
@@ -124,33 +124,7 @@ def use(threads: int, gpus: int) -> None:
     """
     if not gpus:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-    import_torch()
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def import_torch() -> None:
-    """Import torch in three quarters of the time: to be called before anything else imports it.
-
-    The other quarter goes to rules for tensors without data ("meta"), which only torch's compiler and exporter ask for.
-    While torch is imported an empty module stands in their place; afterwards they can be imported as ever.
-    """
-    name = "_meta_registrations"
-    if "torch" in sys.modules:
-        return
-    sys.modules[f"torch.{name}"] = stand_in = ModuleType(name)
-    try:
-        import torch
-    finally:
-        del sys.modules[f"torch.{name}"]
-    if getattr(torch, name, None) is stand_in:
-        delattr(torch, name)
-    # One thing is done there that everybody needs: torch.Generator gets its class.
-    if hasattr(torch._C, "_set_generator_metaclass"):
-        from torch._opaque_base import OpaqueBaseMeta
-
-        torch._C._set_generator_metaclass(OpaqueBaseMeta)
+    import_torch().set_num_threads(threads)
 
 
 @cache

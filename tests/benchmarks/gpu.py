@@ -29,7 +29,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from pointad_core.clip.loading import load_model
-from pointad_core.clip.tower import PRECISIONS, batch_size, encode_each
+from pointad_core.clip.precision import PRECISIONS
+from pointad_core.clip.tower import batch_size, encode_each
 from pointad_core.methods import neighbours
 from pointad_core.methods.aggregation import find_kernel, fused_norms, patch_indices, prepare
 from pointad_core.methods.interface import Settings

@@ -14,11 +14,10 @@ import torch
 from clip_oracle import TEXTS, draw_images, shake
 from safetensors.torch import save_file
 
-from pointad_core.clip.loading import load_clip
-from pointad_core.clip.open_clip_import import import_open_clip
+from pointad_core.clip.loading import import_models, load_clip
 from pointad_core.errors import InputError
 
-open_clip = import_open_clip()
+open_clip = import_models()
 
 
 def state(clip):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from pointad_core.clip.loading import import_models
 from pointad_core.clip.models_index import check_deep_blocks, check_model, describe, model_files, open_clip_tags
-from pointad_core.clip.open_clip_import import import_open_clip
 from pointad_core.errors import InputError
 
 
@@ -17,8 +17,8 @@ from pointad_core.clip.models_index import describe, model_files
 found = {name: describe(name) for name in model_files()}
 print(*[name for name in ("torch", "numpy", "open_clip", "torchvision") if name in sys.modules])
 
-from pointad_core.clip.open_clip_import import import_open_clip
-open_clip = import_open_clip()
+from pointad_core.clip.loading import import_models
+open_clip = import_models()
 print(found == {name: open_clip.get_model_config(name) for name in open_clip.list_models()})
 print("pointad-pocket" in found and "ViT-L-14-336" in found)
 """
@@ -51,7 +51,7 @@ def test_a_description_is_enough_to_check_options() -> None:
 
 
 def test_open_clips_tags_are_read_without_it() -> None:
-    open_clip = import_open_clip()
+    open_clip = import_models()
     models = [*open_clip.list_models(), "no-such-model"]
     assert {model: open_clip_tags(model) for model in models} == {
         model: open_clip.list_pretrained_tags_by_model(model) for model in models

@@ -1,12 +1,16 @@
 """Products of the vision tower in 16 bits: where they are used, and how far features and scores move."""
 
+import platform
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pointad_core.clip.loading import load_clip
-from pointad_core.clip.tower import PRECISIONS, STREAMS, encode
+from pointad_core.clip.precision import PRECISIONS, choose_precision, precision_name
+from pointad_core.clip.tower import STREAMS, encode
 from pointad_core.datasets.generator.scans import generate_category
 from pointad_core.datasets.registry import reader
 from pointad_core.detector import Detector
@@ -81,7 +85,7 @@ def test_scores_hardly_move(tmp_path, precision):
 
 
 def test_a_precision_that_is_none_or_that_the_device_lacks_is_refused(models, monkeypatch):
-    with pytest.raises(InputError, match="precision is 'double', allowed are float32, bfloat16, float16"):
+    with pytest.raises(InputError, match="precision is 'double', allowed are float32, bfloat16, float16, auto"):
         load_clip("tiny", 2, random_seed=3, precision="double")
 
     def fail(*_):
@@ -90,3 +94,29 @@ def test_a_precision_that_is_none_or_that_the_device_lacks_is_refused(models, mo
     monkeypatch.setattr("torch.nn.functional.linear", fail)
     with pytest.raises(InputError, match=r"precision is 'float16', in which this cpu does not compute: .*'Half'$"):
         load_clip("tiny", 2, random_seed=3, precision="float16")
+
+
+@pytest.mark.parametrize(
+    ("found", "kind"), [({"amx_bf16": True}, "bfloat16"), ({"avx512_bf16": True}, "float32"), ({}, "float32")]
+)
+def test_auto_is_bfloat16_where_a_cpu_has_units_for_it(monkeypatch, models, found, kind):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: found)
+    assert precision_name(choose_precision("auto", torch.device("cpu"))) == kind
+    clip = load_clip("tiny", 2, random_seed=3, precision="auto")
+    assert clip.precision == PRECISIONS[kind]
+
+
+@pytest.mark.parametrize(("capability", "kind"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_auto_is_bfloat16_on_gpus_since_ampere(monkeypatch, capability, kind):
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: capability)
+    assert precision_name(choose_precision("auto", torch.device("cuda"))) == kind
+
+
+def test_what_torch_says_of_a_cpu_is_what_the_system_says():
+    """By Linux's own list, where there is one."""
+    listed = Path("/proc/cpuinfo")
+    if not listed.exists() or platform.machine() != "x86_64":
+        pytest.skip("no list of an x86 processor's flags")
+    flags = set(listed.read_text().split())
+    kind = "bfloat16" if "amx_bf16" in flags else "float32"
+    assert precision_name(choose_precision("auto", torch.device("cpu"))) == kind

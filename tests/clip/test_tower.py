@@ -6,8 +6,7 @@ import pytest
 import torch
 from clip_oracle import TEXTS, draw_images, shake
 
-from pointad_core.clip.loading import load_clip
-from pointad_core.clip.open_clip_import import import_open_clip
+from pointad_core.clip.loading import import_models, load_clip
 from pointad_core.errors import InputError
 
 # Images -------------------------------------------------------------------------------------------------------
@@ -106,7 +105,7 @@ def test_bad_images_and_streams_are_refused(models):
 @pytest.mark.parametrize("name", ["tiny", "tiny-quickgelu", "tiny-scale", "tiny-custom-text", "tiny-end-token"])
 def test_plain_texts_are_open_clips_own(models, name):
     clip = shake(load_clip(name, 2, random_seed=3), 4)
-    tokens = import_open_clip().tokenize(TEXTS, context_length=24)
+    tokens = import_models().tokenize(TEXTS, context_length=24)
     expected = torch.nn.functional.normalize(clip.model.encode_text(tokens), dim=-1)
     torch.testing.assert_close(clip.encode_text(TEXTS), expected)
     assert torch.equal(clip.tokenize(TEXTS), tokens)

@@ -225,26 +225,3 @@ def test_importing_the_package_imports_nothing_heavy():
     code = f"import sys, pointad_core, {modules}; print(sorted({{'torch', 'numpy', 'zarr'}} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-
-
-def test_a_job_imports_torch_without_what_none_needs_and_can_import_it_later():
-    code = """
-import sys
-from pointad_core.storage import jobs
-jobs.use(1, 0)
-import torch
-from pointad_core.methods.training import Adam
-drawn = torch.randn(3, generator=torch.Generator().manual_seed(5))
-part = torch.zeros(3, requires_grad=True)
-optimizer = Adam([part], 0.1, (0.9, 0.999))
-(part * drawn).sum().backward()
-optimizer.step()
-heavy = {"torch._meta_registrations", "torch._refs", "torch._dynamo", "sympy"} & sys.modules.keys()
-assert not heavy and not hasattr(torch, "_meta_registrations"), heavy
-import torch._meta_registrations
-import torch._prims.rng_prims
-assert torch._meta_registrations.__file__
-assert torch.empty(2, 3, 4, device="meta").norm(dim=1).shape == (2, 4)
-assert torch.equal(drawn, torch.randn(3, generator=torch.Generator().manual_seed(5)))
-"""
-    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True)
