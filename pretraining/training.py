@@ -53,7 +53,7 @@ class Recipe:
     """Hyper-parameters of the training."""
 
     seed: int = 1
-    steps: int = 300
+    steps: int = 900
     things: int = 6
     """Things a step, two views each."""
     whole: float = 0.05

@@ -19,7 +19,7 @@ SNAKEFILE = FOLDER / "Snakefile"
 RULES = ("teacher", "views", "tokens", "weights", "quality")
 
 
-@pytest.mark.parametrize(("config", "lots"), [(None, 44), ({"things": 36}, 2)])
+@pytest.mark.parametrize(("config", "lots"), [(None, 132), ({"things": 36}, 2)])
 def test_jobs(tmp_path, config, lots):
     chosen = []
     if config is not None:
