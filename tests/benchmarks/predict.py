@@ -23,12 +23,16 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import own_scans as shapes
 
+from pointad_core.detector import Detector
+
 START = """
 import time
 start = time.perf_counter()
+from pointad_core.imports import import_open3d, import_torch
+import_torch()
 from pointad_core.predict import batch
 from pointad_core.predict.predictor import Predictor
-import open3d
+import_open3d()
 Predictor.load(device={device!r}).detector(True)._clip
 print(time.perf_counter() - start)
 """
@@ -109,7 +113,7 @@ def main() -> None:
         first = run_shell(["predict", one, *out])
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         ten = run_shell(["predict", str(folder / "scans"), *out])
-        print(f"{arguments.points} points, {arguments.device}")
+        print(f"{arguments.points} points, {Detector.load(device=arguments.device).precision} on {arguments.device}")
         print(f"start (imports, weights)       {float(start.stdout):6.2f} s")
         print(f"one scan, from the shell       {first:6.2f} s, {peak:.0f} MB at most")
         print(f"each of nine more              {(ten - first) / 9:6.2f} s")
