@@ -19,8 +19,8 @@ from pointad_core.errors import InputError
 PACKAGE = Path(__file__).parents[1]
 
 LEFT_OUT = {"errors.py", "imports.py", "storage/jobs.py"}
-"""None is hashed or followed, nor is any `registry`: they carry messages and logs, what of a library is imported when, and
-lists of names. What matters of a registry's entry travels as params, and the module that it names is named by the
+"""None is hashed or followed, nor is any `registry`: they carry messages and logs, which parts of a library are imported,
+and lists of names. What matters of a registry's entry travels as params, and the module that it names is named by the
 rule."""
 
 
