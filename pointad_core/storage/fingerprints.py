@@ -19,7 +19,7 @@ from pointad_core.errors import InputError
 PACKAGE = Path(__file__).parents[1]
 
 LEFT_OUT = {"errors.py", "imports.py", "storage/jobs.py"}
-"""None is hashed or followed, nor is any `registry`: they carry messages and logs, which parts of a library are imported,
+"""None is hashed or followed, nor is any `registry`: they carry messages and logs, which parts of a library are loaded,
 and lists of names. What matters of a registry's entry travels as params, and the module that it names is named by the
 rule."""
 
