@@ -131,6 +131,20 @@ print(module.__file__ is not None, "dash" in sys.modules, import_open3d() is o3d
     assert done.stdout.split() == ["TypeError", "True", "True", "True"], done.stderr
 
 
+@pytest.mark.parametrize("collecting", [True, False])
+def test_garbage_is_collected_afterwards_as_it_was_before(collecting) -> None:
+    code = f"""
+import gc
+{"gc.enable()" if collecting else "gc.disable()"}
+from pointad_core.imports import import_open3d, import_open_clip, import_torch
+for load in (import_torch, import_open3d, import_open_clip, import_torch):
+    load()
+    print(gc.isenabled())
+"""
+    done = run(code)
+    assert done.stdout.split() == [str(collecting)] * 4, done.stderr
+
+
 def test_open3d_is_left_as_it_is_where_it_is_there_already() -> None:
     code = """
 import open3d, sys
