@@ -48,7 +48,7 @@ pictures: setup-dev
 	$(BIN)/snakemake --cores $(CORES) results/figures/methods.png results/viewers/mvtec3d/cable_gland.html
 	mkdir -p docs
 	cp results/figures/methods.png docs/heatmaps.png
-	$(BIN)/python tests/viewer_figure.py results/viewers/mvtec3d/cable_gland.html crack/000 docs/viewer.png
+	$(BIN)/python tests/viewer_figure.py results/viewers/mvtec3d/cable_gland.html cut/000 docs/viewer.png
 
 PROMPTS := results/prompts/pointad_plus
 

@@ -7,6 +7,7 @@ told which by its caption, and by the numbers at the scale that the maps of one 
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,8 +140,11 @@ def draw_figure(
 
 
 def _wrap(text: str, width: float) -> str:
-    """Text in lines of at most so many inches, broken between words."""
-    return "\n".join(textwrap.wrap(text, max(1, int(width / _LETTER)), break_long_words=False))
+    """Text in lines of at most so many inches, broken between words and after hyphens."""
+    wrapper = textwrap.TextWrapper(max(1, int(width / _LETTER)), break_long_words=False)
+    # By itself it breaks after hyphens between letters alone, and not after that of "PointAD+-CoOp".
+    wrapper.wordsep_re = re.compile(r"(\s+)|(?<=\S-)(?=[^\W\d])")
+    return "\n".join(wrapper.wrap(text))
 
 
 def _draw_scale(
