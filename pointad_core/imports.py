@@ -42,19 +42,23 @@ def _in_place_of(parts: Mapping[str, ModuleType | None]) -> Iterator[None]:
             gc.enable()
 
 
+def _load(library: str, parts: Mapping[str, ModuleType | None]) -> ModuleType:
+    """A library, imported with these in place of its parts unless it is there already."""
+    if library not in sys.modules:
+        with _in_place_of(parts):
+            import_module(library)
+    return import_module(library)
+
+
 def import_torch() -> ModuleType:
     """torch, whole: its parts import one another in a circle that is only closed in torch's own order."""
-    with _in_place_of({}):
-        import torch
-    return torch
+    return _load("torch", {})
 
 
 def import_open3d() -> ModuleType:
     """open3d, in half of the time: without what draws its geometries with plotly and dash, a web server."""
     name = "open3d.visualization.draw_plotly"
-    with _in_place_of({name: _Later(name)} if "open3d" not in sys.modules else {}):
-        import open3d
-    return open3d
+    return _load("open3d", {name: _Later(name)})
 
 
 def import_open_clip() -> ModuleType:
@@ -64,18 +68,14 @@ def import_open_clip() -> ModuleType:
     refuses from timm and transformers. Most of their time is torch._dynamo for torchvision's detection operators; and
     torchvision's wheel on PyPI, built for CUDA, cannot be imported beside a CPU-only PyTorch at all. So torchvision
     and torchvision.ops are there without having been run, which is enough to find the few modules beneath them, and
-    timm and transformers look as if they were not installed, which open_clip provides for. What talks to a
-    hub of models is imported when it is called.
+    timm and transformers look as if they were not installed, which open_clip provides for. What talks to a hub of
+    models is imported when it is called.
     """
-    if "open_clip" not in sys.modules:
-        parts: dict[str, ModuleType | None] = {"timm": None, "transformers": None}
-        parts |= {name: _Later(name) for name in ("huggingface_hub", "open_clip.push_to_hf_hub")}
-        with ExitStack() as stack:
-            stack.enter_context(_in_place_of(parts))
-            for name in ("torchvision", "torchvision.ops") if "torchvision" not in sys.modules else ():
+    parts: dict[str, ModuleType | None] = {"timm": None, "transformers": None}
+    parts |= {name: _Later(name) for name in ("huggingface_hub", "open_clip.push_to_hf_hub")}
+    with ExitStack() as stack:
+        if {"open_clip", "torchvision"}.isdisjoint(sys.modules):
+            for name in ("torchvision", "torchvision.ops"):
                 if spec := find_spec(name):
                     stack.enter_context(_in_place_of({name: module_from_spec(spec)}))
-            import_module("open_clip")
-    import open_clip
-
-    return open_clip
+        return _load("open_clip", parts)

@@ -8,20 +8,8 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "pointad_core"
 ORDER = [
-    *(
-        "errors",
-        "imports",
-        "storage",
-        "formats",
-        "datasets",
-        "clouds",
-        "rendering",
-        "clip",
-        "methods",
-        "evaluation",
-        "detector",
-    ),
-    *("predict", "stages", "cli"),
+    *("errors", "imports", "storage", "formats", "datasets", "clouds", "rendering", "clip", "methods", "evaluation"),
+    *("detector", "predict", "stages", "cli"),
 ]
 """A room imports from itself and from those before it."""
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -22,7 +22,7 @@ from pointad_core.clip.models_index import (
     choose_quick_gelu,
     quick_gelu_of,
 )
-from pointad_core.clip.precision import choose_precision
+from pointad_core.clip.precision import check_precision, choose_precision
 from pointad_core.clip.tower import Clip
 from pointad_core.errors import InputError
 from pointad_core.imports import import_open_clip
@@ -84,6 +84,7 @@ def load_clip(
     a precision in which the device does not compute.
     """
     kind = choose_precision(precision, torch.device(device))
+    check_precision(kind, torch.device(device))
     open_clip = import_models()
     sources = {"pretrained": pretrained, "checkpoint": checkpoint, "random_seed": random_seed}
     given = [key for key, value in sources.items() if value is not None]

@@ -16,16 +16,13 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     Units for bfloat16 have CPUs with AMX and NVIDIA's GPUs since Ampere. AVX-512's instructions for it are not enough:
     with them alone the small model takes longer than in float32.
 
-    Raises InputError for another name, and for a precision in which the device does not compute.
+    Whether the device computes in it is not tried out (`check_precision`). Raises InputError for another name.
     """
     if name == AUTO:
         return torch.bfloat16 if _has_units(device) else torch.float32
     if name not in PRECISIONS:
         raise InputError(f"precision is {name!r}, allowed are {', '.join([*PRECISIONS, AUTO])}")
-    kind = PRECISIONS[name]
-    if kind != torch.float32:
-        _check(name, kind, device)
-    return kind
+    return PRECISIONS[name]
 
 
 def precision_name(kind: torch.dtype) -> str:
@@ -39,9 +36,11 @@ def _has_units(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def _check(name: str, kind: torch.dtype, device: torch.device) -> None:
+def check_precision(kind: torch.dtype, device: torch.device) -> None:
     """InputError where a device does not compute with such numbers."""
-    told = f"precision is {name!r}, in which this {device.type} does not compute"
+    if kind == torch.float32:
+        return
+    told = f"precision is {precision_name(kind)!r}, in which this {device.type} does not compute"
     values = torch.ones(1, 2, 8, device=device)
     try:
         with torch.autocast(device.type, kind):

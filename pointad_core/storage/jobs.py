@@ -50,6 +50,7 @@ def logged(path: str | Path) -> Iterator[None]:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w")
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.info("started")
@@ -65,6 +66,7 @@ def logged(path: str | Path) -> Iterator[None]:
         logger.error("%s", traceback.format_exc())
         raise
     finally:
+        logger.setLevel(level)
         logger.removeHandler(handler)
         handler.close()
 
