@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -220,17 +221,11 @@ def test_open3d_draws_the_same(open_window, defective, light):
     np.testing.assert_array_equal(one.visible, other.visible)
 
 
-def test_open3d_without_its_libraries_says_which_are_missing(monkeypatch):
-    import builtins
-
-    real_import = builtins.__import__
-
-    def fail(name, *args, **kwargs):
-        if name == "open3d":
-            raise OSError("libGL.so.1: cannot open shared object file: No such file or directory")
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", fail)
+def test_open3d_without_its_libraries_says_which_are_missing(monkeypatch, tmp_path):
+    error = "libGL.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "open3d.py").write_text(f"raise OSError({error!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "open3d", raising=False)
     with pytest.raises(InputError, match=r"libGL\.so\.1.*libEGL\.so\.1.*renderer: splat"):
         rendered(draw_cloud(), open3d)
 
