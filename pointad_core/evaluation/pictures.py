@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
@@ -25,6 +25,8 @@ SPREAD = 4
 """How far in pixels a point's score reaches into the gaps between projected points."""
 LABELS = {"3d": "3-D", "rgb": "RGB", "m3d": "M3D"}
 """Titles of the modalities' maps."""
+DEPTH = ", depth"
+"""End of the name of a view that is a depth image."""
 STATES = {True: "defective", False: "good", None: "unlabelled"}
 
 _OBJECT = np.array([205, 205, 205], dtype=np.uint8)
@@ -47,6 +49,13 @@ class Picture:
     truth: np.ndarray | None
     maps: Arrays
     objects: Mapping[str, float]
+
+
+def name_views(renders: Mapping[str, Any]) -> list[str]:
+    """The views of a renders store by their turns, from the store's attributes."""
+    views = renders["views"]
+    shaded = len(views) // 2 if renders.get("renderer") == "splat_depth" else len(views)
+    return [f"{x:g}°, {y:g}°" + DEPTH * (k >= shaded) for k, (_, x, y) in enumerate(views)]
 
 
 def find_frontal(views: Sequence[Sequence[float]]) -> int:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pointad_core.evaluation.pictures import carry_to_image, find_silhouette
-from pointad_core.predict.predictor import DEPTH, Prediction
+from pointad_core.evaluation.pictures import DEPTH, carry_to_image, find_silhouette
+from pointad_core.predict.predictor import Prediction
 
 if TYPE_CHECKING:
     from PIL.Image import Image

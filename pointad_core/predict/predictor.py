@@ -25,6 +25,7 @@ import numpy as np
 from pointad_core.clouds.background import pad_square
 from pointad_core.detector import Detector, Seen
 from pointad_core.errors import InputError
+from pointad_core.evaluation.pictures import DEPTH
 from pointad_core.evaluation.viewer import find_range
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.shipped import ORGANISED, POINTS, REFERENCES
@@ -41,8 +42,6 @@ N_POINTS = 60000
 CLOUDS = {"background": "none", "scene": "plane", "n_points": N_POINTS, "sampling": "voxel"}
 """How a scan's cloud is made: its background is left out before, and voxels choose its points: farthest ones of
 millions take minutes."""
-DEPTH = ", depth"
-"""End of the name of a view that is a depth image."""
 VERSION = 2
 """Of what is done to a scan before its views; a threshold holds for scores that were made alike."""
 COVER = 2.1

@@ -28,7 +28,7 @@ from pointad_core.evaluation.figures import (
     scan_auroc,
     write_pdf,
 )
-from pointad_core.evaluation.pictures import Picture, find_silhouette, find_window
+from pointad_core.evaluation.pictures import Picture, find_silhouette, find_window, name_views
 from pointad_core.methods.registry import STORED
 from pointad_core.stages.heatmaps import load_map, load_picture, save_picture, scans_by_label
 from pointad_core.stages.summary import write_csv
@@ -282,8 +282,8 @@ def _name_views(shown: Sequence[Shown]) -> list[str]:
     if len({len(views) for views in angles}) > 1:
         raise InputError("the scans of a figure of views have different numbers of views; draw them apart")
     alike = all(views == angles[0] for views in angles)
-    names = [f"{x:g}°, {y:g}°" if alike else f"view {k + 1}" for k, (_, x, y) in enumerate(angles[0])]
-    return [*names, "points"]
+    turns = name_views(shown[0].looks[0].renders.attributes)
+    return [*(turns if alike else [f"view {k + 1}" for k in range(len(turns))]), "points"]
 
 
 def make_figure(

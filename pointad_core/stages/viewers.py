@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pointad_core.errors import InputError
-from pointad_core.evaluation.pictures import LABELS, carry_to_image, find_frontal, find_silhouette
+from pointad_core.evaluation.pictures import LABELS, carry_to_image, find_frontal, find_silhouette, name_views
 from pointad_core.evaluation.viewer import Shown, View, write_viewer
 from pointad_core.stages.heatmaps import choose_scans
 from pointad_core.storage import stores
@@ -88,7 +88,10 @@ def load_shown(
         truth=cloud["labels"] > 0 if "labels" in cloud else None,
         facts=said,
         views=make_views(
-            next(iter(values.items())), cloud, renders.load(scan, ["images", "pixels", "visible"]), angles
+            next(iter(values.items())),
+            cloud,
+            renders.load(scan, ["images", "pixels", "visible"]),
+            name_views(renders.attributes),
         ),
         front=rotate(*angles[find_frontal(angles)]),
     )
@@ -103,21 +106,24 @@ def make_views(
     score: tuple[str, np.ndarray],
     cloud: Mapping[str, np.ndarray],
     drawn: Mapping[str, np.ndarray],
-    angles: Sequence[Sequence[float]],
+    names: Sequence[str],
 ) -> list[View]:
-    """The photograph, where there is one, and every rendered view, with the map of one score: name and values [n]."""
+    """The photograph, where there is one, and every rendered view, with the map of one score.
+
+    score: its name and values [n]; names: of the rendered views.
+    """
     name, values = score
     views = []
     if "rgb" in cloud:
         photograph = np.full(cloud["rgb"].shape[:2], np.nan, np.float32)
         photograph.ravel()[cloud["grid"]] = values
         views.append(View(f"photograph, {name}", cloud["rgb"], photograph))
-    for index, (_, x, y) in enumerate(angles):
+    for index, turned in enumerate(names):
         image, visible = drawn["images"][index], drawn["visible"][index].astype(bool)
         pixels = drawn["pixels"][index].astype(np.intp)
         silhouette = find_silhouette(image, pixels, visible)
         carried = carry_to_image(values, pixels, visible, silhouette).astype(np.float32)
-        views.append(View(f"turned by {x:g}°, {y:g}°", np.repeat(image[..., None], 3, axis=2), carried))
+        views.append(View(f"turned by {turned}", np.repeat(image[..., None], 3, axis=2), carried))
     return views
 
 

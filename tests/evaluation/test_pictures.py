@@ -2,12 +2,20 @@
 
 import numpy as np
 
-from pointad_core.evaluation.pictures import carry_to_image, find_frontal
+from pointad_core.evaluation.pictures import carry_to_image, find_frontal, name_views
 
 
 def test_the_frontal_view_is_the_unrotated_one():
     assert find_frontal([[180, -45, 0], [180, 0, -30], [180, 0, 0], [180, 15, 0]]) == 2
     assert find_frontal([[45, -30, 0], [45, 10, 0], [45, 0, 15]]) == 1
+
+
+def test_a_depth_image_is_not_called_as_the_view_that_it_is_of():
+    views = [[180, 0, -30], [180, 15.5, 0]]
+    turns = ["0°, -30°", "15.5°, 0°"]
+    assert name_views({"renderer": "splat", "views": 2 * views}) == 2 * turns
+    depth = ["0°, -30°, depth", "15.5°, 0°, depth"]
+    assert name_views({"renderer": "splat_depth", "views": 2 * views}) == turns + depth
 
 
 def test_the_greatest_value_is_shown_and_fills_gaps_inside_the_silhouette():
