@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pointad_core.methods.registry import systems_of
+from pointad_core.methods.registry import System, systems_of
+from pointad_core.rendering.registry import RENDERERS
 from workflow.plan import NONE, Run, compared_methods, method_runs, metrics_of, pick, system_of, tested_with
 from workflow.raw_scans import Config
 from workflow.tables import backbones_of, labels_of, setting_of
@@ -243,6 +244,9 @@ def _check_row(key: str, row: Mapping[str, Any], base: str, datasets: Iterable[s
     if "rendering" in row.get("features", {}):
         name = row["features"]["rendering"]
         yield from refer(f"{key}.features.rendering", name, config["renderings"], "one of renderings")
+    looks = row.get("dataset", {}).get("rendering", {})
+    if system is not None and isinstance(looks, Mapping):
+        yield from _check_looks(f"{key}.dataset.rendering", looks, row, system, method, config)
     changed = row.get("dataset", {}).get("categories", {})
     if not isinstance(changed, Mapping):
         yield f"config: {key}.dataset.categories is no mapping of categories to what is changed of them"
@@ -251,6 +255,24 @@ def _check_row(key: str, row: Mapping[str, Any], base: str, datasets: Iterable[s
         for category in changed:
             what = f"one of datasets.{name}.categories"
             yield from refer(f"{key}.dataset.categories", category, config["datasets"][name]["categories"], what)
+
+
+def _check_looks(
+    key: str, looks: Iterable[str], row: Mapping[str, Any], system: System, method: Mapping[str, Any], config: Config
+) -> Iterator[str]:
+    """Whether renders that a row's method reads have what the row changes of the data set's: it would be its base."""
+    features = {**config["features"].get(str(method["features"]), {}), **row.get("features", {})}
+    rendering = {**config["renderings"].get(str(features.get("rendering")), {}), **row.get("rendering", {})}
+    renderer = RENDERERS.get(rendering.get("renderer", ""))
+    if system.stream is None:
+        told = f"system {method['system']!r} reads no renders"
+    elif renderer is not None and not renderer.shaded:
+        told = f"the renderer {rendering['renderer']!r} takes no heed of it"
+    else:
+        return
+    for name in looks:
+        if system.stream is None or renderer is None or name not in renderer.options:
+            yield f"config: {key} changes {name}, but {told}: nothing would change"
 
 
 def check(config: Config) -> Iterator[str]:

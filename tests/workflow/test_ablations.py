@@ -327,6 +327,28 @@ def test_a_mistake_is_named_in_one_line_by_the_row(ablation: dict[str, Any], tol
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("base", "looks", "told"),
+    [
+        ("deep", {"light": "--"}, "light, but the renderer 'depth' takes no heed of it: nothing would change"),
+        ("deep", {"window": 2000}, None),
+        ("words", {"window": 2000}, "window, but system 'cheraghian' reads no renders: nothing would change"),
+        ("plus", {"light": "--"}, None),
+    ],
+)
+def test_a_row_whose_method_does_not_see_the_change_is_refused(base: str, looks: Any, told: str | None) -> None:
+    given = config(ablations={"name": rows({"dataset": {"rendering": looks}}, base=base)})
+    given["features"]["depth"] = {**given["features"]["standard"], "rendering": "depth"}
+    given["methods"]["deep"] = {"system": "anomalyclip", "features": "depth", "deep_blocks": 3}
+    given["methods"]["words"] = {"system": "cheraghian"}
+    if told is None:
+        checks.complete(given)
+    else:
+        with pytest.raises(InputError) as error:
+            checks.complete(given)
+        assert str(error.value) == f"config: ablations.name.rows.row.dataset.rendering changes {told}"
+
+
 def test_a_table_of_the_paper_is_one_ablations() -> None:
     two = {name: {**rows(None), "published": 7} for name in ("first", "second")}
     with pytest.raises(InputError, match=r"ablations\.second\.published is 7, as ablations\.first\.published is"):
