@@ -48,7 +48,7 @@ def read_measured(path: str | Path) -> pd.DataFrame:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable table of measurements ({error}); make it again") from error
-    if missing := {"scan", *COST[::2], "memory_of", "device", "threads"} - set(table):
+    if missing := {"scan", *COST[::2], "memory_of", "device", "threads", "precision"} - set(table):
         raise InputError(f"{path}: lacks the columns {', '.join(sorted(missing))}; make it again")
     return table
 
@@ -105,6 +105,7 @@ def overhead_rows(
                 "memory_of": last["memory_of"],
                 "device": last["device"],
                 "threads": int(last["threads"]),
+                "precision": last["precision"],
                 "scans": table["scan"].nunique(),
                 "measurements": len(table),
             }
@@ -187,10 +188,7 @@ def _caption(rows: pd.DataFrame, options: Mapping[str, Any]) -> str:
     if any(method["unsupervised"] for method in methods):
         said.append("Un.: unsupervised, learnt on the good scans of each category's train split, and tested on all.")
     labels = {name: method["label"] for name, method in options["methods"].items()}
-    places = [
-        (labels[row["method"]], f"{row['device']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}")
-        for row in rows.to_dict("records")
-    ]
+    places = [(labels[row["method"]], _place(row)) for row in rows.to_dict("records")]
     memory = [(labels[row["method"]], _MEMORY[row["memory_of"]]) for row in rows.to_dict("records")]
     parts = {
         "Device": _one_or_each(places),
@@ -204,6 +202,13 @@ def _caption(rows: pd.DataFrame, options: Mapping[str, Any]) -> str:
     if warning := warn([(dataset["label"], dataset, dataset)], methods, options["features"]):
         said.append(rf"\textbf{{{warning}}}")
     return " ".join(said)
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    """What a method was measured on, and the numbers of its vision tower where they are not those of the others."""
+    told = f"{row['device']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    usual = pd.isna(row["precision"]) or row["precision"] == "float32"
+    return told if usual else f"{told}, CLIP's vision tower in {row['precision']}"
 
 
 def _one_or_each(described: Sequence[tuple[str, str]]) -> str:

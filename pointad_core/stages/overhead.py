@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from pointad_core.clip.precision import choose_precision, precision_name
 from pointad_core.clouds.cloud import make_cloud
 from pointad_core.clouds.frame import to_unit
 from pointad_core.datasets.scans import Organised, Unorganised
@@ -32,9 +33,9 @@ from pointad_core.storage import files, jobs
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("scan", "repeat", WHOLE, *STEPS, "memory_mb", "memory_of", "device", "threads")
+COLUMNS = ("scan", "repeat", WHOLE, *STEPS, "memory_mb", "memory_of", "device", "threads", "precision")
 """A row a measured score; a step that the system does not need has no seconds. memory_mb: as `peak_memory` tells it, of
-the "gpu" or of the "process"."""
+the "gpu" or of the "process"; precision: what CLIP's vision tower multiplied, "" where the system did not ask it."""
 
 
 def measure_overhead(
@@ -87,6 +88,12 @@ def measure_overhead(
     rows = measure(scans, watch, peak_memory(device), measuring["warm_up"], measuring["repeats"])
     about = {"device": name_device(device), "threads": torch.get_num_threads()}
     about["memory_of"] = "gpu" if device.type == "cuda" else "process"
+    about["precision"] = ""
+    # Of an unsupervised system CLIP's tower reads photographs, unless a network of its own does.
+    own = options["settings"].get("network")
+    if entry.stream or (entry.unsupervised and photographs and options["model"] and not own):
+        kind = choose_precision(options["model"].get("precision", "float32"), device)
+        about["precision"] = precision_name(kind)
     for row in rows:
         logger.info("%s: %.3f s, %.0f MB", row["scan"], row[WHOLE], row["memory_mb"])
     with files.replacing(output) as partial_file, open(partial_file, "w", newline="", encoding="utf-8") as file:

@@ -54,7 +54,13 @@ def options(**changes: Any) -> dict[str, Any]:
     return copy.deepcopy(OPTIONS) | changes
 
 
-def measure(aggregates: bool, device: str = "Some CPU", memory_of: str = "process", threads: int = 2) -> pd.DataFrame:
+def measure(
+    aggregates: bool,
+    device: str = "Some CPU",
+    memory_of: str = "process",
+    threads: int = 2,
+    precision: str | None = "float32",
+) -> pd.DataFrame:
     """What 5 scans took 3 times each."""
     rng = np.random.default_rng()
     rows = []
@@ -65,7 +71,7 @@ def measure(aggregates: bool, device: str = "Some CPU", memory_of: str = "proces
                 steps["aggregation"] = float("nan")
             row = {"scan": f"good/{scan}", "repeat": repeat, "seconds": 1 + rng.random(), **steps}
             rows.append(row | {"memory_mb": 500 + 1000 * rng.random(), "memory_of": memory_of})
-    return pd.DataFrame(rows).assign(device=device, threads=threads)
+    return pd.DataFrame(rows).assign(device=device, threads=threads, precision=precision)
 
 
 @pytest.fixture
@@ -222,6 +228,13 @@ def test_the_caption_says_where_and_what(measured, metrics) -> None:
     text = make_tex(measured, metrics, generated)
     assert r"CLIP \& R\_1: Some CPU, 2 threads; PointAD+: Some GPU, 1 thread." in text
     assert "own counter" in text
+    assert "float32" not in text
+    measured["plus"] = measure(True, precision="bfloat16")
+    measured["clip"] = measure(False, precision=None)  # as a system that reads no images has it in a file
+    assert (
+        r"CLIP \& R\_1: Some CPU, 2 threads; PointAD+: Some CPU, 2 threads, CLIP's vision tower in bfloat16."
+        in make_tex(measured, metrics, generated)
+    )
     assert "each once" in text
     assert "No results on the published data sets: Solid (generated scans)" in text
     assert "RTX" not in text

@@ -83,6 +83,8 @@ def test_what_is_measured_is_what_the_detector_finds(root: Path, detections, tmp
         assert float(row["memory_mb"]) > 100
         assert int(row["threads"]) >= 1
         assert row["device"]
+        # Those of the shipped prompts' `precision: auto`.
+        assert row["precision"] == Detector.load().precision
     measured = detections[1:]
     for scan, (raw, _, found) in zip(chosen, measured, strict=True):
         given = reader("mvtec3d").read(scan, None, None)
