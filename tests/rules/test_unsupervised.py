@@ -9,7 +9,7 @@ import pytest
 import yaml
 from miniature import CONFIG, REPOSITORY, Miniature, changed, snakemake
 
-from pointad_core.storage.prompt_files import read_provenance
+from pointad_core.storage.prompt_files import read_prompts, read_provenance
 
 TARGETS = [f"results/metrics/btf/{name}.train/each/111/{name}.csv" for name in ("mvtec3d", "real3d")]
 COLUMNS = ("clouds", "experts", "scores", "metrics")
@@ -52,6 +52,17 @@ def test_each_category_is_learnt_and_tested(made: Miniature) -> None:
     # Nothing but clouds is made of either split.
     assert not (made.directory / "results/renders").exists()
     assert made.result.jobs["clouds"] == 6
+
+
+def test_m3dm_learns_its_fusion_in_a_job(made: Miniature) -> None:
+    """One job, from clouds that are there, in a process of its own: what it trains with has to be imported there."""
+    path, target = made.directory / "m3dm.yaml", "results/experts/m3dm/mvtec3d.train/bagel/111.safetensors"
+    small = {"groups": 16, "group_points": 8, "mlp_ratio": 0.5, "epochs": 1, "batch_size": 64}
+    path.write_text(yaml.safe_dump({**config(), "methods": {"m3dm": {"system": "m3dm", **small}}}))
+    result = snakemake("--configfile", path, "--", target, snakefile=made.snakefile, directory=made.directory)
+    assert result.code == 0, result.text
+    assert result.jobs == {"experts": 1}
+    assert any(name.startswith("fusion") for name in read_prompts(made.directory / target))
 
 
 def first_file(made: Miniature, pattern: str) -> Path:
