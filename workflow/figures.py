@@ -109,7 +109,7 @@ def _describe_look(
     if _computes(config, figure, method):
         stores |= plan.stores_of(config, method, dataset, shards)
         if run[1] != NONE:
-            learnt = f"results/prompts/{'/'.join(map(str, run[:4]))}.safetensors"
+            learnt = plan.learnt_prompts(config, *run[:4])
     return {
         "title": title,
         "method": method,

@@ -256,7 +256,8 @@ def prompts(config: Config, wildcards: Any) -> list[str]:
     if not plan.system_of(config, wildcards.method).trained:
         return []
     plan.check_auxiliary(config, wildcards.source, wildcards.auxiliary)
-    return ["results/prompts/{method}/{source}/{auxiliary}/{seed}.safetensors".format(**wildcards)]
+    run = wildcards.method, wildcards.source, wildcards.auxiliary, wildcards.seed
+    return [plan.learnt_prompts(config, *run)]
 
 
 def _clouds_by_category(config: Config, wildcards: Any) -> list[tuple[str, str]]:
@@ -327,7 +328,7 @@ def measured_learning(config: Config, wildcards: Any) -> list[str]:
         return [f"results/experts/{method}/{source}/{wildcards.category}/{seed}.safetensors"]
     if not plan.system_of(config, method).trained:
         return []
-    return [f"results/prompts/{method}/{source}/{auxiliary}/{seed}.safetensors"]
+    return [plan.learnt_prompts(config, method, source, auxiliary, seed)]
 
 
 def overhead_options(config: Config, wildcards: Any) -> dict[str, Any]:

@@ -135,6 +135,17 @@ def training_options(config: Config, method: str) -> dict[str, Any]:
     return pick(entry, *LEARNING) | own | files_of(config, method, "word_vectors", "pointnet")
 
 
+def learns_as(config: Config, method: str) -> str:
+    """The first method that learns as this one does, itself as a rule: where two differ in scoring alone, prompts of
+    the first are those of both."""
+
+    def learning(name: str) -> list[Any]:
+        entry = config["methods"][name]
+        return [*(entry.get(key) for key in ("system", "features", "aggregation")), training_options(config, name)]
+
+    return next(name for name in config["methods"] if learning(name) == learning(method))
+
+
 def scoring_modules(config: Config, method: str) -> list[str]:
     """Modules that scoring loads by their names: the method's system, and what weighs its views."""
     weights = config["methods"][method].get("view_weights")
@@ -260,6 +271,11 @@ def stores_of(config: Config, method: str, dataset: str, shards: Sequence[str]) 
         for stage, folder in folders.items():
             stores[stage] = [store_of(config, folder, dataset, shard, rendering) for shard in shards]
     return stores
+
+
+def learnt_prompts(config: Config, method: str, source: str, auxiliary: str, seed: int | str) -> str:
+    """File of a method's prompts."""
+    return f"results/prompts/{learns_as(config, method)}/{source}/{auxiliary}/{seed}.safetensors"
 
 
 def clouds_of(config: Config, dataset: str, category: str) -> list[str]:

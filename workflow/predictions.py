@@ -160,7 +160,7 @@ def prompts_of_run(config: Config, wildcards: Any) -> list[str]:
     if run is None:
         return []
     plan.check_auxiliary(config, run["source"], run["auxiliary"])
-    return [f"results/prompts/{run['method']}/{run['source']}/{run['auxiliary']}/{run['seed']}.safetensors"]
+    return [plan.learnt_prompts(config, **run)]
 
 
 def own_files(config: Config, wildcards: Any, *keys: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from workflow import tables
-from workflow.plan import pairs_of, runs_of, system_of
+from workflow.plan import learns_as, pairs_of, runs_of, system_of
 from workflow.raw_scans import Config
 
 TITLES = {
@@ -64,7 +64,7 @@ def trainings_of(config: Config, dataset: str) -> dict[str, dict[str, str]]:
     for method, source, auxiliary, seed, _ in runs_of(
         config, dataset, dataset, config["datasets"][dataset]["auxiliary"]
     ):
-        if system_of(config, method).trained:
+        if system_of(config, method).trained and learns_as(config, method) == method:
             name = auxiliary if len(config["seeds"]) == 1 else f"{auxiliary}, seed {seed}"
             path = f"results/prompts/{method}/{source}/{auxiliary}/{seed}.csv"
             found.setdefault(labels[method], {})[name] = path

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from snakemake.utils import validate
 
 from pointad_core.errors import InputError
-from workflow import inputs, plan, raw_scans, tables, variants
+from workflow import checks, inputs, plan, raw_scans, reporting, tables, variants
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -237,6 +238,26 @@ def test_options_hold_what_their_stage_depends_on_and_no_more() -> None:
     changed = complete(changed)
     for options in (plan.training_options, plan.scoring_options):
         assert options(changed, "learnt") == options(config, "learnt")
+
+
+def test_methods_that_differ_in_scoring_alone_share_their_prompts() -> None:
+    found = {}
+    for name in ("config", "beyond", "paper"):
+        config = yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text())
+        checks.complete(config)
+        found |= {(name, method): plan.learns_as(config, method) for method in config["methods"]}
+    scored_otherwise = {f"pointad_plus_{word}" for word in ("top_share", "incidence", "sharpness")}
+    for (name, method), first in found.items():
+        assert first == ("pointad_plus" if name == "beyond" and method in scored_otherwise else method)
+    config = complete(small())
+    learnt = config["methods"]["learnt"]
+    run = SimpleNamespace(method="other", source="parts", auxiliary="carrot", seed="1")
+    for change in ({"epochs": 1}, {"features": "more"}, {"aggregation": "more"}, {"system": "pointad_plus_coop"}):
+        config["methods"]["other"] = learnt | change
+        assert inputs.prompts(config, run) == ["results/prompts/other/parts/carrot/1.safetensors"]
+    config["methods"]["other"] = learnt | {"smoothing_sigma": 1, "label": "Other"}
+    assert inputs.prompts(config, run) == ["results/prompts/learnt/parts/carrot/1.safetensors"]
+    assert list(reporting.trainings_of(config, "parts")) == ["learnt"]
 
 
 def test_a_precision_is_told_where_it_is_not_the_usual_one() -> None:
