@@ -47,7 +47,7 @@ def _require_both(path: Path, category: str, what: str, good: int, defective: in
         found = "no defective" if good else "no good" if defective else "no"
         raise InputError(
             f"{path}: category {category!r} has {found} {what} ({good} good, {defective} defective); "
-            "metrics compare good with defective ones and are undefined without both"
+            "metrics compare good with defective ones and are undefined without both; take it out of the config"
         )
 
 
