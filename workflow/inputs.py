@@ -27,7 +27,8 @@ from workflow.raw_scans import Config
 
 @cache
 def _tell_once(dataset: str, message: str) -> None:
-    logger.warning(f"{message}\nWhat there is of {dataset}'s results is taken as it is.")
+    told = "Changed options of its clouds count once it can be looked at."
+    logger.warning(f"{message}\nWhat there is of {dataset}'s results is taken as it is. {told}")
 
 
 def raw_files(config: Config, wildcards: Any) -> list[str]:

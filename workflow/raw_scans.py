@@ -33,6 +33,21 @@ def root_of(config: Config, dataset: str) -> str:
     return os.path.expanduser(config["datasets"][dataset].get("root", generated))
 
 
+def refuse_generated(config: Config) -> None:
+    """InputError where a folder is not there and scans were generated under its data set's name in this folder.
+
+    What there is of a folder's results is taken as it is where the folder cannot be looked at; these may be of others.
+    """
+    for dataset, settings in config["datasets"].items():
+        for category in settings["categories"] if "root" in settings else ():
+            made = f"results/generated/{original_of(config, dataset)}/{category}"
+            lacking = os.path.join(root_of(config, dataset), category)
+            if os.path.isdir(made) and not os.path.isdir(lacking):
+                told = f"no folder {lacking}, and scans of that name were generated here, which its results may be of"
+                way = f"correct the root, or delete {made} if they are not"
+                raise InputError(f"config: datasets.{dataset}.root is {settings['root']!r}, but there is {told}: {way}")
+
+
 def scans_of(config: Config, dataset: str) -> tuple[Any, ...]:
     """What says which scans a data set is of: two entries of which this is equal show the same objects."""
     settings, split = config["datasets"][dataset], split_of(config, dataset)

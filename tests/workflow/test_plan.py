@@ -374,6 +374,21 @@ def test_shards_and_what_cannot_be_looked_at(tmp_path: Path) -> None:
     assert raw_scans.shards_of(config, "far", "a") == ["a"]
 
 
+def test_results_of_generated_scans_are_not_taken_for_those_of_a_folder_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = complete(small(own={"layout": "mvtec3d", "root": "nowhere", "categories": {"bagel": None}}))
+    raw_scans.refuse_generated(config)
+    Path("results/generated/parts/bagel").mkdir(parents=True)
+    raw_scans.refuse_generated(config)
+    Path("results/generated/own/bagel").mkdir(parents=True)
+    with pytest.raises(InputError, match="root is 'nowhere', but there is no folder nowhere/bagel, and scans of that"):
+        raw_scans.refuse_generated(config)
+    Path("nowhere/bagel").mkdir(parents=True)
+    raw_scans.refuse_generated(config)
+
+
 def test_a_subset_is_of_the_categories_that_name_one() -> None:
     config = small()
     config["datasets"]["parts"]["categories"]["bagel"]["scans"] = ["dent/000", "good/001"]

@@ -33,6 +33,7 @@ from workflow.progress import show_lines, show_results
 
 try:
     complete(config, workflow.overwrite_configfiles or [f"{workflow.basedir}/config/config.yaml"])
+    raw_scans.refuse_generated(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
