@@ -164,8 +164,10 @@ def scoring_options(config: Config, method: str) -> dict[str, Any]:
 
 
 def check_auxiliary(config: Config, dataset: str, auxiliary: str) -> None:
-    if dataset not in config["datasets"] or auxiliary not in config["datasets"][dataset]["auxiliary"]:
-        raise InputError(f"{auxiliary!r} is no auxiliary class of data set {dataset!r}")
+    known = config["datasets"][dataset]["auxiliary"] if dataset in config["datasets"] else []
+    if auxiliary not in known:
+        there = ", ".join(known) or "none"
+        raise InputError(f"{auxiliary!r} is no auxiliary class of data set {dataset!r}, it has: {there}")
 
 
 def seen_by(config: Config, source: str, auxiliary: str, target: str) -> str | None:

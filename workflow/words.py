@@ -112,4 +112,6 @@ def explain(error: ValidationError) -> str:
             hint = " (text; a number stands without quotes and with a point before an exponent: 1.0e-3)"
         except ValueError:
             pass
+    elif isinstance(found, str) and error.validator_value == "boolean" and found.lower() in ("true", "false"):
+        hint = " (text; it stands without quotes, and behind --config as True or False)"
     return f"config: {key} is {_shorten(found)}{hint}, expected {_expected(schema)}"

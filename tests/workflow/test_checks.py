@@ -582,6 +582,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "methods.pointad.published is 'PointNet' (did you mean 'PointAD'?), expected",
     ),
     ({"methods": {"pointad": {"label": "A"}, "pointad_plus": {"label": "A"}}}, "several methods have the label 'A'"),
+    (
+        {"intervals": "true"},
+        "intervals is 'true' (text; it stands without quotes, and behind --config as True or False)",
+    ),
     ({"experiments": {"one_vs_rest": ["mvtec"]}}, "one_vs_rest[0] is 'mvtec' (did you mean 'mvtec3d'?), expected o"),
     (
         {"experiments": {"cross_dataset": [{"source": "x", "targets": ["real3d"]}]}},
