@@ -13,12 +13,15 @@ from pointad_core.errors import InputError
 from pointad_core.formats.registry import MODULES
 from pointad_core.methods.registry import SYSTEMS, systems_of
 from pointad_core.predict.inputs import find_inputs
+from pointad_core.rendering.registry import RENDERERS
 from pointad_core.storage.fingerprints import PACKAGE, fingerprint
 from workflow import plan, raw_scans
 from workflow.raw_scans import Config
 
 KEYS = ("unit", "facing", "background", "stray", "point_size", "rgb", "intrinsics", "name")
 """Keys of an entry that say how its scans are scored."""
+UNTOLD = {"smoothing_sigma": 4, "smoothing_over": "pixels", "rgb_map": "points", **plan.FURTHER}
+"""Keys of a method that its prompts do not know, for they are of the scores alone, with what is taken without them."""
 SHIPPED = tuple(
     path.relative_to(PACKAGE).as_posix()
     for pattern in ("methods/shipped/*.safetensors", "methods/shipped/*.json", "evaluation/page/*")
@@ -149,8 +152,7 @@ def content(config: Config, wildcards: Any) -> str:
 def options(config: Config, wildcards: Any) -> dict[str, Any]:
     entry = config["predictions"][wildcards.prediction]
     options = {key: value for key, value in entry.items() if key in KEYS}
-    # What its prompts do not know of their method.
-    settings = plan.unusual(config["methods"][entry["run"]["method"]], **plan.FURTHER) if "run" in entry else {}
+    settings = plan.unusual(config["methods"][entry["run"]["method"]], **UNTOLD) if "run" in entry else {}
     return options | ({"settings": settings} if settings else {})
 
 
@@ -173,9 +175,11 @@ def own_files(config: Config, wildcards: Any, *keys: str) -> list[str]:
 
 
 def code(config: Config, wildcards: Any) -> str:
-    """The stage with all that it may read: which system and model a prompts file is for, only the file says."""
+    """The stage with all that it may read: which system, renderer and model a prompts file is for, only the file says.
+    """
     entry: Mapping[str, Any] = config["predictions"][wildcards.prediction]
     systems = [system.module for system in SYSTEMS.values() if system.trained]
+    renderers = [renderer.module for renderer in RENDERERS.values() if renderer.shaded]
     models = [
         path.relative_to(PACKAGE).as_posix() for path in sorted((PACKAGE / "clip/models").glob("pointad-pocket*"))
     ]
@@ -183,4 +187,4 @@ def code(config: Config, wildcards: Any) -> str:
         method = entry["run"]["method"]
         systems = [plan.system_of(config, method).module]
         models = plan.bundled_files(config, config["methods"][method]["features"])
-    return fingerprint("stages.predictions", "rendering.splat", *READERS, *SHIPPED, *systems, *models)
+    return fingerprint("stages.predictions", *renderers, *READERS, *SHIPPED, *systems, *models)
