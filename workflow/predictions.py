@@ -175,7 +175,7 @@ def own_files(config: Config, wildcards: Any, *keys: str) -> list[str]:
 
 
 def code(config: Config, wildcards: Any) -> str:
-    """The stage with all that it may read: which system, renderer and model a prompts file is for, only the file says."""
+    """The stage with all that it may read: which system, model and renderer a file of prompts is for, it alone says."""
     entry: Mapping[str, Any] = config["predictions"][wildcards.prediction]
     systems = [system.module for system in SYSTEMS.values() if system.trained]
     renderers = [renderer.module for renderer in RENDERERS.values() if renderer.shaded]
