@@ -1,7 +1,6 @@
 """What is predicted of folders: shards, what counts of them, and what the rules are told."""
 
 import os
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +9,8 @@ import pytest
 import yaml
 
 from pointad_core.errors import InputError
-from pointad_core.methods.interface import Settings
 from pointad_core.storage.shards import split
-from workflow import inputs, plan, predictions
+from workflow import inputs, predictions
 from workflow.checks import complete
 
 REPOSITORY = Path(__file__).parents[2]
@@ -123,20 +121,9 @@ def test_a_run_is_scored_as_its_method_says(scans: Path) -> None:
     made = config(scans, run={"method": "pointad", "source": "mvtec3d", "auxiliary": "carrot"})
     usual = predictions.options(made, job())
     assert "settings" not in usual
-    settings = {"smoothing_sigma": 2, "smoothing_over": "points", "rgb_map": "pixels"}
-    settings |= {"object_share": 0.02, "view_weights": "incidence"}
+    settings = {"object_share": 0.02, "view_weights": "incidence"}
     made["methods"]["pointad"] |= settings
     assert predictions.options(made, job()) == {**usual, "settings": settings}
-
-
-def test_a_run_takes_what_prompts_do_not_know_without_a_key(scans: Path) -> None:
-    """What is no key of training stands in a prompts file as it is by default, whatever the method has."""
-    made = config(scans)
-    made["methods"]["pointad"] |= {field.name: "unusual" for field in fields(Settings)}
-    of_scores, of_training = plan.scoring_options(made, "pointad"), plan.training_options(made, "pointad")
-    batch = {"neighbourhoods", "lowest_share", "compared_views", "references"}  # of systems that predict nothing
-    assert of_scores.keys() - of_training.keys() - batch == predictions.UNTOLD.keys()
-    assert {key: getattr(Settings(), key) for key in predictions.UNTOLD} == predictions.UNTOLD
 
 
 def test_an_edit_in_a_shaded_renderer_concerns_predictions(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
