@@ -276,9 +276,8 @@ def to_pixels(
 
     Where all points count, one whose pixel of the map has none has the score of the nearest pixel that has one.
     """
-    shown = np.full(scores.size, np.nan, np.float32)
-    shown[cloud["grid"]] = scores.ravel()[cloud["grid"]]
-    shown = shown.reshape(scores.shape)
+    shown = np.full(scores.shape, np.nan, np.float32)
+    shown.ravel()[cloud["grid"]] = scores.ravel()[cloud["grid"]]
     if (options.get("background"), options.get("outliers", "none")) == ("none", "none"):
         from scipy import ndimage
 

@@ -73,7 +73,7 @@ def _parts_by_filter(
         else:
             word, values = "maximum", {name: image.ravel() for name, image in maps.items()}
             scores = found.ravel()
-            places = scores.argmax(keepdims=True)
+            places = scores.argmax(axis=0, keepdims=True)
         means = {word: scores, **values}
         return {f"{name}_{modality}": float(part[places].mean(dtype=np.float64)) for name, part in means.items()}
 
