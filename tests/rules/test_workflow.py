@@ -283,6 +283,18 @@ def test_a_wrong_root_is_told_of_where_results_are_there(miniature: Miniature, t
     assert run(data, "-n").jobs == {}
 
 
+def test_a_root_that_is_not_there_is_refused_where_scans_of_its_name_were_generated(
+    miniature: Miniature, tmp_path: Path
+) -> None:
+    path = own_data(miniature, tmp_path, tmp_path / "nowhere")
+    result = snakemake(
+        "all_tables", "-n", "--configfile", path, snakefile=miniature.snakefile, directory=miniature.directory
+    )
+    assert result.code != 0
+    assert "datasets.mvtec3d.root is" in result.text
+    assert "correct the root, or delete results/generated/mvtec3d/bagel if they are not" in result.text
+
+
 def test_bad_scan_is_named_and_leaves_nothing_half_written(miniature: Miniature, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(miniature.directory / "results/generated/mvtec3d", data)
