@@ -205,7 +205,7 @@ def _caption(rows: pd.DataFrame, options: Mapping[str, Any]) -> str:
 
 
 def _place(row: Mapping[str, Any]) -> str:
-    """What a method was measured on, and the numbers of its vision tower where they are not those of the others."""
+    """What a method was measured on, and in which numbers its vision tower ran where these are not float32."""
     told = f"{row['device']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
     usual = pd.isna(row["precision"]) or row["precision"] == "float32"
     return told if usual else f"{told}, CLIP's vision tower in {row['precision']}"
