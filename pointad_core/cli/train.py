@@ -52,15 +52,17 @@ def run(arguments: argparse.Namespace) -> int:
     import resource
     import time
 
-    from pointad_core.predict.orientation import parse
-    from pointad_core.predict.scan import Wanted
-    from pointad_core.predict.training import train_folder
     from pointad_core.storage import jobs
 
     start = time.perf_counter()
     check(arguments)
     # One thread: the same bytes on any number of cores. A GPU is taken where there is one.
     jobs.use(threads=1, gpus=1)
+
+    from pointad_core.predict.orientation import parse
+    from pointad_core.predict.scan import Wanted
+    from pointad_core.predict.training import train_folder
+
     options = {key: getattr(arguments, key) for key in ("epochs", "batch_size", "learning_rate")}
     if arguments.deep_blocks is not None or arguments.model is not None:
         options["deep_blocks"] = 8 if arguments.deep_blocks is None else arguments.deep_blocks
@@ -86,9 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> None:
     """InputError for what cannot be, before anything heavy is imported."""
     from pointad_core.errors import InputError
+    from pointad_core.storage.files import check_place
 
     if arguments.out.suffix != ".safetensors":
         raise InputError(f"--out is {str(arguments.out)!r}, expected a file whose name ends in .safetensors")
+    check_place(arguments.out)
     if not arguments.folder.is_dir():
         raise InputError(f"{arguments.folder}: no such folder")
     for key, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
