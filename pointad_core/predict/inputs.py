@@ -16,6 +16,8 @@ NO_SCANS = {"gt", "rgb", "ground_truth", "labels", "masks"}
 """Folders that go with scans and hold none, in lower case."""
 OVERVIEW, PAGE = "summary.csv", "index.html"
 """What an earlier run has written of several scans together."""
+LONGEST = 220
+"""Bytes of a name at most: a file's has 255, and results, while they are written, some more than their scan's."""
 TEXTS = (".txt", ".csv", ".asc")
 """Endings that other texts have as well: in a folder they count where no file has any other."""
 
@@ -57,6 +59,12 @@ def find_inputs(words: Sequence[str | os.PathLike[str]], out: Path, depth_images
     for path, name in names.items():
         if not name.isprintable():
             raise InputError(f"{path!s}: its name has characters that cannot be shown; rename it")
+        if (own := Path(name).name) in ("", ".."):
+            raise InputError(
+                f"{path!s}: has no name before its ending, by which its results could be called; rename it"
+            )
+        if len(os.fsencode(own)) > LONGEST:
+            raise InputError(f"{path!s}: its name is longer than {LONGEST} bytes, with more for results; rename it")
     return [Input(path, name, None if depth_images else find_photograph(path)) for path, name in names.items()]
 
 
@@ -101,7 +109,8 @@ def _list(folder: Path, out: Path, depth_images: bool) -> list[Path]:
 
 def is_result(folder: Path) -> bool:
     """Whether a folder is what an earlier run wrote of one scan, wherever that was told to write."""
-    return all((folder / f"{folder.name}{ending}").exists() for ending in (".html", ".ply", ".npz", ".json"))
+    # Path.exists would raise, by the name of such a file, where the folder may not be looked into.
+    return all(os.path.exists(folder / f"{folder.name}{ending}") for ending in (".html", ".ply", ".npz", ".json"))
 
 
 def is_label(name: str) -> bool:

@@ -25,6 +25,8 @@ FEWEST = 30
 """Points of a scan at least: of fewer, no surface can be drawn."""
 COARSE = 500
 """Points below which the map says little."""
+FARTHEST = 1e30
+"""Size of a coordinate at most: squares of larger ones are too large for numbers of 8 bytes, or they are for 4."""
 SEED = 111
 
 
@@ -93,6 +95,8 @@ def read_scan(path: Path, photograph: Path | None = None, wanted: Wanted | None 
     missing = check_missing(path, points)
     notes = [*reading.notes, *missing.notes]
     valid = missing.valid
+    if (farthest := float(np.abs(points[valid]).max())) > FARTHEST:
+        raise InputError(f"{path}: a coordinate is {farthest:.3g} in size, at most {FARTHEST:g} can be; is it damaged?")
     kept = valid.copy()
     stray = np.zeros_like(valid)
     stray[valid] = find_stray(points[valid])
@@ -189,7 +193,8 @@ def prepare(scan: Scan, facing: Facing, tilt: float, extent: float) -> Organised
     turn = nearest if np.allclose(turn, nearest, atol=1e-9) else turn
     metric = 25.4 if scan.unit == "inch" else 1.0
     scale = metric * 10.0 ** round(np.log10(extent / (scan.extent * metric)))
-    points, kept = scan.points, scan.points[scan.kept]
+    # Missing ones may be infinite, which cannot be turned.
+    points, kept = np.where(scan.kept[..., None], scan.points, 0.0), scan.points[scan.kept]
     if not np.array_equal(turn, np.eye(3)):
         points = (points - (kept.min(axis=0) + kept.max(axis=0)) / 2) @ turn.T
     if scale != 1:

@@ -156,3 +156,20 @@ def test_every_kind_of_file_comes_to_the_same_scan(tmp_path):
         if not of_camera:
             np.testing.assert_allclose(found.points, points, atol=1e-4, err_msg=str(path))
             assert found.unit == "mm"
+
+
+def test_a_coordinate_that_no_part_has_is_refused(tmp_path):
+    points = shapes.dome(900, np.random.default_rng(0))
+    points[7, 1] = -1e200
+    path = shapes.write_ply(tmp_path / "a.ply", points)
+    with pytest.raises(InputError, match=r"a\.ply: a coordinate is 1e\+200 in size, at most 1e\+30 can be"):
+        read_scan(path)
+
+
+def test_infinite_points_are_missing_ones_and_no_trouble(tmp_path):
+    points = shapes.dome(900, np.random.default_rng(0))
+    points[::3] = np.inf
+    scan = read_scan(shapes.write_ply(tmp_path / "a.ply", points))
+    raw = prepare(scan, face(scan.points[scan.kept], None, "x"), 180, 30.0)  # warnings are errors
+    assert raw.points.shape == (600, 3)
+    assert np.isfinite(raw.points).all()
