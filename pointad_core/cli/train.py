@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     learning.add_argument("--learning-rate", type=float, default=0.001, help="of Adam (0.001)")
     learning.add_argument("--seed", type=int, default=111, help="of the first weights and the scans' order (111)")
     scans = parser.add_argument_group("the scans, as in pointad predict")
-    scans.add_argument("--facing", default="auto", help="their front: auto, camera, around, an axis such as -z")
+    scans.add_argument("--facing", default="auto", help="their front: auto, camera, around, z, or --facing=-z")
     scans.add_argument("--background", default="auto", choices=["auto", "remove", "none"], help="what to do with it")
     scans.add_argument("--unit", help="unit of the files: m, cm, mm, um or inch")
     model = parser.add_argument_group("another backbone than the one that comes with it, by the config's keys")
@@ -93,6 +93,9 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix != ".safetensors":
         raise InputError(f"--out is {str(arguments.out)!r}, expected a file whose name ends in .safetensors")
     check_place(arguments.out)
+    curve = arguments.out.with_suffix(".csv")
+    if curve.exists() and not curve.read_bytes().startswith(b"epoch,"):
+        raise InputError(f"{curve}: is there already, and holds no losses, which would go there; rename --out")
     if not arguments.folder.is_dir():
         raise InputError(f"{arguments.folder}: no such folder")
     for key, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):

@@ -107,6 +107,16 @@ def _list(folder: Path, out: Path, depth_images: bool) -> list[Path]:
     return sure or files
 
 
+def check_out(inputs: Sequence[Input], out: Path) -> None:
+    """InputError where results would go into a folder in which scans lie, over them or their pictures; the next run
+    would take it for results, and pass over the scans in it."""
+    homes = {(out / scan.name).resolve(): scan.path for scan in inputs}
+    for scan in inputs:
+        if (folder := scan.path.parent.resolve()) in homes:
+            told = f"results of {homes[folder]} would go to {folder}, where it lies"
+            raise InputError(f"{scan.path}: {told}; name another folder by --out")
+
+
 def is_result(folder: Path) -> bool:
     """Whether a folder is what an earlier run wrote of one scan, wherever that was told to write."""
     # Path.exists would raise, by the name of such a file, where the folder may not be looked into.

@@ -205,3 +205,12 @@ def test_a_terminal_of_another_encoding_shows_names_as_it_can(tmp_path):
     done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith("Größe ".encode("latin-1") + rb"\u65e5\u672c: score 0.")
+
+
+def test_a_scan_is_never_written_over(tmp_path, capsys):
+    part = shapes.write_ply(tmp_path / "part/part.ply", shapes.dome(900, np.random.default_rng(0)))
+    before = part.read_bytes()
+    assert main(["predict", str(part), "--out", str(tmp_path)]) == 1
+    assert f"pointad: {part}: results of {part} would go to {part.parent}, where it lies" in capsys.readouterr().err
+    assert part.read_bytes() == before
+    assert [path.name for path in part.parent.iterdir()] == ["part.ply"]

@@ -130,7 +130,11 @@ def test_threads_are_set_before_anything_else_imports_torch(mine, tmp_path):
     assert done.stderr == "in time\n"
 
 
-def test_a_place_where_prompts_cannot_be_written_is_known_before_they_are_learnt(mine, tmp_path, capsys):
+def test_a_place_where_prompts_cannot_go_is_known_before_they_are_learnt(mine, tmp_path, capsys):
     (tmp_path / "a").write_text("")
     assert main(["train", str(mine), "--out", str(tmp_path / "a/b.safetensors")]) == 1
     assert "b.safetensors: cannot be written, for" in capsys.readouterr().err
+    (tmp_path / "c.csv").write_text("x,y,z\n1,2,3\n")
+    assert main(["train", str(mine), "--out", str(tmp_path / "c.safetensors")]) == 1
+    assert "c.csv: is there already, and holds no losses" in capsys.readouterr().err
+    assert (tmp_path / "c.csv").read_text() == "x,y,z\n1,2,3\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pointad_core.errors import InputError
-from pointad_core.predict.inputs import find_inputs
+from pointad_core.predict.inputs import check_out, find_inputs
 
 
 def touch(root: Path, *names: str) -> None:
@@ -124,3 +124,25 @@ def test_a_folder_that_may_not_be_looked_into_is_named_itself(tmp_path, monkeypa
     with pytest.raises(PermissionError) as caught:
         find_inputs([tmp_path], Path("nowhere"))
     assert caught.value.filename == str(tmp_path / "closed")
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "out"),
+    [
+        (["part/part.ply"], ["part/part.ply"], "."),
+        (["part/part.ply"], ["part/../part/part.ply"], "part/.."),
+        (["scans/part.ply", "scans/part/part.ply"], ["scans"], "scans"),
+        (["scans/part.ply", "scans/part/x.ply"], ["scans"], "scans"),
+    ],
+)
+def test_results_do_not_go_in_among_scans(tmp_path, monkeypatch, names, words, out):
+    touch(tmp_path, *names)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"would go to .*part, where it lies; name another folder by --out"):
+        check_out(find_inputs(words, Path(out)), Path(out))
+    check_out(find_inputs(words, Path("results")), Path("results"))
+
+
+def test_results_may_stand_beside_scans(tmp_path):
+    touch(tmp_path, "a.ply", "b.ply", "c/d.ply")
+    check_out(find_inputs([tmp_path], tmp_path), tmp_path)

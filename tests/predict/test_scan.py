@@ -7,6 +7,7 @@ import open3d as o3d
 import own_scans as shapes
 import pytest
 import raw_files
+from PIL import Image
 
 from pointad_core.errors import InputError
 from pointad_core.predict import scan as scans
@@ -49,8 +50,22 @@ def test_the_photograph_is_taken_in_or_said_to_be_left_out(tmp_path):
     assert found.photograph is None
     assert any("was left out: it has 60 x 50 pixels, the scan 60 x 60" in note for note in found.notes)
     damaged = raw_files.write(tmp_path / "damaged.png", b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(InputError, match=r"damaged\.png: not a readable photograph"):
+    with pytest.raises(InputError, match=r"damaged\.png: not a readable image"):
         read_scan(path, damaged, none)
+
+
+def test_a_photograph_is_read_as_those_of_data_sets_are(tmp_path):
+    points, none = shapes.camera_scan(60), Wanted(background="none")
+    path = raw_files.write(tmp_path / "000.tiff", raw_files.tiff(points))
+    grey = np.random.default_rng(0).integers(0, 65535, (60, 60), dtype=np.uint16)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    found = read_scan(path, tmp_path / "grey.png", none).photograph
+    np.testing.assert_array_equal(found, np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(found).save(tmp_path / "turned.jpg", exif=turned)
+    with pytest.raises(InputError, match=r"turned\.jpg: its Exif data turn it \(orientation 6\); save it upright"):
+        read_scan(path, tmp_path / "turned.jpg", none)
 
 
 def test_a_scan_as_the_prompts_have_it_stays_as_it_is(tmp_path):
