@@ -219,7 +219,7 @@ class Predictor:
             raise InputError(f"{scan.path}: {error}") from error
         modality, kind = "m3d" if seen.photograph is not None else "3d", "around" if facing.around else "front"
         calibration = self.calibration
-        if calibration is not None and (reason := misfit(calibration, modality, kind)):
+        if calibration is not None and (reason := misfit(calibration, modality, kind, scan.organised)):
             calibration, scan = None, replace(scan, notes=(*scan.notes, reason))
         return Prediction(
             scan,
