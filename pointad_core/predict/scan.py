@@ -123,6 +123,8 @@ def read_scan(path: Path, photograph: Path | None = None, wanted: Wanted | None 
     if wanted.rgb and points.ndim == 3:
         image, note = find_photograph(photograph, reading.colours, valid)
         notes += [note] if note else []
+    elif wanted.rgb and photograph is not None:
+        notes.append(f"the photograph {photograph} was left out: points in no order have no pixels that it could be of")
     return Scan(path, points, valid, kept, reading.colours, image, reading.labels, unit, tuple(filter(None, notes)))
 
 

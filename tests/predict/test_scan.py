@@ -54,6 +54,14 @@ def test_the_photograph_is_taken_in_or_said_to_be_left_out(tmp_path):
         read_scan(path, damaged, none)
 
 
+def test_a_photograph_of_points_in_no_order_is_said_to_be_left_out(tmp_path):
+    path = shapes.write_ply(tmp_path / "a.ply", shapes.dome(900, np.random.default_rng(0)))
+    picture = tmp_path / "a.jpg"
+    told = f"the photograph {picture} was left out: points in no order have no pixels that it could be of"
+    assert told in read_scan(path, picture).notes
+    assert told not in read_scan(path).notes + read_scan(path, picture, Wanted(rgb=False)).notes
+
+
 def test_a_photograph_is_read_as_those_of_data_sets_are(tmp_path):
     points, none = shapes.camera_scan(60), Wanted(background="none")
     path = raw_files.write(tmp_path / "000.tiff", raw_files.tiff(points))
