@@ -138,3 +138,9 @@ def test_a_place_where_prompts_cannot_go_is_known_before_they_are_learnt(mine, t
     assert main(["train", str(mine), "--out", str(tmp_path / "c.safetensors")]) == 1
     assert "c.csv: is there already, and holds no losses" in capsys.readouterr().err
     assert (tmp_path / "c.csv").read_text() == "x,y,z\n1,2,3\n"
+
+
+def test_a_model_that_cannot_be_loaded_is_no_scans_fault(mine, tmp_path, capsys):
+    words = ["--model", "pointad-pocket", "--checkpoint", "none.pt", "--vv-blocks", "1"]
+    assert main(["train", str(mine), "--out", str(tmp_path / "a.safetensors"), *words]) == 1
+    assert capsys.readouterr().err == "pointad: none.pt: no such checkpoint\n"
