@@ -57,7 +57,8 @@ class Detection:
 
     points: np.ndarray
     """float32 [n] or [H, W], a score for each point as it was given, 3-D and RGB fused where there is a photograph;
-    NaN where an organised scan has no point or its background was removed."""
+    NaN where an organised scan has no point, or its background was removed: there, and at points of the object whose
+    pixel of the map has none."""
     object: float
     """A^s, or A^s(mod) where there is a photograph."""
     arrays: dict[str, np.ndarray]
@@ -278,8 +279,16 @@ def as_raw(points: np.ndarray, rgb: np.ndarray | None) -> Organised | Unorganise
 def to_pixels(
     scores: np.ndarray, cloud: Mapping[str, np.ndarray], raw: Organised, options: Mapping[str, Any]
 ) -> np.ndarray:
-    """Scores float32 [H, W] of an organised scan's own pixels, from its map [S, S]; NaN where no point counts."""
-    shown = np.full(scores.size, np.nan, np.float32)
-    shown[cloud["grid"]] = scores.ravel()[cloud["grid"]]
+    """Scores float32 [H, W] of an organised scan's own pixels, from its map [S, S]; NaN where no point counts.
+
+    Where all points count, one whose pixel of the map has none has the score of the nearest pixel that has one.
+    """
+    shown = np.full(scores.shape, np.nan, np.float32)
+    shown.ravel()[cloud["grid"]] = scores.ravel()[cloud["grid"]]
+    if (options.get("background"), options.get("outliers", "none")) == ("none", "none"):
+        from scipy import ndimage
+
+        _, places = ndimage.distance_transform_edt(np.isnan(shown), return_indices=True)
+        shown = shown[tuple(places)]
     rows, columns = own_pixels(raw.valid.shape, len(scores), options["scene"] == "plane")
-    return np.where(raw.valid, shown.reshape(scores.shape)[rows, columns], np.nan).astype(np.float32)
+    return np.where(raw.valid, shown[rows, columns], np.nan).astype(np.float32)

@@ -198,10 +198,8 @@ def test_numbers_of_views_are_those_of_a_system_that_has_views(plus, chains):
 def test_another_preparation_can_be_asked_for(plus):
     raw, arrays, _ = next(plus.scans())
     whole = Detector.load(plus.prompts, "cpu", clouds={"background": "none"})(raw.points)
-    # With its background every point counts, but where the nearest pixel of the coarser grid shows a hole.
-    of_grid = np.arange(336) * 400 // 336
-    shown = of_grid[np.abs(of_grid - np.arange(400)[:, None]).argmin(1)]
-    np.testing.assert_array_equal(np.isfinite(whole.points), raw.valid & raw.valid[np.ix_(shown, shown)])
+    # With its background every point counts, also where the nearest pixel of the coarser grid shows a hole.
+    np.testing.assert_array_equal(np.isfinite(whole.points), raw.valid)
     sharp = Detector.load(plus.prompts, "cpu", settings={"smoothing_sigma": 0})(raw.points)
     assert np.nanmax(sharp.points) > np.max(arrays["map_3d"])
     views = {"tilt": 180, "x": [0], "y": []}
@@ -250,6 +248,28 @@ def test_pixels_of_a_scan_that_is_no_square():
     scores = np.arange(10000, dtype=np.float32).reshape(100, 100)
     shown = to_pixels(scores, {"grid": grid}, raw, {"scene": "plane"})
     np.testing.assert_array_equal(shown, scores[25:75, 5:95])
+
+
+def test_a_point_whose_pixel_of_the_map_has_none_has_the_nearest_score():
+    rng = np.random.default_rng(5)
+    valid = rng.random((80, 100)) < 0.3
+    raw = Organised(np.ones((80, 100, 3)), valid, None, None)
+    of_grid = np.arange(40) * 100 // 40
+    grid = np.flatnonzero(np.pad(valid, ((10, 10), (0, 0)))[of_grid[:, None], of_grid])
+    scores = np.full((40, 40), -1, np.float32)
+    scores.ravel()[grid] = np.arange(len(grid))
+    shown = to_pixels(scores, {"grid": grid}, raw, {"scene": "plane", "background": "none"})
+    np.testing.assert_array_equal(np.isfinite(shown), valid)
+    rows, columns = np.divmod(grid, 40)
+    for row, column in np.argwhere(valid):
+        own = [np.abs(of_grid - at).argmin() for at in (row + 10, column)]
+        apart = np.hypot(rows - own[0], columns - own[1])
+        assert apart[int(shown[row, column])] == apart.min()
+    # Of a scan whose background was removed, points that are no part of the object have no score.
+    lost = to_pixels(scores, {"grid": grid}, raw, {"scene": "plane", "background": "remove"})
+    kept = np.isfinite(lost)
+    assert 0 < kept.sum() < valid.sum()
+    np.testing.assert_array_equal(lost[kept], shown[kept])
 
 
 def test_missing_points_of_an_array_are_those_of_a_file():

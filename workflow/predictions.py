@@ -13,6 +13,7 @@ from pointad_core.errors import InputError
 from pointad_core.formats.registry import MODULES
 from pointad_core.methods.registry import SYSTEMS, systems_of
 from pointad_core.predict.inputs import find_inputs
+from pointad_core.rendering.registry import RENDERERS
 from pointad_core.storage.fingerprints import PACKAGE, fingerprint
 from workflow import plan, raw_scans
 from workflow.raw_scans import Config
@@ -174,9 +175,10 @@ def own_files(config: Config, wildcards: Any, *keys: str) -> list[str]:
 
 
 def code(config: Config, wildcards: Any) -> str:
-    """The stage with all that it may read: which system and model a prompts file is for, only the file says."""
+    """The stage with all that it may read: which system, model and renderer a file of prompts is for, it alone says."""
     entry: Mapping[str, Any] = config["predictions"][wildcards.prediction]
     systems = [system.module for system in SYSTEMS.values() if system.trained]
+    renderers = [renderer.module for renderer in RENDERERS.values() if renderer.shaded]
     models = [
         path.relative_to(PACKAGE).as_posix() for path in sorted((PACKAGE / "clip/models").glob("pointad-pocket*"))
     ]
@@ -184,4 +186,4 @@ def code(config: Config, wildcards: Any) -> str:
         method = entry["run"]["method"]
         systems = [plan.system_of(config, method).module]
         models = plan.bundled_files(config, config["methods"][method]["features"])
-    return fingerprint("stages.predictions", "rendering.splat", *READERS, *SHIPPED, *systems, *models)
+    return fingerprint("stages.predictions", *renderers, *READERS, *SHIPPED, *systems, *models)

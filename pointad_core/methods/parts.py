@@ -3,7 +3,8 @@
 A^s is put together from the cloud's global probability and the maximum of its smoothed scores. The filter is linear, so
 that this maximum is the mean of what the branches say about its place, their points weighted as the filter weighs them;
 with RGB it is the mean of what the branches say and what the photograph does. With an `object_share` the same holds of
-the mean over the points with the highest scores.
+the mean over the points with the highest scores. Where the filter goes over points alone, what it makes of a score
+depends on the place, and parts are filtered as the scores are.
 """
 
 from collections.abc import Mapping
@@ -30,8 +31,8 @@ def object_parts(
     that has none, and rgb_m3d: maximum_m3d is the mean of rgb_m3d and the branches' mean. With an `object_share`
     highest_3d and highest_m3d stand in place of the maxima, and the branches' parts are means over the same points.
     """
-    if settings.object_share:
-        return _parts_of_share(answers, arrays, cloud, resolution, settings)
+    if settings.object_share or settings.smoothing_over == "points":
+        return _parts_by_filter(answers, arrays, cloud, resolution, settings)
     branches = answers.branches or {"points": answers.points}
     scores = {name: _lay(branch, cloud, resolution) for name, branch in branches.items()}
     shares = dict.fromkeys(scores, 1 / len(scores))
@@ -53,21 +54,27 @@ def object_parts(
     return parts
 
 
-def _parts_of_share(
+def _parts_by_filter(
     answers: Answers,
     arrays: Mapping[str, np.ndarray],
     cloud: Mapping[str, np.ndarray],
     resolution: int,
     settings: Settings,
 ) -> dict[str, float]:
-    """`object_parts` of a method with an `object_share`."""
+    """`object_parts` from each part's own smoothed scores."""
     smoothed, whole = score_branches(answers, cloud, resolution, settings), answers.probability
     of_rgb = smoothed.pop("rgb", None)
 
     def highest(modality: str, found: np.ndarray, maps: Mapping[str, np.ndarray]) -> dict[str, float]:
-        scores = of_points(found, cloud)
-        places = highest_points(scores, settings.object_share)
-        means = {"highest": scores, **{name: of_points(image, cloud) for name, image in maps.items()}}
+        if settings.object_share:
+            word, values = "highest", {name: of_points(image, cloud) for name, image in maps.items()}
+            scores = of_points(found, cloud)
+            places = highest_points(scores, settings.object_share)
+        else:
+            word, values = "maximum", {name: image.ravel() for name, image in maps.items()}
+            scores = found.ravel()
+            places = scores.argmax(axis=0, keepdims=True)
+        means = {word: scores, **values}
         return {f"{name}_{modality}": float(part[places].mean(dtype=np.float64)) for name, part in means.items()}
 
     found = arrays["points_3d" if "grid" not in cloud else "map_3d"]

@@ -66,14 +66,15 @@ def ask(
     parts = branches.values()
     points = sum(part / len(parts) for part in parts) if parts else system.point_scores(state, sample, settings)
     assert isinstance(points, torch.Tensor)
-    if not points.isfinite().all():
-        raise InputError("its scores are not finite")
-    return Answers(
+    answers = Answers(
         points.cpu().numpy(),
         {name: part.cpu().numpy() for name, part in branches.items()},
         float(system.global_score(state, sample, settings)),
         None if photograph is None else _score_photograph(system, state, photograph, resolution, settings),
     )
+    if not all(np.isfinite(part).all() for part in (answers.points, answers.probability, *(answers.rgb or ()))):
+        raise InputError("its scores are not finite")
+    return answers
 
 
 def _score_photograph(

@@ -187,6 +187,7 @@ class Predictor:
         # Of units, inches alone make a difference: all others are a power of ten apart.
         asked = {"facing": facing, "name": self.name, "views": VERSION, "inch": self.wanted.unit == "inch"}
         asked |= {key: getattr(self.wanted, key) for key in ("background", "stray", "rgb", "point_size")}
+        asked |= {"intrinsics": list(self.wanted.intrinsics)} if self.wanted.intrinsics else {}
         asked |= {"scores": dict(self.settings)} if self.settings else {}
         return {"prompts_sha256": digest, "model": provenance.get("model"), "settings": asked}
 

@@ -1,7 +1,7 @@
 """Metrics of one data set's scores per category and modality (Sec. 4.1): stores in, a CSV and replicates out.
 
-AUPRO is empty for unorganised clouds, which have the linked one instead; M3D rows exist where there is RGB. Scans that
-nobody labelled are left out; a category that has no others has no metrics, all of them empty.
+AUPRO is empty for unorganised clouds, which have the linked one instead; M3D rows exist where all scans have RGB. Scans
+that nobody labelled are left out; a category that has no others has no metrics, all of them empty.
 """
 
 import csv
@@ -140,7 +140,12 @@ def _category_rows(
         of_points = weights[:, [scan in marked for scan in scans]]
         for modality in MODALITIES:
             key = f"object_{modality}"
-            if modality != "3d" and not any(key in values for values in attributes.values()):
+            lacking = sum(key not in values for values in attributes.values())
+            if modality != "3d" and lacking:
+                # A metric of those that have a photograph would be of other scans than the metrics beside it.
+                if lacking < len(attributes):
+                    told = "%s: no metrics with photographs (%s), for %d of %d scans have none"
+                    logger.warning(told, category, modality, lacking, len(attributes))
                 continue
             for name, values in attributes.items():
                 if key not in values:

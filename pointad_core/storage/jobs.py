@@ -121,8 +121,8 @@ def behind(work: Callable[..., object]) -> Iterator[Callable[..., None]]:
 def use(threads: int, gpus: int) -> None:
     """Compute with what the job has asked for: so many threads, and a GPU or none.
 
-    Results repeat to the byte for the same number of threads. Whoever has set CUDA_VISIBLE_DEVICES, a cluster or the
-    user, has assigned a GPU, whatever the job has asked for.
+    On a CPU results repeat to the byte for the same number of threads. Whoever has set CUDA_VISIBLE_DEVICES, a cluster
+    or the user, has assigned a GPU, whatever the job has asked for.
     """
     if not gpus:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")

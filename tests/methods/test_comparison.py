@@ -9,7 +9,14 @@ from mutual_oracle import naive
 
 from pointad_core.errors import InputError
 from pointad_core.methods import comparison
-from pointad_core.methods.comparison import compared_scans, mutual_scores, nearest, neighbourhoods, to_range
+from pointad_core.methods.comparison import (
+    compared_scans,
+    mean_lowest,
+    mutual_scores,
+    nearest,
+    neighbourhoods,
+    to_range,
+)
 
 GRID, DIM, VIEWS = 4, 6, 2
 
@@ -53,6 +60,12 @@ def test_scores_are_those_of_a_double_loop(every_view, sizes, share):
             np.testing.assert_allclose(values.numpy(), expected, atol=2e-6)
     # What would be a scan's own distance, 0, is left out.
     assert min(values.min() for parts in found.values() for values in parts.values()) > 0.01
+
+
+@pytest.mark.parametrize(("share", "n", "count"), [(0.7, 90, 63), (0.29, 100, 29), (0.3, 7, 2), (0.1, 5, 1), (1, 4, 4)])
+def test_the_lowest_share_is_counted_as_it_is_written(share, n, count):
+    lowest = torch.arange(float(n))[:count].mean()
+    assert mean_lowest(torch.arange(float(n)).flip(0)[:, None], share) == lowest
 
 
 def test_neither_blocks_nor_order_nor_company_change_a_bit(monkeypatch):

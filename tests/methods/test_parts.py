@@ -13,6 +13,7 @@ from pointad_core.methods import pointad, pointad_plus
 from pointad_core.methods.interface import Settings
 from pointad_core.methods.parts import object_parts
 from pointad_core.methods.scoring import ask, score_branches, score_rgb, score_scan
+from pointad_core.methods.smoothing import smooth_map
 
 
 def photograph(seed, dim=16):
@@ -62,6 +63,27 @@ def test_parts_with_a_photograph(rgb_map):
     for name, smoothed in branches.items():
         twice = gaussian_filter(smoothed, 4 * SIZE / 336, mode="reflect").ravel()[place]
         assert parts[f"{name}_m3d"] == pytest.approx(twice, abs=1e-5)
+
+
+@pytest.mark.parametrize("rgb_map", ["points", "pixels"])
+def test_parts_where_the_filter_goes_over_points_alone(rgb_map):
+    arguments = given(2, sigma=40.0, rgb=photograph(3), rgb_map=rgb_map, smoothing_over="points")
+    arrays, objects, parts, branches = score(*arguments)
+    over = np.zeros(SIZE * SIZE, bool)
+    over[arguments[3]["grid"]] = True
+    for modality, maps in (
+        ("3d", {name: image for name, image in branches.items() if name != "rgb"}),
+        ("m3d", {name: smooth_map(image, 40.0, over.reshape(SIZE, SIZE)) for name, image in branches.items()}),
+    ):
+        place = arrays[f"map_{modality}"].argmax()
+        assert parts[f"maximum_{modality}"] == arrays[f"map_{modality}"].max()
+        assert 0.5 * parts[f"global_{modality}"] + 0.5 * parts[f"maximum_{modality}"] == pytest.approx(
+            objects[f"object_{modality}"]
+        )
+        for name, smoothed in maps.items():
+            assert parts[f"{name}_{modality}"] == pytest.approx(smoothed.ravel()[place], abs=1e-6)
+    of_points = (parts["implicit_m3d"] + parts["explicit_m3d"]) / 2
+    assert (of_points + parts["rgb_m3d"]) / 2 == pytest.approx(parts["maximum_m3d"], abs=1e-6)
 
 
 def test_a_system_of_one_branch_has_it_beside_the_photographs():

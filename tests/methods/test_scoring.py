@@ -199,6 +199,18 @@ def test_scores_that_are_not_finite_are_refused(value):
     spoilt = system(np.array([0.5, value]), 0.5, max_of)
     with pytest.raises(InputError, match="its scores are not finite"):
         score(spoilt, {}, None, {"grid": np.array([0, 1])}, SIZE, Settings())
+    with pytest.raises(InputError, match="its scores are not finite"):
+        score(system(np.array([0.5, 0.5]), value, max_of), {}, None, {"grid": np.array([0, 1])}, SIZE, Settings())
+
+
+def test_a_photograph_whose_features_overflowed_is_refused():
+    case = Case(6)
+    state = {layer: rows.detach().float() for layer, rows in case.embeddings.items()}
+    dim = case.sample.patches.shape[2]
+    for view, patches in ((float("nan"), 0.0), (0.0, float("nan"))):
+        photograph = torch.full((dim,), view), torch.full((GRID**2, dim), patches)
+        with pytest.raises(InputError, match="its scores are not finite"):
+            score(pointad, state, case.sample.on(CPU), case.cloud, SIZE, Settings(), photograph)
 
 
 def test_states_come_from_the_prompts_file(tmp_path):

@@ -66,6 +66,9 @@ def test_what_scores_depend_on_is_told_by_plain_values():
     # The same file, said to be in inches, is another size to the prompts; in millimetres it is not.
     settings = [Predictor.load(Wanted(unit=unit)).made["settings"] for unit in (None, "mm", "inch")]
     assert settings[0] == settings[1] != settings[2]
+    # Depths that another camera has taken are other points.
+    cameras = [Predictor.load(Wanted(intrinsics=c)).made["settings"] for c in (None, (500, 500, 320, 240))]
+    assert cameras[1] == {**cameras[0], "intrinsics": [500, 500, 320, 240]}
 
 
 def test_scores_are_put_together_as_one_says():

@@ -255,6 +255,21 @@ def test_all_methods_see_the_same_scans_drawn(tmp_path):
         assert np.allclose(one["bagel/3d"], two["bagel/3d"], atol=1e-6, equal_nan=True)
 
 
+def test_no_m3d_row_where_some_scans_have_no_photograph(tmp_path, caplog):
+    """What is left of the category has its metrics of points alone."""
+    scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3))
+    measure(scores, clouds, tmp_path / "all.csv")
+    with stores.read(scores, "scores") as whole, stores.write(tmp_path / "some.zip", "scores", PROVENANCE) as part:
+        for name in whole.scans:
+            lacks = name == "bagel/good/001"
+            arrays = [array for array in whole.arrays(name) if not (lacks and array == "map_m3d")]
+            about = whole.scan_attributes(name)
+            part.add(name, whole.load(name, arrays), {k: v for k, v in about.items() if not (lacks and "m3d" in k)})
+    measure(tmp_path / "some.zip", clouds, tmp_path / "some.csv")
+    assert read_rows(tmp_path / "some.csv") == read_rows(tmp_path / "all.csv")[:1]
+    assert "bagel: no metrics with photographs (m3d), for 1 of 4 scans have none" in caplog.messages
+
+
 def test_no_m3d_row_without_rgb(tmp_path):
     scores, clouds, _ = write_organised(tmp_path, np.random.default_rng(3), rgb=False)
     measure(scores, clouds, tmp_path / "metrics.csv")

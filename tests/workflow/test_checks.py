@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from snakemake.utils import validate
+from snakemake.utils import update_config, validate
 
 from pointad_core.datasets.registry import LAYOUTS
 from pointad_core.errors import InputError
@@ -231,6 +231,23 @@ def test_beyond_shares_the_defaults_results() -> None:
             # A label is the tables' alone: where methods share a system, each needs one.
             assert beyond[section][name] | {"label": None} == default[section][name] | {"label": None}
     assert {"pointad", "pointad_plus"} <= beyond["methods"].keys() & default["methods"].keys()
+
+
+def test_more_scans_is_the_default_with_more_of_each() -> None:
+    default, more = (
+        yaml.safe_load((REPOSITORY / f"config/{name}.yaml").read_text()) for name in ("config", "more_scans")
+    )
+    laid_over = copy.deepcopy(default)
+    update_config(laid_over, more)
+    for name, dataset in complete(laid_over)["datasets"].items():
+        if name in default["datasets"]:
+            assert dataset["generated"]["scans"] == 3 * default["datasets"][name]["generated"]["scans"]
+            assert set(dataset["auxiliary"]) == set(dataset["categories"])
+            # Pictures take the first one's prompts, as of the default, which shows none that these have seen.
+            assert dataset["auxiliary"][0] == default["datasets"][name]["auxiliary"][0]
+    for dataset in (*laid_over["datasets"].values(), *default["datasets"].values()):
+        del dataset["generated"]["scans"], dataset["auxiliary"]
+    assert laid_over == default
 
 
 def test_paper_does_as_the_published_code() -> None:

@@ -127,6 +127,13 @@ def test_a_run_is_scored_as_its_method_says(scans: Path) -> None:
     assert predictions.options(made, job()) == {**usual, "settings": settings}
 
 
+def test_an_edit_in_a_shaded_renderer_concerns_predictions(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(predictions, "fingerprint", lambda *names: asked.extend(names) or "x")
+    predictions.code(config(scans), job())
+    assert {"rendering.splat", "rendering.splat_depth", "rendering.open3d"} <= set(asked)
+
+
 def test_an_edit_in_a_reader_concerns_folders_of_any_kind(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(inputs, "fingerprint", lambda *names: asked.append(names) or "x")
