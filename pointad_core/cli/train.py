@@ -95,7 +95,7 @@ def check(arguments: argparse.Namespace) -> None:
     check_place(arguments.out)
     curve = arguments.out.with_suffix(".csv")
     if curve.exists() and not curve.read_bytes().startswith(b"epoch,"):
-        raise InputError(f"{curve}: is there already, and holds no losses, which would go there; rename --out")
+        raise InputError(f"{curve}: is there already, and holds no losses, which would go there; name another --out")
     if not arguments.folder.is_dir():
         raise InputError(f"{arguments.folder}: no such folder")
     for key, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
