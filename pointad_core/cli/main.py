@@ -136,6 +136,8 @@ def describe(error: OSError) -> str:
     reason = error.strerror or str(error)
     if error.errno == errno.EACCES:
         reason = "no permission"
+    if error.errno == errno.EEXIST:  # of folders for results, which may be there
+        reason = "is there already, and no folder"
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
