@@ -148,13 +148,20 @@ class Detector:
         return cls(entry, restored, settings, model, clouds, renders, aggregation, extent, place)
 
     @property
-    def precision(self) -> str:
-        """Name of the numbers that views are encoded in on this device."""
+    def precision(self) -> str | None:
+        """Name of the numbers that views are encoded in on this device; None of a system of clouds, without views."""
+        if self.system.stream is None:
+            return None
         return precision_name(choose_precision(self.model.get("precision", "float32"), self.device))
 
     @property
     def _clip(self) -> Clip:
         return _load_model(tuple(self.model.items()), self.device)
+
+    def check_model(self) -> None:
+        """Load the model that views are encoded by; InputError for one that cannot be loaded."""
+        if self.system.stream is not None:
+            _ = self._clip
 
     def __call__(self, points: np.ndarray, rgb: np.ndarray | None = None, name: str = "object") -> Detection:
         """Score a scan.

@@ -6,6 +6,7 @@ Each function is called where the library is used, and the first time before any
 """
 
 import gc
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,9 +28,10 @@ class _Later(ModuleType):
 def _in_place_of(parts: Mapping[str, ModuleType | None]) -> Iterator[None]:
     """These modules stand under their names, None for one that looks as if it were not installed; afterwards neither
     they nor what was imported beneath them does. Meanwhile no garbage is searched for, since an import leaves none: a
-    seventh of torch's time."""
+    seventh of torch's time. Ctrl-C waits for the end: torch, stopped in its C++, ends the process with a core dump."""
     collecting = gc.isenabled()
     gc.disable()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     parts = {name: module for name, module in parts.items() if name not in sys.modules}
     sys.modules.update(parts)  # type: ignore[arg-type]
     try:
@@ -40,6 +42,7 @@ def _in_place_of(parts: Mapping[str, ModuleType | None]) -> Iterator[None]:
             del sys.modules[name]
         if collecting:
             gc.enable()
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _load(library: str, parts: Mapping[str, ModuleType | None]) -> ModuleType:

@@ -178,6 +178,23 @@ def test_other_settings_of_the_scores_do_the_same_to_both(plus, how):
         assert attributes["object_3d"] == pytest.approx(0.5 * told["global_3d"] + 0.5 * told["highest_3d"])
 
 
+def test_what_a_prompts_file_does_not_keep_of_its_method_can_be_said(plus):
+    settings = {"smoothing_sigma": 2, "smoothing_over": "points", "rgb_map": "pixels"}
+    detector = Detector.load(plus.prompts, device="cpu", settings=settings)
+    for (raw, usual, _), (attributes, arrays) in zip(plus.scans(), plus.score(settings), strict=True):
+        found = detector.score(raw, "other name")
+        assert found.objects == {key: value for key, value in attributes.items() if key.startswith("object_")}
+        assert arrays.keys() == {"map_3d", "map_m3d"}
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found.arrays[name], array)
+            assert np.abs(array - usual[name]).max() > 1e-4
+
+
+def test_numbers_of_views_are_those_of_a_system_that_has_views(plus, chains):
+    assert Detector.load(plus.prompts, "cpu").precision == "float32"
+    assert Detector.load(chains("real3d", "cheraghian", "splat").prompts, "cpu").precision is None
+
+
 def test_another_preparation_can_be_asked_for(plus):
     raw, arrays, _ = next(plus.scans())
     whole = Detector.load(plus.prompts, "cpu", clouds={"background": "none"})(raw.points)

@@ -173,3 +173,18 @@ print(open_clip.pretrained._has_hf_hub, *[bool(module.__file__) for module in mo
 """
     done = run(code)
     assert done.stdout.split() == ["huggingface_hub", "True", "True", "True", "True"], done.stderr
+
+
+def test_ctrl_c_waits_for_the_end_of_an_import(tmp_path) -> None:
+    (tmp_path / "open3d.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhole = True\n")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from pointad_core.imports import import_open3d
+try:
+    import_open3d()
+except KeyboardInterrupt:
+    print(sys.modules["open3d"].whole)
+"""
+    done = run(code)
+    assert done.stdout.split() == ["True"], done.stderr

@@ -20,6 +20,8 @@ from workflow.raw_scans import Config
 
 KEYS = ("unit", "facing", "background", "stray", "point_size", "rgb", "intrinsics", "name")
 """Keys of an entry that say how its scans are scored."""
+SCORING = {"smoothing_sigma": 4, "smoothing_over": "pixels", "rgb_map": "points", **plan.FURTHER}
+"""What prompts do not know of their method, as it is without being said."""
 SHIPPED = tuple(
     path.relative_to(PACKAGE).as_posix()
     for pattern in ("methods/shipped/*.safetensors", "methods/shipped/*.json", "evaluation/page/*")
@@ -150,8 +152,7 @@ def content(config: Config, wildcards: Any) -> str:
 def options(config: Config, wildcards: Any) -> dict[str, Any]:
     entry = config["predictions"][wildcards.prediction]
     options = {key: value for key, value in entry.items() if key in KEYS}
-    # What its prompts do not know of their method.
-    settings = plan.unusual(config["methods"][entry["run"]["method"]], **plan.FURTHER) if "run" in entry else {}
+    settings = plan.unusual(config["methods"][entry["run"]["method"]], **SCORING) if "run" in entry else {}
     return options | ({"settings": settings} if settings else {})
 
 

@@ -39,11 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     from pointad_core.errors import InputError
     from pointad_core.predict.calibration import count_above
     from pointad_core.predict.inputs import find_inputs
+    from pointad_core.storage.files import check_place
 
     if arguments.out.suffix.lower() != ".json":
         raise InputError(f"--out is {str(arguments.out)!r}, expected a file whose name ends in .json")
     inputs = find_inputs(arguments.scans, Path(predict.OUT), arguments.intrinsics is not None)
     # Before hours of scoring, not after.
+    check_place(arguments.out)
     count_above(len(inputs), arguments.false_alarm_rate)
 
     from pointad_core.predict.calibration import write_calibration

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
@@ -72,6 +73,10 @@ def make_parser(chosen: str | None) -> argparse.ArgumentParser:
 
 def command() -> NoReturn:
     """The process `pointad`: runs its command line and ends."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A scan's name may have signs that a terminal of another encoding than UTF-8 cannot show.
+            stream.reconfigure(errors="backslashreplace")
     code = main()
     if code == INTERRUPTED:
         # Open3D, stopped while it is imported, ends with a report of its own and another exit code.
@@ -131,6 +136,8 @@ def describe(error: OSError) -> str:
     reason = error.strerror or str(error)
     if error.errno == errno.EACCES:
         reason = "no permission"
+    if error.errno == errno.EEXIST:  # of folders for results, which may be there
+        reason = "is there already, and no folder"
     return f"{error.filename}: {reason}" if error.filename else reason
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pointad_core.predict.predictor import Predictor
 
 OUT = "results/predictions"
+SETTINGS = ("smoothing_sigma", "smoothing_over", "rgb_map", "object_share", "view_weights")
+"""Keys of a method that say how its scores are put together, and are no part of what is learnt."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,20 +64,28 @@ def add_preparation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--intrinsics", metavar="FX,FY,CX,CY", help="of the camera, in pixels: png files are depth images then"
     )
-    parser.add_argument(
+    parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: a GPU where there is one)")
+    scores = parser.add_argument_group(
+        "how scores are put together; a prompts file does not say it: give what its method has in the config"
+    )
+    scores.add_argument("--smoothing-sigma", type=float, metavar="PIXELS", help="of the Gaussian (default: 4)")
+    scores.add_argument(
+        "--smoothing-over", choices=("pixels", "points"), help="empty pixels count as 0 (the default), or not at all"
+    )
+    scores.add_argument(
+        "--rgb-map", choices=("points", "pixels"), help="of a photograph the part (the default), or all of it"
+    )
+    scores.add_argument(
         "--object-share",
         type=float,
-        default=0.0,
         metavar="SHARE",
         help="score a scan by the mean of its highest scores, of this share of its points (default: by the highest)",
     )
-    parser.add_argument(
+    scores.add_argument(
         "--view-weights",
         choices=("mean", "incidence", "coverage", "sharpness"),
-        default="mean",
         help="what the views of a point count by (default: all alike)",
     )
-    parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: a GPU where there is one)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -119,8 +129,9 @@ def load_predictor(arguments: argparse.Namespace) -> Predictor:
         intrinsics=parse_intrinsics(arguments.intrinsics),
     )
     threshold = getattr(arguments, "threshold", None)  # `pointad calibrate` has none yet
-    usual = {"object_share": 0.0, "view_weights": "mean"}
-    settings = {key: getattr(arguments, key) for key, value in usual.items() if getattr(arguments, key) != value}
+    settings = {key: value for key in SETTINGS if (value := getattr(arguments, key)) is not None}
+    if not 0 <= (sigma := settings.get("smoothing_sigma", 0)) <= 336:
+        raise InputError(f"--smoothing-sigma is {sigma:g}, expected 0 to 336 pixels")
     return Predictor.load(wanted, arguments.prompts, arguments.device, arguments.name, threshold, settings)
 
 

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     learning.add_argument("--learning-rate", type=float, default=0.001, help="of Adam (0.001)")
     learning.add_argument("--seed", type=int, default=111, help="of the first weights and the scans' order (111)")
     scans = parser.add_argument_group("the scans, as in pointad predict")
-    scans.add_argument("--facing", default="auto", help="their front: auto, camera, around, an axis such as -z")
+    scans.add_argument("--facing", default="auto", help="their front: auto, camera, around, z, or --facing=-z")
     scans.add_argument("--background", default="auto", choices=["auto", "remove", "none"], help="what to do with it")
     scans.add_argument("--unit", help="unit of the files: m, cm, mm, um or inch")
     model = parser.add_argument_group("another backbone than the one that comes with it, by the config's keys")
@@ -52,15 +52,17 @@ def run(arguments: argparse.Namespace) -> int:
     import resource
     import time
 
-    from pointad_core.predict.orientation import parse
-    from pointad_core.predict.scan import Wanted
-    from pointad_core.predict.training import train_folder
     from pointad_core.storage import jobs
 
     start = time.perf_counter()
     check(arguments)
     # One thread: the same bytes on any number of cores. A GPU is taken where there is one.
     jobs.use(threads=1, gpus=1)
+
+    from pointad_core.predict.orientation import parse
+    from pointad_core.predict.scan import Wanted
+    from pointad_core.predict.training import train_folder
+
     options = {key: getattr(arguments, key) for key in ("epochs", "batch_size", "learning_rate")}
     if arguments.deep_blocks is not None or arguments.model is not None:
         options["deep_blocks"] = 8 if arguments.deep_blocks is None else arguments.deep_blocks
@@ -86,9 +88,14 @@ def run(arguments: argparse.Namespace) -> int:
 def check(arguments: argparse.Namespace) -> None:
     """InputError for what cannot be, before anything heavy is imported."""
     from pointad_core.errors import InputError
+    from pointad_core.storage.files import check_place
 
     if arguments.out.suffix != ".safetensors":
         raise InputError(f"--out is {str(arguments.out)!r}, expected a file whose name ends in .safetensors")
+    check_place(arguments.out)
+    curve = arguments.out.with_suffix(".csv")
+    if curve.exists() and not curve.read_bytes().startswith(b"epoch,"):
+        raise InputError(f"{curve}: is there already, and holds no losses, which would go there; name another --out")
     if not arguments.folder.is_dir():
         raise InputError(f"{arguments.folder}: no such folder")
     for key, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):

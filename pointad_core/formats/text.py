@@ -69,7 +69,7 @@ def read(path: Path, unit: str | None = None, **_: Any) -> Reading:
         colours = join_colours(path, list(table.columns(*RGB).T)) if set(RGB) <= set(table.names) else None
         labels = table.labels(table.names.index("label")) if "label" in table.names else None
         if unread := [name for name in table.names if name not in (*COORDINATES, *RGB, "label")]:
-            notes += (f"columns that are not read: {', '.join(map(printable, unread))}",)
+            notes += (f"columns that are not read: {', '.join(printable(name or '(no name)') for name in unread)}",)
         return Reading(points, colours, labels, unit or table.unit, notes)
     if n_columns < 3:
         raise InputError(f"{path}: {n_columns} columns, expected x, y and z at least")
@@ -190,7 +190,7 @@ def understand_head(path: Path, lines: list[str]) -> tuple[tuple[str, ...] | Non
 
 def split_names(line: str) -> tuple[str, ...]:
     """Names in a line, those of `columns.SYNONYMS` as there."""
-    line = re.sub(r"[\[(][^\])]*[\])]", "", line.strip().strip(",;"))
+    line = re.sub(r"[\[(][^\])]*[\])]", "", line.strip().rstrip(",;"))
     separator = next((sign for sign in (";", ",", "\t") if sign in line), None)
     words = [word.strip(" \"'/").replace(" ", "_") for word in line.split(separator)]
     return tuple(map(canonical, words))

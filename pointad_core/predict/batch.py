@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pointad_core.errors import InputError
 from pointad_core.predict import outputs
-from pointad_core.predict.inputs import OVERVIEW, PAGE, Input
+from pointad_core.predict.inputs import OVERVIEW, PAGE, Input, check_out
 from pointad_core.predict.predictor import Prediction, Predictor
 from pointad_core.predict.scan import read_scan
 from pointad_core.storage import files
@@ -55,8 +55,9 @@ def predict_files(
 
     watch: passes the scans through, and shows how far it is; say: is told of each scan what was found, and
     complain why one failed; overview: write these two of a single scan as well. Raises OSError where
-    results cannot be written.
+    results cannot be written, and InputError where they would go in among scans.
     """
+    check_out(inputs, out)
     done, shown = Done(), list["Shown"]()
     overview = overview or len(inputs) > 1
     most = max(5_000, min(100_000, POINTS_OF_PAGE // max(1, len(inputs))))

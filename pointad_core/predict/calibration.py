@@ -49,6 +49,8 @@ class Calibration:
     """"3d", or "m3d" of scans with a photograph, whose scores are others."""
     views: str = ""
     """"front", or "around" of closed scans, whose scores are others."""
+    organised: bool | None = None
+    """Whether the points lay on a grid, which makes other scores; None where a file does not say."""
     version: str = ""
     notes: tuple[str, ...] = ()
 
@@ -125,8 +127,11 @@ def check_made_by(calibration: Calibration, made: Mapping[str, Any], path: str |
             raise InputError(f"{path}: was made with other {what} than these scores{told}; calibrate again")
 
 
-def misfit(calibration: Calibration, modality: str, views: str) -> str:
-    """Why a threshold says nothing of a scan with this modality and these views; "" where it does."""
+def misfit(calibration: Calibration, modality: str, views: str, organised: bool) -> str:
+    """Why a threshold says nothing of a scan with this modality and these views, organised or not; "" where it does."""
+    kinds = {True: "organised (points on a grid)", False: "in no order"}
+    if calibration.organised is not None and calibration.organised != organised:
+        return f"the threshold is for scans that are {kinds[calibration.organised]}; this one is {kinds[organised]}"
     words = {"3d": "no photograph", "m3d": "a photograph", "front": "their front", "around": "all round"}
     if calibration.modality != modality:
         return f"the threshold is for scans with {words[calibration.modality]}; this one has {words[modality]}"
@@ -155,11 +160,14 @@ def read_calibration(path: str | os.PathLike[str]) -> Calibration:
         raise InputError(f"{path}: not a threshold as `pointad calibrate` writes it (its kind is not {KIND!r})")
     del found["kind"]
     keys = set(Calibration.__dataclass_fields__)
+    found = {"organised": None, **found}
     if odd := sorted(keys ^ set(found)):
         raise InputError(f"{path}: the key {odd[0]!r} is {'missing' if odd[0] in keys else 'unknown'}")
     for key, allowed in (("modality", ("3d", "m3d")), ("views", ("front", "around"))):
         if found[key] not in allowed:
             raise InputError(f"{path}: {key} is {found[key]!r}, expected one of {', '.join(allowed)}")
+    if not isinstance(found["organised"], bool | None):
+        raise InputError(f"{path}: organised is {found['organised']!r}, expected true or false")
     for key in ("threshold", "point_threshold"):
         value = found[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -16,6 +16,8 @@ NO_SCANS = {"gt", "rgb", "ground_truth", "labels", "masks"}
 """Folders that go with scans and hold none, in lower case."""
 OVERVIEW, PAGE = "summary.csv", "index.html"
 """What an earlier run has written of several scans together."""
+LONGEST = 220
+"""Bytes of a name at most: a file's has 255, and results, while they are written, some more than their scan's."""
 TEXTS = (".txt", ".csv", ".asc")
 """Endings that other texts have as well: in a folder they count where no file has any other."""
 
@@ -57,6 +59,12 @@ def find_inputs(words: Sequence[str | os.PathLike[str]], out: Path, depth_images
     for path, name in names.items():
         if not name.isprintable():
             raise InputError(f"{path!s}: its name has characters that cannot be shown; rename it")
+        if (own := Path(name).name) in ("", ".."):
+            raise InputError(
+                f"{path!s}: has no name before its ending, by which its results could be called; rename it"
+            )
+        if len(os.fsencode(own)) > LONGEST:
+            raise InputError(f"{path!s}: its name is longer than {LONGEST} bytes, with more for results; rename it")
     return [Input(path, name, None if depth_images else find_photograph(path)) for path, name in names.items()]
 
 
@@ -99,9 +107,20 @@ def _list(folder: Path, out: Path, depth_images: bool) -> list[Path]:
     return sure or files
 
 
+def check_out(inputs: Sequence[Input], out: Path) -> None:
+    """InputError where results would go into a folder in which scans lie, over them or their pictures; the next run
+    would take it for results, and pass over the scans in it."""
+    homes = {(out / scan.name).resolve(): scan.path for scan in inputs}
+    for scan in inputs:
+        if (folder := scan.path.parent.resolve()) in homes:
+            told = f"results of {homes[folder]} would go to {folder}, where it lies"
+            raise InputError(f"{scan.path}: {told}; name another folder by --out")
+
+
 def is_result(folder: Path) -> bool:
     """Whether a folder is what an earlier run wrote of one scan, wherever that was told to write."""
-    return all((folder / f"{folder.name}{ending}").exists() for ending in (".html", ".ply", ".npz", ".json"))
+    # Path.exists would raise, by the name of such a file, where the folder may not be looked into.
+    return all(os.path.exists(folder / f"{folder.name}{ending}") for ending in (".html", ".ply", ".npz", ".json"))
 
 
 def is_label(name: str) -> bool:

@@ -170,6 +170,7 @@ def to_shown(found: Prediction, summary: Mapping[str, Any], most: int | None = N
         views,
         # A mirrored file's frame is no rotation.
         frame if np.linalg.det(frame) > 0 else None,
+        np.flatnonzero(valid)[kept],
     )
 
 

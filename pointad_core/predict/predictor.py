@@ -15,7 +15,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,8 @@ class Prediction:
     prompts: Path | None
     """File of the prompts; None for those that come with the package."""
     device: str
-    precision: str
-    """Of the numbers that views are encoded in."""
+    precision: str | None
+    """Of the numbers that views are encoded in; None of a system of clouds."""
     calibration: Calibration | None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -155,18 +155,25 @@ class Predictor:
         """threshold: a file of `pointad calibrate`; settings: as `Detector.load` takes them.
 
         Raises InputError for files that cannot be read, for a threshold that was made otherwise, for a size of points
-        that cannot be drawn, and for settings that cannot be."""
-        predictor = cls(wanted or Wanted(), prompts, device, name, settings=settings or {})
-        size = predictor.wanted.point_size
+        that cannot be drawn, and for settings and a model that cannot be."""
+        wanted, settings = wanted or Wanted(), settings or {}
+        size = wanted.point_size
         if size is not None and not 1 <= size <= LARGEST_POINT:
             raise InputError(f"point_size is {size}, expected 1 to {LARGEST_POINT} pixels")
         # Here, and not scan by scan.
-        Settings.of(predictor.settings)
-        if prompts is not None:
-            read_provenance(prompts)
+        Settings.of(settings)
+        usual = {**asdict(Settings()), **read_provenance(prompts or ORGANISED).get("settings", {})}
+        other = {key: value for key, value in settings.items() if key not in usual or value != usual[key]}
+        predictor = cls(wanted, prompts, device, name, settings=other)
         if threshold is not None:
             predictor.calibration = read_calibration(threshold)
             check_made_by(predictor.calibration, predictor.made, threshold)
+        if prompts is not None:
+            detector = predictor.detector(around=False)
+            try:
+                detector.check_model()
+            except InputError as error:
+                raise InputError(f"{prompts}: {error}") from error
         return predictor
 
     @cached_property
@@ -212,7 +219,7 @@ class Predictor:
             raise InputError(f"{scan.path}: {error}") from error
         modality, kind = "m3d" if seen.photograph is not None else "3d", "around" if facing.around else "front"
         calibration = self.calibration
-        if calibration is not None and (reason := misfit(calibration, modality, kind)):
+        if calibration is not None and (reason := misfit(calibration, modality, kind, scan.organised)):
             calibration, scan = None, replace(scan, notes=(*scan.notes, reason))
         return Prediction(
             scan,

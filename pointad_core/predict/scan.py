@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pointad_core.clouds.outliers import find_stray
+from pointad_core.datasets.images import PHOTOGRAPHS, open_image, read_rgb
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
 from pointad_core.formats import registry
@@ -25,6 +26,8 @@ FEWEST = 30
 """Points of a scan at least: of fewer, no surface can be drawn."""
 COARSE = 500
 """Points below which the map says little."""
+FARTHEST = 1e30
+"""Size of a coordinate at most: squares of larger ones are too large for numbers of 8 bytes, or they are for 4."""
 SEED = 111
 
 
@@ -93,6 +96,8 @@ def read_scan(path: Path, photograph: Path | None = None, wanted: Wanted | None 
     missing = check_missing(path, points)
     notes = [*reading.notes, *missing.notes]
     valid = missing.valid
+    if (farthest := float(np.abs(points[valid]).max())) > FARTHEST:
+        raise InputError(f"{path}: a coordinate is {farthest:.3g} in size, at most {FARTHEST:g} can be; is it damaged?")
     kept = valid.copy()
     stray = np.zeros_like(valid)
     stray[valid] = find_stray(points[valid])
@@ -118,6 +123,8 @@ def read_scan(path: Path, photograph: Path | None = None, wanted: Wanted | None 
     if wanted.rgb and points.ndim == 3:
         image, note = find_photograph(photograph, reading.colours, valid)
         notes += [note] if note else []
+    elif wanted.rgb and photograph is not None:
+        notes.append(f"the photograph {photograph} was left out: points in no order have no pixels that it could be of")
     return Scan(path, points, valid, kept, reading.colours, image, reading.labels, unit, tuple(filter(None, notes)))
 
 
@@ -151,16 +158,12 @@ def find_photograph(path: Path | None, colours: np.ndarray | None, valid: np.nda
         if colours is None or not np.ptp(colours[valid], axis=0).any():
             return None, ""
         return colours, "its own colours are its photograph (--no-rgb leaves them out)"
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            if image.size != valid.shape[::-1]:
-                told = f"{image.width} x {image.height} pixels, the scan {valid.shape[1]} x {valid.shape[0]}"
-                return None, f"the photograph {path} was left out: it has {told}"
-            return np.array(image.convert("RGB")), f"with the photograph {path} (--no-rgb leaves it out)"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable photograph ({error})") from error
+    image, _ = open_image(path, PHOTOGRAPHS)
+    height, width = valid.shape
+    if image.size != (width, height):
+        told = f"{image.width} x {image.height} pixels, the scan {width} x {height}"
+        return None, f"the photograph {path} was left out: it has {told}"
+    return read_rgb(path, (height, width), path), f"with the photograph {path} (--no-rgb leaves it out)"
 
 
 def spacing(points: np.ndarray) -> float:
@@ -189,7 +192,8 @@ def prepare(scan: Scan, facing: Facing, tilt: float, extent: float) -> Organised
     turn = nearest if np.allclose(turn, nearest, atol=1e-9) else turn
     metric = 25.4 if scan.unit == "inch" else 1.0
     scale = metric * 10.0 ** round(np.log10(extent / (scan.extent * metric)))
-    points, kept = scan.points, scan.points[scan.kept]
+    # Missing ones may be infinite, which cannot be turned.
+    points, kept = np.where(scan.kept[..., None], scan.points, 0.0), scan.points[scan.kept]
     if not np.array_equal(turn, np.eye(3)):
         points = (points - (kept.min(axis=0) + kept.max(axis=0)) / 2) @ turn.T
     if scale != 1:

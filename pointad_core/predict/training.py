@@ -112,6 +112,8 @@ def train_folder(
     told["around"] = around = are_closed(list(found.values()))
     base = POINTS if around else ORGANISED
     detector = learning_detector(base, system, options, model)
+    # Here, where no scan is blamed for it.
+    detector.check_model()
     examples = []
     for label, scan in zip(found, jobs.progress(list(found.values()), "looking at"), strict=True):
         try:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pointad_core.errors import InputError
+
 BLANK_SEAL = "sha256:" + 64 * "0"
 """Stands in content that is to be sealed where its checksum will be."""
 
@@ -21,7 +23,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Whatever goes wrong, `path` is either untouched or whole, and the partial file is removed. Where two processes
     write the same file, the one that started last wins: a job that outlived its killed run fails instead of putting
     its file over that of the run that went on. Raises OSError with the path where the disk is full, which the
-    system's own error does not name.
+    system's own error does not name, and in place of the partial file's.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,9 +38,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             error.filename = error.filename or str(path)
+        if error.filename in (partial, str(partial)):
+            error.filename = str(path)
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """InputError where no file could be written to `path`, which is better known before hours of work than after."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected a file")
+    there = next(place for place in path.absolute().parents if place.exists())
+    if not there.is_dir():
+        raise InputError(f"{path}: cannot be written, for {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: cannot be written, for {there} may not be written to")
 
 
 def seal(content: bytes) -> bytes:

@@ -123,7 +123,9 @@ class _Archive:
             if not files.is_sealed(self._file.read()):
                 raise zipfile.BadZipFile("its directory or its end is not as it was written")
         except Exception as error:  # zipfile raises whatever a damaged directory leads it to
-            raise InputError(f"{path}: not a readable store ({error}); delete it and run again") from error
+            raise InputError(
+                f"{path}: not a readable store ({error}); where a run made it, delete it and run again"
+            ) from error
         self._directory = archive.NameToInfo
         self.entries: dict[str, dict[str, list[str]]] = {}
         """By the scan's number and the array's name."""

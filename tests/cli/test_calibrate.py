@@ -78,14 +78,19 @@ def test_it_is_refused_for_scores_that_are_made_otherwise(scans, threshold, tmp_
 
 
 def test_scans_of_another_kind_are_uncalibrated_and_told_why(scans, threshold, tmp_path):
-    """The same scans, as if they had been calibrated on closed ones."""
-    content = json.loads(threshold.read_text()) | {"views": "around"}
-    other = raw_files.write(tmp_path / "around.json", json.dumps(content))
+    """The same scans, as if they had been calibrated on closed ones, or on ones with points on a grid."""
+    found = json.loads(threshold.read_text())
+    assert found["organised"] is False
     (path,) = (scans / "bad").iterdir()
-    assert main(["predict", str(path), "--out", str(tmp_path / "out"), "--threshold", str(other)]) == 0
-    summary = json.loads((tmp_path / "out" / path.stem / f"{path.stem}.json").read_text())
-    assert summary["decision"] == "uncalibrated"
-    assert any("the threshold is for scans that are looked at from all round" in note for note in summary["notes"])
+    for key, value, told in (
+        ("views", "around", "the threshold is for scans that are looked at from all round"),
+        ("organised", True, "the threshold is for scans that are organised (points on a grid); this one is in no"),
+    ):
+        other = raw_files.write(tmp_path / "other.json", json.dumps({**found, key: value}))
+        assert main(["predict", str(path), "--out", str(tmp_path / "out"), "--threshold", str(other)]) == 0
+        summary = json.loads((tmp_path / "out" / path.stem / f"{path.stem}.json").read_text())
+        assert summary["decision"] == "uncalibrated"
+        assert any(told in note for note in summary["notes"])
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def test_version() -> None:
             1,
         ),
         (PermissionError(errno.EACCES, "Permission denied", "x"), "pointad: x: no permission", 1),
+        (FileExistsError(errno.EEXIST, "File exists", "x"), "pointad: x: is there already, and no folder", 1),
         (MemoryError(), "pointad: not enough memory", 1),
     ],
 )

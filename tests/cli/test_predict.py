@@ -16,6 +16,8 @@ import pytest
 import raw_files
 
 from pointad_core.cli.main import main
+from pointad_core.methods.shipped import ORGANISED
+from pointad_core.storage.prompt_files import read_prompts, read_provenance, write_prompts
 
 
 def shell(*words: str, cwd: Path, **options) -> subprocess.CompletedProcess:
@@ -169,3 +171,46 @@ def test_scores_are_put_together_as_is_asked_for(tmp_path, capsys):
     assert {"global", "highest"} <= found["score_parts"].keys()
     assert found["made"]["settings"]["scores"] == {"object_share": 0.1, "view_weights": "coverage"}
     assert "higher than" not in capsys.readouterr().out
+
+
+def test_a_setting_that_is_as_the_prompts_have_it_is_none_of_its_own(tmp_path, capsys):
+    part = str(shapes.write_ply(tmp_path / "a.ply", shapes.dome(900, np.random.default_rng(0))))
+    usual = ["--smoothing-sigma", "4", "--smoothing-over", "pixels", "--rgb-map", "points", "--object-share", "0"]
+    for name, asked in (("one", []), ("two", usual), ("three", ["--smoothing-sigma", "9"])):
+        assert main(["predict", part, "--out", str(tmp_path / name), *asked]) == 0
+    one, two, three = (json.loads((tmp_path / name / "a/a.json").read_text()) for name in ("one", "two", "three"))
+    assert one["made"]["settings"] == two["made"]["settings"]
+    assert one["reference_scans"] == two["reference_scans"] is not None
+    assert three["made"]["settings"]["scores"] == {"smoothing_sigma": 9.0}
+    assert one["object_score"] == two["object_score"] != three["object_score"]
+    capsys.readouterr()
+    assert main(["predict", part, "--smoothing-sigma", "-1", "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == "pointad: --smoothing-sigma is -1, expected 0 to 336 pixels\n"
+
+
+def test_a_model_that_cannot_be_loaded_is_told_once(tmp_path, capsys):
+    parts = [str(shapes.write_ply(tmp_path / f"{n}.ply", shapes.dome(900, np.random.default_rng(n)))) for n in (1, 2)]
+    made = read_provenance(ORGANISED)
+    made["model"] = {**made["model"], "model": "no-model"}
+    write_prompts(tmp_path / "p.safetensors", read_prompts(ORGANISED), made)
+    assert main(["predict", *parts, "--prompts", str(tmp_path / "p.safetensors"), "--out", str(tmp_path / "o")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"pointad: {tmp_path / 'p.safetensors'}: unknown model 'no-model'")
+
+
+def test_a_terminal_of_another_encoding_shows_names_as_it_can(tmp_path):
+    shapes.write_ply(tmp_path / "Größe 日本.ply", shapes.dome(900, np.random.default_rng(0)))
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "pointad_core.cli.main", "predict", "Größe 日本.ply", "--out", "out"]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith("Größe ".encode("latin-1") + rb"\u65e5\u672c: score 0.")
+
+
+def test_a_scan_is_never_written_over(tmp_path, capsys):
+    part = shapes.write_ply(tmp_path / "part/part.ply", shapes.dome(900, np.random.default_rng(0)))
+    before = part.read_bytes()
+    assert main(["predict", str(part), "--out", str(tmp_path)]) == 1
+    assert f"pointad: {part}: results of {part} would go to {part.parent}, where it lies" in capsys.readouterr().err
+    assert part.read_bytes() == before
+    assert [path.name for path in part.parent.iterdir()] == ["part.ply"]

@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +120,27 @@ def test_what_cannot_be_learnt_from_is_refused_in_one_line(mine, tmp_path, capsy
 def test_another_ending_is_refused(mine, tmp_path, capsys):
     assert main(["train", str(mine), "--out", str(tmp_path / "a.pt")]) == 1
     assert "expected a file whose name ends in .safetensors" in capsys.readouterr().err
+
+
+def test_threads_are_set_before_anything_else_imports_torch(mine, tmp_path):
+    code = "import sys\nfrom pointad_core.cli.main import main\nfrom pointad_core.storage import jobs\n"
+    code += "jobs.use = lambda **_: sys.exit('torch' in sys.modules and 'too late' or 'in time')\n"
+    code += f"main(['train', {str(mine)!r}, '--out', {str(tmp_path / 'a.safetensors')!r}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "in time\n"
+
+
+def test_a_place_where_prompts_cannot_go_is_known_before_they_are_learnt(mine, tmp_path, capsys):
+    (tmp_path / "a").write_text("")
+    assert main(["train", str(mine), "--out", str(tmp_path / "a/b.safetensors")]) == 1
+    assert "b.safetensors: cannot be written, for" in capsys.readouterr().err
+    (tmp_path / "c.csv").write_text("x,y,z\n1,2,3\n")
+    assert main(["train", str(mine), "--out", str(tmp_path / "c.safetensors")]) == 1
+    assert "c.csv: is there already, and holds no losses" in capsys.readouterr().err
+    assert (tmp_path / "c.csv").read_text() == "x,y,z\n1,2,3\n"
+
+
+def test_a_model_that_cannot_be_loaded_is_no_scans_fault(mine, tmp_path, capsys):
+    words = ["--model", "pointad-pocket", "--checkpoint", "none.pt", "--vv-blocks", "1"]
+    assert main(["train", str(mine), "--out", str(tmp_path / "a.safetensors"), *words]) == 1
+    assert capsys.readouterr().err == "pointad: none.pt: no such checkpoint\n"

@@ -154,6 +154,7 @@ def made():
         settings={"background": "none", "sides": [0, 45], "unit": "mm"},
         modality="3d",
         views="front",
+        organised=True,
         version="0.1.0",
     )
 
@@ -168,6 +169,9 @@ def test_it_is_read_as_it_was_written(made, tmp_path):
     assert found["kind"] == "pointad threshold"
     assert found["scores"]["good/003.ply"] == made.scores["good/003.ply"]
     assert isinstance(read_calibration(path), Calibration)
+    del found["organised"]
+    path.write_text(json.dumps(found))
+    assert read_calibration(path) == replace(made, organised=None)
 
 
 def test_it_holds_for_scores_that_were_made_alike_alone(made, tmp_path):
@@ -184,9 +188,14 @@ def test_it_holds_for_scores_that_were_made_alike_alone(made, tmp_path):
 
 
 def test_it_says_nothing_of_scans_that_are_scored_otherwise(made):
-    assert misfit(made, "3d", "front") == ""
-    assert misfit(made, "m3d", "front") == "the threshold is for scans with no photograph; this one has a photograph"
-    assert misfit(made, "3d", "around").endswith("looked at from their front; this one is from all round")
+    assert misfit(made, "3d", "front", True) == ""
+    told = "the threshold is for scans with no photograph; this one has a photograph"
+    assert misfit(made, "m3d", "front", True) == told
+    assert misfit(made, "3d", "around", True).endswith("looked at from their front; this one is from all round")
+    told = "the threshold is for scans that are organised (points on a grid); this one is in no order"
+    assert misfit(made, "3d", "front", False) == told
+    # A file that was written before this was known says nothing of it.
+    assert misfit(replace(made, organised=None), "3d", "front", False) == ""
 
 
 def test_other_files_are_refused(made, tmp_path):
@@ -202,6 +211,7 @@ def test_other_files_are_refused(made, tmp_path):
         (json.dumps({key: whole[key] for key in whole if key != "n"}), "the key 'n' is missing"),
         (json.dumps({**whole, "more": 1}), "the key 'more' is unknown"),
         (json.dumps({**whole, "views": ""}), "views is '', expected one of front, around"),
+        (json.dumps({**whole, "organised": "yes"}), "organised is 'yes', expected true or false"),
         (json.dumps({**whole, "threshold": "0.4"}), "threshold is '0.4', expected a number"),
         (json.dumps({**whole, "threshold": True}), "threshold is True, expected a number"),
     ):

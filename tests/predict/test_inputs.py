@@ -1,11 +1,13 @@
 """Which scans files and folders hold, and what each is called."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from pointad_core.errors import InputError
-from pointad_core.predict.inputs import find_inputs
+from pointad_core.predict.inputs import check_out, find_inputs
 
 
 def touch(root: Path, *names: str) -> None:
@@ -96,3 +98,51 @@ def test_a_link_to_a_file_and_to_a_folder_is_followed(tmp_path):
     (tmp_path / "folder").symlink_to("data")
     assert found([tmp_path / "link.ply"]) == {"link": "link.ply"}
     assert found([tmp_path / "folder"]) == {"part": "part.ply"}
+
+
+@pytest.mark.parametrize("name", ["..ply", "...ply", "x" * 230 + ".ply"])
+def test_a_name_by_which_no_folder_of_results_can_be_called_is_refused(tmp_path, name):
+    touch(tmp_path, name, "x" * 216 + ".ply")
+    with pytest.raises(InputError, match=r"(has no name before its ending|longer than 220 bytes).*; rename it"):
+        find_inputs([tmp_path / name], Path("nowhere"))
+    assert len(find_inputs([tmp_path / ("x" * 216 + ".ply")], Path("nowhere"))) == 1
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named_itself(tmp_path, monkeypatch):
+    """Permissions are nothing to root, who runs tests now and then: refused is what would be."""
+    touch(tmp_path, "a.ply", "closed/b.ply")
+    list_folder, look = os.scandir, os.stat
+
+    def refuse(function, path, *more, **options):
+        inside = Path(path).parent if function is look else Path(path)
+        if inside == tmp_path / "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return function(path, *more, **options)
+
+    monkeypatch.setattr(os, "scandir", lambda path: refuse(list_folder, path))
+    monkeypatch.setattr(os, "stat", lambda path, *more, **options: refuse(look, path, *more, **options))
+    with pytest.raises(PermissionError) as caught:
+        find_inputs([tmp_path], Path("nowhere"))
+    assert caught.value.filename == str(tmp_path / "closed")
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "out"),
+    [
+        (["part/part.ply"], ["part/part.ply"], "."),
+        (["part/part.ply"], ["part/../part/part.ply"], "part/.."),
+        (["scans/part.ply", "scans/part/part.ply"], ["scans"], "scans"),
+        (["scans/part.ply", "scans/part/x.ply"], ["scans"], "scans"),
+    ],
+)
+def test_results_do_not_go_in_among_scans(tmp_path, monkeypatch, names, words, out):
+    touch(tmp_path, *names)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"would go to .*part, where it lies; name another folder by --out"):
+        check_out(find_inputs(words, Path(out)), Path(out))
+    check_out(find_inputs(words, Path("results")), Path("results"))
+
+
+def test_results_may_stand_beside_scans(tmp_path):
+    touch(tmp_path, "a.ply", "b.ply", "c/d.ply")
+    check_out(find_inputs([tmp_path], tmp_path), tmp_path)

@@ -97,6 +97,15 @@ def test_the_ply_is_read_by_others(tmp_path, organised, closed):
         np.testing.assert_allclose(np.asarray(legacy.points), places)
 
 
+def test_the_page_calls_points_as_the_tables_do(organised):
+    found, summary = organised, outputs.summarise(organised, "part")
+    for most in (None, 500):
+        shown = outputs.to_shown(found, summary, most)
+        np.testing.assert_array_equal(found.scan.points.reshape(-1, 3)[shown.numbers], shown.points)
+        highest = shown.numbers[np.nanargmax(shown.scores["score"])]
+        assert highest == summary["maximum"]["index"]
+
+
 def test_large_coordinates_keep_their_digits(tmp_path):
     points = np.random.default_rng(0).random((50, 3)) + np.array((5e5, 5.4e6, 100))
     outputs.write_ply(tmp_path / "part.ply", points, np.ones(50, bool), np.arange(50, dtype=np.float32), (0, 49))

@@ -7,6 +7,7 @@ import open3d as o3d
 import own_scans as shapes
 import pytest
 import raw_files
+from PIL import Image
 
 from pointad_core.errors import InputError
 from pointad_core.predict import scan as scans
@@ -49,8 +50,30 @@ def test_the_photograph_is_taken_in_or_said_to_be_left_out(tmp_path):
     assert found.photograph is None
     assert any("was left out: it has 60 x 50 pixels, the scan 60 x 60" in note for note in found.notes)
     damaged = raw_files.write(tmp_path / "damaged.png", b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(InputError, match=r"damaged\.png: not a readable photograph"):
+    with pytest.raises(InputError, match=r"damaged\.png: not a readable image"):
         read_scan(path, damaged, none)
+
+
+def test_a_photograph_of_points_in_no_order_is_said_to_be_left_out(tmp_path):
+    path = shapes.write_ply(tmp_path / "a.ply", shapes.dome(900, np.random.default_rng(0)))
+    picture = tmp_path / "a.jpg"
+    told = f"the photograph {picture} was left out: points in no order have no pixels that it could be of"
+    assert told in read_scan(path, picture).notes
+    assert told not in read_scan(path).notes + read_scan(path, picture, Wanted(rgb=False)).notes
+
+
+def test_a_photograph_is_read_as_those_of_data_sets_are(tmp_path):
+    points, none = shapes.camera_scan(60), Wanted(background="none")
+    path = raw_files.write(tmp_path / "000.tiff", raw_files.tiff(points))
+    grey = np.random.default_rng(0).integers(0, 65535, (60, 60), dtype=np.uint16)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    found = read_scan(path, tmp_path / "grey.png", none).photograph
+    np.testing.assert_array_equal(found, np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(found).save(tmp_path / "turned.jpg", exif=turned)
+    with pytest.raises(InputError, match=r"turned\.jpg: its Exif data turn it \(orientation 6\); save it upright"):
+        read_scan(path, tmp_path / "turned.jpg", none)
 
 
 def test_a_scan_as_the_prompts_have_it_stays_as_it_is(tmp_path):
@@ -156,3 +179,20 @@ def test_every_kind_of_file_comes_to_the_same_scan(tmp_path):
         if not of_camera:
             np.testing.assert_allclose(found.points, points, atol=1e-4, err_msg=str(path))
             assert found.unit == "mm"
+
+
+def test_a_coordinate_that_no_part_has_is_refused(tmp_path):
+    points = shapes.dome(900, np.random.default_rng(0))
+    points[7, 1] = -1e200
+    path = shapes.write_ply(tmp_path / "a.ply", points)
+    with pytest.raises(InputError, match=r"a\.ply: a coordinate is 1e\+200 in size, at most 1e\+30 can be"):
+        read_scan(path)
+
+
+def test_infinite_points_are_missing_ones_and_no_trouble(tmp_path):
+    points = shapes.dome(900, np.random.default_rng(0))
+    points[::3] = np.inf
+    scan = read_scan(shapes.write_ply(tmp_path / "a.ply", points))
+    raw = prepare(scan, face(scan.points[scan.kept], None, "x"), 180, 30.0)  # warnings are errors
+    assert raw.points.shape == (600, 3)
+    assert np.isfinite(raw.points).all()

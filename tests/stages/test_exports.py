@@ -82,15 +82,15 @@ def balls(root: Path, category: str, side: int) -> None:
 
 @pytest.fixture(scope="module")
 def same_size(tmp_path_factory) -> Scored:
-    """Scans whose images have the size of the maps, so that nothing is resampled."""
+    """Scans whose images have the size of the maps, so that nothing is resampled; exported."""
     folder = tmp_path_factory.mktemp("same")
     balls(folder / "raw", "ball", 200)
-    return Scored(folder, "mvtec3d", "ball", 200)
+    scored = Scored(folder, "mvtec3d", "ball", 200)
+    assert scored.export("mvtec") == 0
+    return scored
 
 
-def test_an_evaluation_over_the_files_gets_our_metrics_exactly_where_nothing_is_resampled(same_size, capsys):
-    assert same_size.export("mvtec") == 0
-    assert capsys.readouterr().out == f"{same_size.out}: 6 scans\n"
+def test_an_evaluation_over_the_files_gets_our_metrics_exactly_where_nothing_is_resampled(same_size):
     found = same_size.metrics()
     auroc, pro = mvtec_evaluation.evaluate(same_size.out, same_size.root, "ball")
     assert 0.6 < auroc < 0.985
@@ -227,9 +227,11 @@ def double_pcd(points: np.ndarray) -> bytes:
     return header.encode() + "".join(f"{x!r} {y!r} {z!r}\n" for x, y, z in points.tolist()).encode()
 
 
-def test_with_rgb_another_modality_is_written(same_size, tmp_path):
+def test_with_rgb_another_modality_is_written(same_size, tmp_path, capsys):
     out = tmp_path / "maps"
-    export_scores(same_size.scores, same_size.root, "mvtec3d", "mvtec", out, "m3d")
+    words = ["--data", str(same_size.root), "--format", "mvtec", "--out", str(out), "--modality", "m3d"]
+    assert main(["export", str(same_size.scores), *words]) == 0
+    assert capsys.readouterr().out == f"{out}: 6 scans\n"
     first = tifffile.imread(same_size.out / "ball/test/dent/000.tiff")
     np.testing.assert_array_equal(tifffile.imread(out / "ball/test/dent/000.tiff"), first + 1)
 
@@ -249,8 +251,6 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(same_size, clouds_score
     refused(clouds_scored, r"scan .* has no original_m3d, it has original_3d", form="real3d", modality="m3d")
     refused(same_size, "no such store", scores=tmp_path / "none.zarr.zip")
     # A scan fewer, or another cloud under its name.
-    same_size.out.mkdir(exist_ok=True)
-    (same_size.out / "x").touch()
     assert same_size.export("mvtec") == 1
     assert "is there already; give a folder that is not, or delete it" in capsys.readouterr().err
 

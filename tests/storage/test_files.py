@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pointad_core.errors import InputError
 from pointad_core.storage import files
 
 
@@ -60,6 +61,27 @@ def test_a_full_disk_is_named(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert caught.value.errno == errno.ENOSPC
     assert os.listdir(tmp_path) == []
+
+
+def test_the_file_is_named_and_not_what_stands_in_for_it(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(IsADirectoryError) as caught, files.replacing(tmp_path / "folder.csv") as partial:
+        partial.write_text("new")
+    assert caught.value.filename == str(tmp_path / "folder.csv")
+
+
+def test_a_place_where_nothing_can_be_written_is_known_before(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    files.check_place(tmp_path / "new/folder/file.json")
+    files.check_place(tmp_path / "file")
+    with pytest.raises(InputError, match="is a folder, expected a file"):
+        files.check_place(tmp_path)
+    with pytest.raises(InputError, match=r"file/a\.json: cannot be written, for .*file is no folder"):
+        files.check_place(tmp_path / "file/a.json")
+    monkeypatch.setattr(os, "access", lambda path, how: path != tmp_path)  # root may write anywhere
+    with pytest.raises(InputError, match=r"a\.json: cannot be written, for .* may not be written to"):
+        files.check_place(tmp_path / "new/a.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @settings(deadline=None)

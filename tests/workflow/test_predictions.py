@@ -121,7 +121,8 @@ def test_a_run_is_scored_as_its_method_says(scans: Path) -> None:
     made = config(scans, run={"method": "pointad", "source": "mvtec3d", "auxiliary": "carrot"})
     usual = predictions.options(made, job())
     assert "settings" not in usual
-    settings = {"object_share": 0.02, "view_weights": "incidence"}
+    settings = {"smoothing_sigma": 2.5, "smoothing_over": "points", "rgb_map": "pixels"}
+    settings |= {"object_share": 0.02, "view_weights": "incidence"}
     made["methods"]["pointad"] |= settings
     assert predictions.options(made, job()) == {**usual, "settings": settings}
 
