@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from pointad_core.clip.loading import load_model
-from pointad_core.clip.precision import choose_precision, precision_name
+from pointad_core.clip.precision import precision_of
 from pointad_core.clip.tower import Clip, batch_size, encode
 from pointad_core.clouds.background import own_pixels
 from pointad_core.clouds.cloud import make_cloud
@@ -152,7 +152,7 @@ class Detector:
         """Name of the numbers that views are encoded in on this device; None of a system of clouds, without views."""
         if self.system.stream is None:
             return None
-        return precision_name(choose_precision(self.model.get("precision", "float32"), self.device))
+        return precision_of(self.model, self.device)
 
     @property
     def _clip(self) -> Clip:

@@ -8,9 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pointad_core.cli.predict import SETTINGS
 from pointad_core.datasets.scans import hash_content, refuse_links
 from pointad_core.errors import InputError
 from pointad_core.formats.registry import MODULES
+from pointad_core.methods.interface import Settings
 from pointad_core.methods.registry import SYSTEMS, systems_of
 from pointad_core.predict.inputs import find_inputs
 from pointad_core.rendering.registry import RENDERERS
@@ -20,7 +22,7 @@ from workflow.raw_scans import Config
 
 KEYS = ("unit", "facing", "background", "stray", "point_size", "rgb", "intrinsics", "name")
 """Keys of an entry that say how its scans are scored."""
-SCORING = {"smoothing_sigma": 4, "smoothing_over": "pixels", "rgb_map": "points", **plan.FURTHER}
+SCORING = {key: getattr(Settings, key) for key in SETTINGS}
 """What prompts do not know of their method, as it is without being said."""
 SHIPPED = tuple(
     path.relative_to(PACKAGE).as_posix()

@@ -1,5 +1,8 @@
 """Numbers that the vision tower's blocks multiply matrices of, by the names of the config."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch.nn import functional
 
@@ -23,6 +26,11 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if name not in PRECISIONS:
         raise InputError(f"precision is {name!r}, allowed are {', '.join([*PRECISIONS, AUTO])}")
     return PRECISIONS[name]
+
+
+def precision_of(model: Mapping[str, Any], device: torch.device) -> str:
+    """Name of the numbers that a model, an entry of the config's `features`, computes in on a device."""
+    return precision_name(choose_precision(model.get("precision", "float32"), device))
 
 
 def precision_name(kind: torch.dtype) -> str:

@@ -45,13 +45,18 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_rgb(path: Path, shape: tuple[int, int], of: Path) -> np.ndarray:
-    """Colours u1[H,W,3] of a photograph that must have the size of the scan it belongs to.
+    """Colours u1[H,W,3] of a photograph that must have the size of the scan it belongs to, as of `to_rgb`."""
+    image, wide = open_image(path, PHOTOGRAPHS)
+    check_size(path, image.size, shape, of)
+    return to_rgb(path, image, wide)
+
+
+def to_rgb(path: Path, image: "Image", wide: bool) -> np.ndarray:
+    """Colours u1[H,W,3] of a photograph as `open_image` gives it.
 
     Grey and palette images as they are shown, opacity left out; of 16 bits a colour the upper 8. Raises InputError for
     any other image.
     """
-    image, wide = open_image(path, PHOTOGRAPHS)
-    check_size(path, image.size, shape, of)
     if (orientation := image.getexif().get(0x0112, UPRIGHT)) != UPRIGHT:
         raise InputError(f"{path}: its Exif data turn it (orientation {orientation}); save it upright, as the scan is")
     if image.mode not in ("L", "LA", "P", "RGB", "RGBA", *GREY_16):

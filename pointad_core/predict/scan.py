@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pointad_core.clouds.outliers import find_stray
-from pointad_core.datasets.images import PHOTOGRAPHS, open_image, read_rgb
+from pointad_core.datasets.images import PHOTOGRAPHS, open_image, to_rgb
 from pointad_core.datasets.scans import Organised, Unorganised
 from pointad_core.errors import InputError
 from pointad_core.formats import registry
@@ -158,12 +158,12 @@ def find_photograph(path: Path | None, colours: np.ndarray | None, valid: np.nda
         if colours is None or not np.ptp(colours[valid], axis=0).any():
             return None, ""
         return colours, "its own colours are its photograph (--no-rgb leaves them out)"
-    image, _ = open_image(path, PHOTOGRAPHS)
+    image, wide = open_image(path, PHOTOGRAPHS)
     height, width = valid.shape
     if image.size != (width, height):
         told = f"{image.width} x {image.height} pixels, the scan {width} x {height}"
         return None, f"the photograph {path} was left out: it has {told}"
-    return read_rgb(path, (height, width), path), f"with the photograph {path} (--no-rgb leaves it out)"
+    return to_rgb(path, image, wide), f"with the photograph {path} (--no-rgb leaves it out)"
 
 
 def spacing(points: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from pointad_core.clip.precision import choose_precision, precision_name
+from pointad_core.clip.precision import precision_of
 from pointad_core.clouds.cloud import make_cloud
 from pointad_core.clouds.frame import to_unit
 from pointad_core.datasets.scans import Organised, Unorganised
@@ -92,8 +92,7 @@ def measure_overhead(
     # Of an unsupervised system CLIP's tower reads photographs, unless a network of its own does.
     own = options["settings"].get("network")
     if entry.stream or (entry.unsupervised and photographs and options["model"] and not own):
-        kind = choose_precision(options["model"].get("precision", "float32"), device)
-        about["precision"] = precision_name(kind)
+        about["precision"] = precision_of(options["model"], device)
     for row in rows:
         logger.info("%s: %.3f s, %.0f MB", row["scan"], row[WHOLE], row["memory_mb"])
     with files.replacing(output) as partial_file, open(partial_file, "w", newline="", encoding="utf-8") as file:
